@@ -1,1 +1,6 @@
-//! x
+//! KooFS: a read-only Linux filesystem over a KooDrive share.
+
+pub mod clock;
+pub mod config;
+pub mod policy;
+pub mod remote;

@@ -1,0 +1,7 @@
+//! Pure arithmetic and parsing: small values, tested with arithmetic in their own files.
+//!
+//! Known by all rooms; knows only `std` (and `jiff` for dates). No clock, no IO, no threads: `tests/suite/layers.rs` sees to it.
+
+pub mod link_expiry;
+pub mod retry;
+pub mod server_time;

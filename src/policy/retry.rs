@@ -1,0 +1,1 @@
+//! Placeholder, written on branch api.
