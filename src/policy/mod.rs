@@ -2,6 +2,9 @@
 //!
 //! Known by all rooms; knows only `std` (and `jiff` for dates). No clock, no IO, no threads: `tests/suite/layers.rs` sees to it.
 
+pub mod hash;
 pub mod link_expiry;
+pub mod name;
+pub mod range;
 pub mod retry;
 pub mod server_time;
