@@ -1,5 +1,9 @@
-//! Time as the rooms see it. Owns the [`Clock`] trait, so that tests can hold time still, and the timer that owns deadlines.
+//! Time as the rooms see it: the [`Clock`], which tests can hold still, and the [`Timer`], which owns all deadlines.
+//!
+//! Threads: [`Timer::run`] is the body of one thread. Locks: the timer's own, never held while an action runs.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The two times a filesystem needs: a monotonic one for deadlines and a civil one for expiry dates.
@@ -29,5 +33,150 @@ impl Clock for SystemClock {
 
     fn sleep(&self, pause: Duration) {
         std::thread::sleep(pause);
+    }
+}
+
+/// Locks `mutex` even if a thread panicked while it held the lock: a panic in one request must not stop the others, and
+/// every state in this crate is changed in steps that leave it whole.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Action = Box<dyn FnOnce() + Send>;
+
+/// Names one action of a [`Timer`], so that it can be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerKey(Instant, u64);
+
+/// Runs actions when their time has come. Its size is bounded by what is waited for: a cancelled action is gone at once.
+pub struct Timer {
+    clock: Arc<dyn Clock>,
+    state: Mutex<TimerState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TimerState {
+    actions: BTreeMap<TimerKey, Action>,
+    next_number: u64,
+    closed: bool,
+}
+
+impl Timer {
+    /// A timer on `clock`. Nothing fires until somebody calls [`Timer::run`] or [`Timer::run_due`].
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Timer> {
+        Arc::new(Timer { clock, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// The clock that it runs on.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Has `action` run at `when`, once, on the timer's thread; it must be short and must not block.
+    pub fn at(&self, when: Instant, action: impl FnOnce() + Send + 'static) -> TimerKey {
+        let mut state = lock(&self.state);
+        let key = TimerKey(when, state.next_number);
+        state.next_number += 1;
+        let is_first = state.actions.first_key_value().is_none_or(|(first, _)| key < *first);
+        state.actions.insert(key, Box::new(action));
+        drop(state);
+        if is_first {
+            self.changed.notify_all();
+        }
+        key
+    }
+
+    /// Takes an action back; nothing happens if it has run already.
+    pub fn cancel(&self, key: TimerKey) {
+        let action = lock(&self.state).actions.remove(&key);
+        // Dropped here, outside the lock: what it owns may call us.
+        drop(action);
+    }
+
+    /// Runs all actions that are due, on this thread.
+    pub fn run_due(&self) {
+        let now = self.clock.now();
+        while let Some(action) = self.take_due(now) {
+            action();
+        }
+    }
+
+    fn take_due(&self, now: Instant) -> Option<Action> {
+        let mut state = lock(&self.state);
+        let first = state.actions.first_entry()?;
+        if first.key().0 <= now { Some(first.remove()) } else { None }
+    }
+
+    /// The timer's thread: runs actions as they come due, until [`Timer::close`].
+    pub fn run(&self) {
+        loop {
+            self.run_due();
+            let state = lock(&self.state);
+            if state.closed {
+                return;
+            }
+            let now = self.clock.now();
+            let pause = match state.actions.first_key_value() {
+                Some((key, _)) => key.0.saturating_duration_since(now),
+                None => Duration::MAX,
+            };
+            if !pause.is_zero() {
+                // Spurious and early wake-ups only lead round the loop.
+                let _ = self.changed.wait_timeout(state, pause.min(Duration::from_secs(3600)));
+            }
+        }
+    }
+
+    /// Ends [`Timer::run`]. Actions that are still owed are dropped.
+    pub fn close(&self) {
+        let actions = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            std::mem::take(&mut state.actions)
+        };
+        drop(actions);
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn action_runs_once_at_its_time_and_not_when_cancelled() {
+        let timer = Timer::new(Arc::new(SystemClock));
+        let ran = Arc::new(AtomicU32::new(0));
+        let count = |by: u32| {
+            let ran = Arc::clone(&ran);
+            move || {
+                ran.fetch_add(by, Ordering::Relaxed);
+            }
+        };
+        let now = Instant::now();
+        timer.at(now, count(1));
+        timer.at(now + Duration::from_secs(3600), count(10));
+        let cancelled = timer.at(now, count(100));
+        timer.cancel(cancelled);
+        timer.run_due();
+        timer.run_due();
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn thread_wakes_for_an_earlier_action_than_the_one_it_waits_for() {
+        let timer = Timer::new(Arc::new(SystemClock));
+        timer.at(Instant::now() + Duration::from_secs(3600), || {});
+        let runner = Arc::clone(&timer);
+        let thread = std::thread::spawn(move || runner.run());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        timer.at(Instant::now() + Duration::from_millis(1), move || {
+            let _ = sender.send(());
+        });
+        receiver.recv_timeout(Duration::from_secs(10)).expect("the earlier action runs");
+        timer.close();
+        thread.join().expect("the thread ends");
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod config;
+pub mod jobs;
 pub mod policy;
 pub mod remote;
