@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod content;
+pub mod fs;
 pub mod jobs;
 pub mod policy;
 pub mod remote;

@@ -6,5 +6,6 @@ pub mod hash;
 pub mod link_expiry;
 pub mod name;
 pub mod range;
+pub mod readahead;
 pub mod retry;
 pub mod server_time;
