@@ -5,5 +5,6 @@ pub mod config;
 pub mod content;
 pub mod fs;
 pub mod jobs;
+// pub mod kernel;
 pub mod policy;
 pub mod remote;

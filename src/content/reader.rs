@@ -11,7 +11,7 @@ use super::fetcher::{FetchJob, Fetcher};
 use super::{ContentError, Shared};
 use crate::clock::lock;
 use crate::jobs::Class;
-use crate::policy::range::{BLOCK_BYTES, ByteRange};
+use crate::policy::range::ByteRange;
 use crate::policy::readahead::{Plan, ReadAhead};
 
 /// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
@@ -150,8 +150,7 @@ impl Plans {
     fn cancel_within(&mut self, abandoned: ByteRange) {
         self.jobs_ahead.retain(|job| {
             let Some(job) = job.upgrade() else { return false };
-            let range = job.range();
-            let is_within = abandoned.start <= range.start && range.end <= abandoned.end.next_multiple_of(BLOCK_BYTES);
+            let is_within = (abandoned.start..abandoned.end).contains(&job.range().start);
             if is_within {
                 job.cancel();
             }

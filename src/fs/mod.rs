@@ -245,6 +245,11 @@ impl DriveFs {
         self.remote.capacity()
     }
 
+    /// Bytes of content held now, and the most that ever were.
+    pub fn memory_usage(&self) -> (u64, u64) {
+        self.content.memory_usage()
+    }
+
     /// The path of an inode, for log lines.
     pub fn path(&self, ino: Ino) -> String {
         self.inodes.path(ino)

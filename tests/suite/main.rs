@@ -1,1 +1,7 @@
+//! One binary for all tests that stand outside the crate. Each module is named after what it holds to its laws.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs, unreachable_pub)]
 
+mod content_laws;
+mod fakes;
+mod fs_laws;
+mod fs_model;
