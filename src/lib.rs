@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod jobs;
 pub mod policy;
 pub mod remote;

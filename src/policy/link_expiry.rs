@@ -68,7 +68,7 @@ fn v2_life(query: &str, received_at: SystemTime, server: ServerOffset) -> Option
 /// `20231227T072939Z`.
 fn parse_v4_date(text: &str) -> Option<SystemTime> {
     let date = DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
-    SystemTime::try_from(date.to_zoned(TimeZone::UTC).ok()?.timestamp()).ok()
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
 }
 
 /// Digits only; what is too large for 64 bits is just very long.
@@ -125,7 +125,8 @@ mod tests {
 
     /// 2025-05-01T08:00:00Z.
     const MAY: u64 = 1_746_086_400;
-    const V4: &str = "https://b.example/o?X-Amz-Algorithm=A&X-Amz-Date=20250501T080000Z&X-Amz-Expires=3600&X-Amz-Signature=0";
+    const V4: &str =
+        "https://b.example/o?X-Amz-Algorithm=A&X-Amz-Date=20250501T080000Z&X-Amz-Expires=3600&X-Amz-Signature=0";
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
@@ -156,7 +157,10 @@ mod tests {
     fn names_are_read_in_any_case_and_values_decoded() {
         let url = "https://b.example/o?x-amz-expires=%336%30%30&x%2DAMZ%2Ddate=2025%30501T080000%5A";
         assert_eq!(life(url, MAY + 1, 0), (3599, 3600));
-        assert_eq!(life(&format!("https://b.example/o?AWSAccessKeyId=A&expires={}&Signature=x", MAY + 7), MAY, 0), (7, 7));
+        assert_eq!(
+            life(&format!("https://b.example/o?AWSAccessKeyId=A&expires={}&Signature=x", MAY + 7), MAY, 0),
+            (7, 7)
+        );
     }
 
     #[test]
@@ -203,7 +207,8 @@ mod tests {
 
     #[test]
     fn link_is_renewed_a_tenth_of_its_life_and_at_most_a_minute_before_its_end() {
-        for (lifetime, margin_ms) in [(2, 200), (100, 10_000), (600, 60_000), (3600, 60_000), (604_800, 60_000), (0, 0)] {
+        for (lifetime, margin_ms) in [(2, 200), (100, 10_000), (600, 60_000), (3600, 60_000), (604_800, 60_000), (0, 0)]
+        {
             let renewed = renew_at(at(MAY), Duration::from_secs(lifetime));
             assert_eq!(renewed, at(MAY) - Duration::from_millis(margin_ms), "{lifetime}");
         }

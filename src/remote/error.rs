@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::policy::retry::FailureKind;
+
 /// What a failed call means for whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteErrorKind {
@@ -23,6 +25,21 @@ pub enum RemoteErrorKind {
     Changed,
     /// The answer makes no sense: not the documented form, or contradicts itself.
     Malformed,
+}
+
+impl RemoteErrorKind {
+    /// What it means for another attempt.
+    pub fn failure_kind(self) -> FailureKind {
+        match self {
+            RemoteErrorKind::Throttled => FailureKind::Throttled,
+            RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable => FailureKind::Transient,
+            RemoteErrorKind::NotFound
+            | RemoteErrorKind::Denied
+            | RemoteErrorKind::NeedsLogin
+            | RemoteErrorKind::Changed
+            | RemoteErrorKind::Malformed => FailureKind::Permanent,
+        }
+    }
 }
 
 /// A failed remote call: what it means, and one line of what happened, without a secret in it.
