@@ -255,7 +255,7 @@ impl ApiClient {
     /// `UnsendableUrl` if `endpoint` is not such a URL, `InsecureUrl` if it is http and must not be, `Other` if the client cannot
     /// be built (no certificates to trust, no thread).
     pub fn new(endpoint: &str, config: HttpConfig) -> Result<ApiClient, HttpError> {
-        let endpoint = Url::parse(endpoint).ok().filter(|url| is_plain_web_url(url));
+        let endpoint = Url::parse(endpoint).ok().filter(is_plain_web_url);
         let endpoint = endpoint.ok_or_else(|| {
             HttpError::new(HttpErrorKind::UnsendableUrl, "the endpoint is not of the form https://host[:port]")
         })?;

@@ -4,5 +4,6 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod jobs;
+pub mod koodrive;
 pub mod policy;
 pub mod remote;
