@@ -68,7 +68,7 @@ fn v2_life(query: &str, received_at: SystemTime, server: ServerOffset) -> Option
 /// `20231227T072939Z`.
 fn parse_v4_date(text: &str) -> Option<SystemTime> {
     let date = DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
-    SystemTime::try_from(date.to_zoned(TimeZone::UTC).ok()?.timestamp()).ok()
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
 }
 
 /// Digits only; what is too large for 64 bits is just very long.

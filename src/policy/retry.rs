@@ -55,8 +55,7 @@ pub fn decide(
     if kind == FailureKind::Permanent || tries_so_far >= MAX_TRIES {
         return Decision::GiveUp;
     }
-    // NaN becomes 0: `max` returns the other operand.
-    let jitter = jitter.max(0.0).min(1.0);
+    let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
     let own = own_pause(kind, tries_so_far).mul_f64(0.5 + 0.5 * jitter);
     let asked = retry_after
         .map_or(Duration::ZERO, |pause| pause.saturating_add((pause / 10).min(MAX_ADDED_PAUSE).mul_f64(jitter)));

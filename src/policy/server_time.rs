@@ -48,8 +48,7 @@ impl ServerOffset {
 
 /// The instant of a `Date` header (RFC 9110, 5.6.7, the preferred form only), or `None` for anything else.
 pub fn parse_http_date(value: &str) -> Option<SystemTime> {
-    let parsed = DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
-    SystemTime::try_from(parsed).ok()
+    DateTimeParser::new().parse_timestamp(value.trim()).ok().map(SystemTime::from)
 }
 
 /// Milliseconds since 1970; 0 before it, saturating far beyond every date that can be written.

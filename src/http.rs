@@ -1,0 +1,618 @@
+//! HTTP/1.1 for the two kinds of server there are: the API (small JSON answers) and the object store (ranges of files).
+//!
+//! Owns both clients, their time limits and the kinds of failure; the only file that knows `reqwest`. Must not know what
+//! KooDrive's answers mean, nor blocks. Every call blocks its thread: worker threads only, never inside an async runtime.
+//! No locks of its own; each underlying client owns one runtime thread.
+//!
+//! Time: reqwest's blocking client restarts its client-wide timeout at every read of a body (measured, fuse-notes C), which is
+//! what makes it a stall limit: so much time without a byte. The deadline of the whole call is checked here between reads.
+//! A request that has less time left than the stall limit gets a total limit instead. Hence no call returns later than its
+//! deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.
+//!
+//! Secrets: links are secrets and API queries hold the share's code. No error here shows more of a URL than
+//! `scheme://host:port`.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::Url;
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_MATCH, LOCATION, RANGE, RETRY_AFTER,
+};
+
+use crate::policy::range::ByteRange;
+use crate::policy::retry::{FailureKind, parse_retry_after};
+use crate::policy::server_time::parse_http_date;
+use crate::remote::{Link, RemoteErrorKind};
+
+/// The most that a connection may take to come up, name resolution and TLS included. Three retransmissions of a lost SYN
+/// (1 + 2 s) fit in.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most that a server may be silent, before its headers or between two pieces of a body.
+pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The largest API answer that is read, in bytes. A page has at most 100 entries of a few KiB (koodrive-api.md, 5.4).
+pub const MAX_API_BODY_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How much of an object store's error answer is read, in bytes: its XML is a few hundred.
+const MAX_ERROR_BODY_BYTES: usize = 8 * 1024;
+
+/// The most redirects that one object request follows. OBS sends them on error and website paths only (koodrive-api.md, 10.3).
+const MAX_REDIRECTS: usize = 3;
+
+/// How long an idle connection is kept; below the 75 s after which common servers close it.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// Underlying clients for objects. Each is one runtime thread; two were 16 to 29 % faster than one over eight streams, and more
+/// than two were no better (fuse-notes C).
+const OBJECT_CLIENTS: usize = 2;
+
+/// The longest URL that can be sent, in bytes: a limit of the `http` crate's `Uri`.
+const MAX_URL_BYTES: usize = 65_534;
+
+/// The limits that both clients obey.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpConfig {
+    /// Plain http is allowed to every host, not only to this machine.
+    pub allow_http: bool,
+    /// See [`STALL_LIMIT`].
+    pub stall_limit: Duration,
+}
+
+impl HttpConfig {
+    /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more.
+    pub fn new(allow_http: bool, op_timeout: Duration) -> HttpConfig {
+        HttpConfig { allow_http, stall_limit: STALL_LIMIT.min(op_timeout / 3) }
+    }
+}
+
+/// Why there is no (complete) answer. An answer with an error status is an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpErrorKind {
+    /// The host's name does not resolve.
+    Dns,
+    /// No connection: refused, unreachable.
+    Connect,
+    /// The connection is not a trustworthy TLS connection: certificate, protocol.
+    Tls,
+    /// The connection, the headers or the body took too long.
+    Timeout,
+    /// The connection broke: reset, closed before the answer, body shorter than announced. An idle connection that the
+    /// server closes just as we use it looks like this, so the first further try needs no pause.
+    Interrupted,
+    /// Plain http to a host that is not this machine, without permission.
+    InsecureUrl,
+    /// The server redirects where we do not follow.
+    RedirectRefused,
+    /// The answer is larger than its bound.
+    TooLarge,
+    /// The URL cannot be sent byte for byte as it was given.
+    UnsendableUrl,
+    /// The request could not be made at all.
+    Other,
+}
+
+impl HttpErrorKind {
+    /// What it means to who asked for something remote.
+    pub fn remote_kind(self) -> RemoteErrorKind {
+        match self {
+            HttpErrorKind::Timeout => RemoteErrorKind::Timeout,
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Interrupted => {
+                RemoteErrorKind::Unavailable
+            }
+            // The documented service does none of these: HTTPS only, no redirects, URLs that are URLs.
+            HttpErrorKind::InsecureUrl
+            | HttpErrorKind::RedirectRefused
+            | HttpErrorKind::TooLarge
+            | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::Other => RemoteErrorKind::Malformed,
+        }
+    }
+
+    /// What it means for another attempt.
+    pub fn failure_kind(self) -> FailureKind {
+        match self {
+            HttpErrorKind::Interrupted => FailureKind::Interrupted,
+            other => other.remote_kind().failure_kind(),
+        }
+    }
+}
+
+/// A request without a (complete) answer. Shows of its URL at most `scheme://host:port`.
+#[derive(Debug)]
+pub struct HttpError {
+    kind: HttpErrorKind,
+    context: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl HttpError {
+    fn new(kind: HttpErrorKind, context: impl Into<String>) -> HttpError {
+        HttpError { kind, context: context.into(), source: None }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> HttpErrorKind {
+        self.kind
+    }
+
+    fn timeout(origin: &str) -> HttpError {
+        HttpError::new(HttpErrorKind::Timeout, format!("{origin}: no complete answer in time"))
+    }
+
+    fn of_reqwest(origin: &str, error: reqwest::Error) -> HttpError {
+        let kind = kind_of(&error);
+        let context = match kind {
+            HttpErrorKind::Dns => "the host name does not resolve",
+            HttpErrorKind::Connect => "no connection",
+            HttpErrorKind::Tls => "no trustworthy TLS connection",
+            HttpErrorKind::Timeout => "no answer in time",
+            HttpErrorKind::Interrupted => "the connection broke",
+            _ => "the request could not be made",
+        };
+        HttpError { kind, context: format!("{origin}: {context}"), source: Some(error.without_url().into()) }
+    }
+
+    fn of_read(origin: &str, error: io::Error) -> HttpError {
+        match error.into_inner().map(|inner| inner.downcast::<reqwest::Error>()) {
+            Some(Ok(error)) => HttpError::of_reqwest(origin, *error),
+            // What else a read can fail of is the connection.
+            other => HttpError {
+                kind: HttpErrorKind::Interrupted,
+                context: format!("{origin}: the connection broke"),
+                source: other.and_then(Result::err),
+            },
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl Error for HttpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}
+
+/// What a failure of reqwest means. Whatever befalls a connection once it is up counts as an interruption.
+fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
+    if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_builder() {
+        HttpErrorKind::Other
+    } else if error.is_dns() {
+        HttpErrorKind::Dns
+    } else if error.is_connect() {
+        if is_tls_failure(error) { HttpErrorKind::Tls } else { HttpErrorKind::Connect }
+    } else {
+        HttpErrorKind::Interrupted
+    }
+}
+
+/// Whether a connection came up and then failed in the handshake: tokio-rustls wraps what rustls says into `InvalidData`, and
+/// reports a peer that hangs up as `UnexpectedEof`; a TCP connect yields neither.
+fn is_tls_failure(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// One call of the API: a GET without a body, a POST with one.
+#[derive(Clone, Copy)]
+pub struct ApiRequest<'a> {
+    /// The absolute path.
+    pub path: &'a str,
+    /// Names and values, not yet encoded.
+    pub query: &'a [(&'static str, &'a str)],
+    /// Names (lower case) and values.
+    pub headers: &'a [(&'static str, &'a str)],
+    /// The JSON text.
+    pub body: Option<&'a [u8]>,
+}
+
+/// What the API answered, whatever the status.
+pub struct ApiAnswer {
+    /// HTTP status; never one that redirects.
+    pub status: u16,
+    /// The service's clock as it answered.
+    pub date: Option<SystemTime>,
+    /// The pause that the service asks for.
+    pub retry_after: Option<Duration>,
+    /// The whole body, at most [`MAX_API_BODY_BYTES`].
+    pub body: Vec<u8>,
+}
+
+/// Calls one API endpoint. Shared by all threads.
+pub struct ApiClient {
+    client: Client,
+    endpoint: Url,
+    origin: String,
+    config: HttpConfig,
+}
+
+impl ApiClient {
+    /// A client for `endpoint`, `https://host[:port]`. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// `UnsendableUrl` if `endpoint` is not such a URL, `InsecureUrl` if it is http and must not be, `Other` if the client cannot
+    /// be built (no certificates to trust, no thread).
+    pub fn new(endpoint: &str, config: HttpConfig) -> Result<ApiClient, HttpError> {
+        let endpoint = Url::parse(endpoint).ok().filter(is_plain_web_url);
+        let endpoint = endpoint.ok_or_else(|| {
+            HttpError::new(HttpErrorKind::UnsendableUrl, "the endpoint is not of the form https://host[:port]")
+        })?;
+        check_secure(&endpoint, config)?;
+        let origin = origin_of(&endpoint);
+        Ok(ApiClient { client: build_client(config)?, endpoint, origin, config })
+    }
+
+    /// `scheme://host[:port]`, fit for messages.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Sends `request` once and reads the whole answer.
+    ///
+    /// # Errors
+    /// Any [`HttpErrorKind`]; `RedirectRefused` for every redirect, naming the origin that it points to.
+    pub fn call(&self, request: ApiRequest<'_>, deadline: Instant) -> Result<ApiAnswer, HttpError> {
+        let mut url = self.endpoint.clone();
+        url.set_path(request.path);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(request.query);
+        }
+        let builder = match request.body {
+            None => self.client.get(url),
+            Some(body) => self.client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_vec()),
+        };
+        let builder = request.headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        let mut body = send(builder, &self.origin, self.config, deadline)?;
+        if let Some(location) = redirect_target(&body.response) {
+            let target = self.endpoint.join(location).map_or("nowhere".to_owned(), |url| origin_of(&url));
+            let context = format!("{}: redirects to {target}", self.origin);
+            return Err(HttpError::new(HttpErrorKind::RedirectRefused, context));
+        }
+        let head = Head::of(&body.response);
+        let body = body.read_all(MAX_API_BODY_BYTES)?;
+        Ok(ApiAnswer { status: head.status, date: head.date, retry_after: head.retry_after, body })
+    }
+}
+
+/// The head of the answer to a range request, and its body, still to be read.
+#[derive(Debug)]
+pub struct ObjectAnswer {
+    /// The range that was sent: the one that was wanted, or one byte more (see [`ObjectClient::get_range`]).
+    pub asked: ByteRange,
+    /// HTTP status; never a redirect that names its target.
+    pub status: u16,
+    /// `Content-Range` as sent.
+    pub content_range: Option<String>,
+    /// `Content-Length`, if it was one.
+    pub content_length: Option<u64>,
+    /// `ETag` as sent, quotes included; that of the whole object.
+    pub etag: Option<String>,
+    /// The store's clock as it answered.
+    pub date: Option<SystemTime>,
+    /// The pause that the store asks for.
+    pub retry_after: Option<Duration>,
+    /// `<Code>` of the error answer, if the status is an error and there was one.
+    pub error_code: Option<String>,
+    /// The body. Dropping it unread closes the connection.
+    pub body: ObjectBody,
+}
+
+/// The body of an [`ObjectAnswer`] as it arrives.
+pub struct ObjectBody(Body);
+
+impl ObjectBody {
+    /// Waits for more of the body and copies it to `buffer`; returns how many bytes, 0 only at its end (or for no buffer).
+    ///
+    /// # Errors
+    /// `Timeout` when the server stalls or the deadline of the request has passed, `Interrupted` when the connection breaks, also
+    /// by ending before the announced length.
+    pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
+        self.0.read_some(buffer)
+    }
+}
+
+/// The same as [`ObjectBody::read_some`]; the error holds the [`HttpError`].
+impl Read for ObjectBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_some(buffer).map_err(io::Error::other)
+    }
+}
+
+impl fmt::Debug for ObjectBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ObjectBody(…)")
+    }
+}
+
+/// Reads ranges of objects through signed links. Shared by all threads.
+pub struct ObjectClient {
+    clients: Vec<Client>,
+    turn: AtomicUsize,
+    config: HttpConfig,
+}
+
+impl ObjectClient {
+    /// A client for every object store. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Other` if the client cannot be built (no certificates to trust, no thread).
+    pub fn new(config: HttpConfig) -> Result<ObjectClient, HttpError> {
+        let clients = (0..OBJECT_CLIENTS).map(|_| build_client(config)).collect::<Result<_, _>>()?;
+        Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config })
+    }
+
+    /// Sends one GET for `range` of the object of `object_size` bytes behind `link`, and waits for the head of the answer.
+    ///
+    /// The link goes out byte for byte, with `Range`, `Accept-Encoding: identity` and `If-Match` where given, and nothing else
+    /// of ours. The verb is signed, so this is a GET always. A range of one byte is asked for with a neighbour, if there is one:
+    /// OBS documents that it ignores a range whose end is not greater than its start and sends the whole object
+    /// (koodrive-api.md, 10.3). The neighbour is the next byte, for the last byte the one before: see [`ObjectAnswer::asked`].
+    /// `deadline` holds for the body as well. Up to 3 redirects are followed, never from https to http.
+    ///
+    /// # Errors
+    /// Any [`HttpErrorKind`]; `Other` for an empty range. An error status is no error.
+    pub fn get_range(
+        &self,
+        link: &Link,
+        range: ByteRange,
+        object_size: u64,
+        if_match: Option<&str>,
+        deadline: Instant,
+    ) -> Result<ObjectAnswer, HttpError> {
+        if range.is_empty() {
+            return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
+        }
+        let asked = at_least_two_bytes(range, object_size);
+        let mut url = sendable(link.secret_url(), self.config)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let origin = origin_of(&url);
+            let range = format!("bytes={}-{}", asked.start, asked.end - 1);
+            let mut request = self.next_client().get(url.clone()).header(RANGE, range);
+            if let Some(etag) = if_match {
+                request = request.header(IF_MATCH, etag);
+            }
+            let body = send(request, &origin, self.config, deadline)?;
+            match redirect_target(&body.response) {
+                Some(location) => url = redirected(&url, location, self.config)?,
+                None => return Ok(object_answer(asked, body)),
+            }
+        }
+        Err(HttpError::new(HttpErrorKind::RedirectRefused, format!("{}: too many redirects", origin_of(&url))))
+    }
+
+    fn next_client(&self) -> &Client {
+        &self.clients[self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len()]
+    }
+}
+
+fn object_answer(asked: ByteRange, mut body: Body) -> ObjectAnswer {
+    let head = Head::of(&body.response);
+    let headers = body.response.headers();
+    let content_range = text_of(headers, &CONTENT_RANGE).map(str::to_owned);
+    let content_length = text_of(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let etag = text_of(headers, &ETAG).map(str::to_owned);
+    let error_code = if head.status >= 400 { body.read_error_code() } else { None };
+    ObjectAnswer {
+        asked,
+        status: head.status,
+        content_range,
+        content_length,
+        etag,
+        date: head.date,
+        retry_after: head.retry_after,
+        error_code,
+        body: ObjectBody(body),
+    }
+}
+
+/// `range`, or two bytes around the only one of it if the object has two.
+fn at_least_two_bytes(range: ByteRange, object_size: u64) -> ByteRange {
+    if range.len() > 1 || object_size < 2 {
+        range
+    } else if range.end < object_size {
+        ByteRange::new(range.start, range.end + 1)
+    } else {
+        ByteRange::new(range.start.saturating_sub(1), range.end)
+    }
+}
+
+/// What both kinds of answer say in their head.
+struct Head {
+    status: u16,
+    date: Option<SystemTime>,
+    retry_after: Option<Duration>,
+}
+
+impl Head {
+    fn of(response: &Response) -> Head {
+        let headers = response.headers();
+        let date = text_of(headers, &DATE).and_then(parse_http_date);
+        let retry_after = text_of(headers, &RETRY_AFTER).and_then(|value| parse_retry_after(value, date));
+        Head { status: response.status().as_u16(), date, retry_after }
+    }
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// An answer whose head has come, with the deadline of the whole call.
+struct Body {
+    response: Response,
+    origin: String,
+    deadline: Instant,
+}
+
+impl Body {
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
+        if Instant::now() >= self.deadline {
+            return Err(HttpError::timeout(&self.origin));
+        }
+        self.response.read(buffer).map_err(|error| HttpError::of_read(&self.origin, error))
+    }
+
+    fn read_all(&mut self, limit: u64) -> Result<Vec<u8>, HttpError> {
+        let mut whole = Vec::new();
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            match self.read_some(&mut piece)? {
+                0 => return Ok(whole),
+                len => whole.extend_from_slice(&piece[..len]),
+            }
+            if whole.len() as u64 > limit {
+                let context = format!("{}: answer of more than {limit} bytes", self.origin);
+                return Err(HttpError::new(HttpErrorKind::TooLarge, context));
+            }
+        }
+    }
+
+    /// `<Code>` of the XML that comes with an error status. Whatever keeps us from reading it leaves the status as it is.
+    fn read_error_code(&mut self) -> Option<String> {
+        let mut xml = vec![0; MAX_ERROR_BODY_BYTES];
+        let mut len = 0;
+        while len < xml.len() {
+            match self.read_some(&mut xml[len..]) {
+                Ok(0) | Err(_) => break,
+                Ok(more) => len += more,
+            }
+        }
+        let xml = String::from_utf8_lossy(&xml[..len]);
+        let code = xml.split_once("<Code>")?.1.split_once("</Code>")?.0;
+        let is_a_code = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_a_code.then(|| code.to_owned())
+    }
+}
+
+fn build_client(config: HttpConfig) -> Result<Client, HttpError> {
+    let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    Client::builder()
+        // HTTP/2 was 29 to 33 % slower here (fuse-notes C).
+        .http1_only()
+        // The environment's proxies would otherwise be used unasked.
+        .no_proxy()
+        .referer(false)
+        .redirect(reqwest::redirect::Policy::none())
+        .default_headers(identity)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(POOL_IDLE)
+        .connect_timeout(CONNECT_TIMEOUT.min(config.stall_limit))
+        .timeout(config.stall_limit)
+        .build()
+        .map_err(|error| HttpError {
+            kind: HttpErrorKind::Other,
+            context: "the HTTP client cannot start".to_owned(),
+            source: Some(error.into()),
+        })
+}
+
+/// Sends `request` and waits for the head of the answer: no longer than the stall limit, nor than until `deadline`.
+fn send(request: RequestBuilder, origin: &str, config: HttpConfig, deadline: Instant) -> Result<Body, HttpError> {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() {
+        return Err(HttpError::timeout(origin));
+    }
+    // A request's own timeout bounds it in all, body included, and takes the place of the client's.
+    let request = if remaining < config.stall_limit { request.timeout(remaining) } else { request };
+    match request.send() {
+        Ok(response) => Ok(Body { response, origin: origin.to_owned(), deadline }),
+        Err(error) => Err(HttpError::of_reqwest(origin, error)),
+    }
+}
+
+fn redirect_target(response: &Response) -> Option<&str> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    text_of(response.headers(), &LOCATION)
+}
+
+/// The URL that `location` means in an answer from `from`, if we go there.
+fn redirected(from: &Url, location: &str, config: HttpConfig) -> Result<Url, HttpError> {
+    let refused = |why: &str| {
+        HttpError::new(HttpErrorKind::RedirectRefused, format!("{}: redirect refused: {why}", origin_of(from)))
+    };
+    let target = if location.contains("://") {
+        sendable(location, config).map_err(|error| refused(&error.context))?
+    } else {
+        // A reference is resolved by definition, so there is no original spelling to keep.
+        from.join(location).map_err(|error| refused(&error.to_string()))?
+    };
+    if from.scheme() == "https" && target.scheme() != "https" {
+        return Err(refused("from https to http"));
+    }
+    Ok(target)
+}
+
+/// `text` as a URL that goes out byte for byte and to no host that it must not go to.
+///
+/// `Url` changes what it parses: in paths it encodes controls, space, `"`, `<`, `>`, `` ` ``, `{`, `}` and what is not ASCII,
+/// turns `\` into `/` and resolves dot segments (`%2e` too); in queries it encodes controls, space, `"`, `<`, `>`, `'` and what is
+/// not ASCII; it drops tabs and line ends everywhere (url 2.5, recorded by tests/suite/object_client.rs). A signed link that
+/// needs any of this would break its signature, so it is refused. Scheme and host in upper case and a default port may be
+/// rewritten: that is how every client sends them. A fragment is never sent.
+fn sendable(text: &str, config: HttpConfig) -> Result<Url, HttpError> {
+    let unsendable = |why: &str| HttpError::new(HttpErrorKind::UnsendableUrl, format!("link cannot be sent: {why}"));
+    if text.len() > MAX_URL_BYTES || text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(unsendable("too long, or with blanks or control characters"));
+    }
+    // The parser's own error is only a kind, but it adds nothing that would help.
+    let url = Url::parse(text).ok().filter(is_plain_web_url);
+    let url = url.ok_or_else(|| unsendable("not an https URL, or with a user name"))?;
+    if path_and_query(url.as_str()) != path_and_query(text) {
+        return Err(unsendable("its path or query would be changed on the way"));
+    }
+    check_secure(&url, config)?;
+    Ok(url)
+}
+
+/// http or https, with a host and without a user: reqwest would turn a user into an `Authorization` header.
+fn is_plain_web_url(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+}
+
+/// What of a URL goes into the request line.
+fn path_and_query(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let start = rest.find(['/', '?', '#'])?;
+    let end = rest.find('#').unwrap_or(rest.len());
+    Some(&rest[start..end])
+}
+
+fn check_secure(url: &Url, config: HttpConfig) -> Result<(), HttpError> {
+    if url.scheme() == "https" || config.allow_http || is_loopback(url) {
+        return Ok(());
+    }
+    Err(HttpError::new(HttpErrorKind::InsecureUrl, format!("{}: plain http is not allowed", origin_of(url))))
+}
+
+/// Whether the URL's host is this machine: 127.0.0.0/8, `::1` or `localhost`.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn origin_of(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

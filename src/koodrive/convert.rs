@@ -1,0 +1,169 @@
+//! From the service's words to the crate's types. Bad data is an error that names the field; there are no panics.
+//!
+//! Knows `wire` and `remote`; must not know HTTP.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::wire::{DownloadAnswer, FilesAnswer, NotAScalar, Scalar, ShareFile, ShareLink};
+use crate::policy::link_expiry::{LinkLife, assumed_life, link_life};
+use crate::policy::server_time::ServerOffset;
+use crate::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Version};
+
+/// What is wrong with an answer: the name of the field, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BadField {
+    pub(super) field: String,
+    pub(super) why: &'static str,
+}
+
+fn bad(field: impl Into<String>, why: &'static str) -> BadField {
+    BadField { field: field.into(), why }
+}
+
+/// When an answer came, and whose clock its dates are on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) received_at: SystemTime,
+    pub(super) server: ServerOffset,
+}
+
+/// Whether a share can be used, as the service says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShareStatus {
+    /// 0: as long as it has not expired. Also any value that is not documented.
+    Open,
+    /// 1: what was shared has been deleted.
+    Deleted,
+    /// 2: ended.
+    Ended,
+}
+
+/// CommonShareLink, checked.
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    pub(super) id: Option<String>,
+    pub(super) owner: Option<String>,
+    /// On the service's clock; `None` where the share has no end, or none that can be read.
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) status: ShareStatus,
+    pub(super) download_forbidden: bool,
+}
+
+/// CommonShareLink (koodrive-api.md, 5.6). Of its fields only a text where text must be is required.
+pub(super) fn share(link: ShareLink) -> Result<Share, BadField> {
+    let expires_ms = date_ms(link.expire_time);
+    Ok(Share {
+        id: text(link.share_id, "link.shareId")?.filter(|id| !id.is_empty()),
+        owner: text(link.owner_name, "link.ownerName")?.filter(|name| !name.is_empty()),
+        expires_at: expires_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
+        status: match link.status.integer() {
+            Ok(Some(1)) => ShareStatus::Deleted,
+            Ok(Some(2)) => ShareStatus::Ended,
+            Ok(_) | Err(NotAScalar) => ShareStatus::Open,
+        },
+        download_forbidden: link.permission.is_some_and(|permission| permission.download.is_flag(false)),
+    })
+}
+
+/// One page of a listing. An answer without `files` is bad, not empty: the service's samples keep empty values, so a missing
+/// key means another kind of answer, and an empty directory must not come of it. `null` is empty.
+pub(super) fn page(answer: FilesAnswer, moment: Moment) -> Result<Page, BadField> {
+    let files = answer.files.ok_or_else(|| bad("files", "missing"))?;
+    let mut nodes = Vec::with_capacity(files.len());
+    for (index, file) in files.into_iter().enumerate() {
+        // In the recycle bin: no longer a part of the share (6.3).
+        if !file.recycled.is_flag(true) {
+            nodes.push(node(file, index, moment)?);
+        }
+    }
+    Ok(Page { nodes, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
+}
+
+/// One entry. A missing or negative size is 0 (koodrive-api.md, 12, row 6), a size that is no number is an error: a wrong size
+/// would be a wrong file. A directory has neither size nor link, whatever the service says (14).
+fn node(file: ShareFile, index: usize, moment: Moment) -> Result<Node, BadField> {
+    let name_of = |field: &str| format!("files[{index}].{field}");
+    let id = text(file.id, &name_of("id"))?.filter(|id| !id.is_empty()).ok_or_else(|| bad(name_of("id"), "missing"))?;
+    let name = text(file.file_name, &name_of("fileName"))?.unwrap_or_default();
+    let kind = match text(file.file_type, &name_of("fileType"))?.as_deref().map(str::trim) {
+        // Folder and smart folder (6.2); an uploader may give any other value.
+        Some("10" | "11") => NodeKind::Directory,
+        _ => NodeKind::File,
+    };
+    let edited_ms = date_ms(file.edited_time).unwrap_or(0);
+    let (size_bytes, link) = match kind {
+        NodeKind::Directory => (0, None),
+        NodeKind::File => (size(&file.size, &name_of("size"))?, file.download_links.content),
+    };
+    let link = link.and_then(|url| listed_link(&url, moment));
+    Ok(Node { id: NodeId::new(&id), name, kind, version: Version { size_bytes, edited_ms }, link })
+}
+
+fn size(value: &Scalar, field: &str) -> Result<u64, BadField> {
+    let size = value.integer().map_err(|NotAScalar| bad(field, "not a number"))?.unwrap_or(0).max(0);
+    // Offsets of files are signed 64 bit in Linux.
+    i64::try_from(size).map(i64::unsigned_abs).map_err(|_: std::num::TryFromIntError| bad(field, "too large"))
+}
+
+/// The link of a `download` answer.
+pub(super) fn fresh_link(answer: DownloadAnswer, moment: Moment) -> Result<Link, BadField> {
+    let url = text(answer.download_url, "downloadUrl")?.filter(|url| !url.is_empty());
+    let url = url.ok_or_else(|| bad("downloadUrl", "missing"))?;
+    let life = link_life(&url, moment.received_at, moment.server);
+    // The service issued it for us just now: if its date says that it has ended, we do not understand the date.
+    let life = if is_over(life, moment) { assumed_life(moment.received_at) } else { life };
+    Ok(link(&url, life))
+}
+
+/// The link that came with a listing, which may have been issued long ago; none if it has ended.
+fn listed_link(url: &str, moment: Moment) -> Option<Link> {
+    let life = link_life(url, moment.received_at, moment.server);
+    (!is_over(life, moment)).then(|| link(url, life))
+}
+
+fn is_over(life: LinkLife, moment: Moment) -> bool {
+    life.expires_at <= moment.received_at
+}
+
+fn link(url: &str, life: LinkLife) -> Link {
+    Link::new(url, life.expires_at, life.lifetime)
+}
+
+/// A text that must be one if it is there at all.
+pub(super) fn text(value: Scalar, field: &str) -> Result<Option<String>, BadField> {
+    value.text().map_err(|NotAScalar| bad(field, "not a text"))
+}
+
+/// Milliseconds since 1970 of an ISO 8601 date, with or without fraction; without offset it is UTC. `None` for anything else
+/// (koodrive-api.md, 12, row 18).
+fn date_ms(value: Scalar) -> Option<i64> {
+    let Scalar::Text(text) = value else { return None };
+    let text = text.trim();
+    let with_offset = text.parse::<Timestamp>().ok();
+    let in_utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|date| date.timestamp());
+    with_offset.or_else(in_utc).map(Timestamp::as_millisecond)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_with_and_without_fraction_and_offset() {
+        let ms = |text: &str| date_ms(Scalar::Text(text.to_owned()));
+        assert_eq!(ms("2025-01-06T11:41:58.806Z"), Some(1_736_163_718_806));
+        for same in
+            ["2025-01-06T11:41:58Z", "2025-01-06 11:41:58", "2025-01-06T12:41:58+01:00", " 2025-01-06T11:41:58Z "]
+        {
+            assert_eq!(ms(same), Some(1_736_163_718_000), "{same}");
+        }
+        for nonsense in ["", "yesterday", "2025-13-01T00:00:00Z", "99999-01-01T00:00:00Z", "1736163718000", "\u{0}"] {
+            assert_eq!(ms(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(date_ms(Scalar::Integer(7)), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! A public share of the carrier edition as a [`Remote`]: no login, at most an access code.
+//!
+//! Owns the order of calls and what a refusal leads to. Must not know HTTP or JSON. Threads: any; no lock is held during a call.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::auth::{Access, RenewError};
+use super::calls::ShareCalls;
+use super::convert::Share;
+use super::envelope::CallError;
+use super::open::{Ended, OpenError, Place, Step, ended, ended_text};
+use crate::clock::Clock;
+use crate::config::{Secret, ShareConfig};
+use crate::policy::retry::{Decision, decide};
+use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+
+/// What `statfs` says of a share, whose true figures no call tells (koodrive-api.md, 8.2): 1 TiB, all of it in use, so that
+/// nobody believes there is room for writing.
+const SHARE_CAPACITY: Capacity = Capacity { total_bytes: 1 << 40, used_bytes: 1 << 40 };
+
+/// What the service tells about a share, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareInfo {
+    /// The share's id; not the short code of its link.
+    pub share_id: String,
+    /// The owner's name, if given.
+    pub owner: Option<String>,
+    /// When the share ends, on the service's clock; `None` if it has no end.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// An opened share. Shared by all worker threads.
+pub struct ShareClient {
+    calls: ShareCalls,
+    access: Access,
+    info: ShareInfo,
+}
+
+impl ShareClient {
+    /// Opens the share that `config` names: reads what the service says about it, exchanges the access code for a token, and
+    /// lists the top level once, to see that the service lets us. Throttling, interruptions and 5xx are tried again until
+    /// `config.op_timeout` is over, which is the most that all of it takes.
+    ///
+    /// # Errors
+    /// [`OpenError`], whose text is for the person who wants the share. A refused access code is sent only once.
+    pub fn open(config: &ShareConfig, clock: Arc<dyn Clock>) -> Result<ShareClient, OpenError> {
+        let deadline = clock.now() + config.op_timeout;
+        let calls = ShareCalls::new(config, clock).map_err(|error| OpenError::of_setup(error, &config.endpoint))?;
+        let place = Place { endpoint: calls.origin(), agent: &config.agent };
+        let failed = |step| move |error| OpenError::of_call(error, step, place);
+
+        let share = patiently(&calls, deadline, || calls.user_info(deadline)).map_err(failed(Step::Info))?;
+        if let Some(error) = OpenError::of_share(&share, calls.server_now()) {
+            return Err(error);
+        }
+        let token = match &config.access_code {
+            Some(code) => patiently(&calls, deadline, || calls.verify(code, deadline)).map_err(failed(Step::Verify))?,
+            None => Secret::new(""),
+        };
+        let step = Step::List { with_access_code: config.access_code.is_some() };
+        let listed = patiently(&calls, deadline, || calls.files(&top_level(), None, &token, deadline));
+        let (_, listed_share) = listed.map_err(failed(step))?;
+
+        let share_id = share.id.clone().or_else(|| listed_share?.id);
+        let no_id = || OpenError::NotKooDrive {
+            endpoint: place.endpoint.to_owned(),
+            detail: "bad answer: link.shareId: missing".to_owned(),
+        };
+        let info =
+            ShareInfo { share_id: share_id.ok_or_else(no_id)?, owner: share.owner, expires_at: share.expires_at };
+        Ok(ShareClient { access: Access::new(config.access_code.clone(), token), calls, info })
+    }
+
+    /// What the service said about the share when it was opened.
+    pub fn info(&self) -> &ShareInfo {
+        &self.info
+    }
+
+    /// Runs `attempt` with the token in use. If it is refused so that the token may be the reason, a new token is fetched, once,
+    /// and `attempt` run again, once.
+    fn with_token<T>(
+        &self,
+        call: &str,
+        deadline: Instant,
+        attempt: impl Fn(&Secret) -> Result<T, CallError>,
+    ) -> Result<T, RemoteError> {
+        let credential = self.access.current();
+        let error = match attempt(&credential.token) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if !error.doubts_access() || !self.access.has_code() {
+            return Err(self.explained(call, error, deadline));
+        }
+        match self.access.renew(&credential, deadline, |code| self.calls.verify(code, deadline)) {
+            Ok(fresh) => attempt(&fresh.token).map_err(|error| self.explained(call, error, deadline)),
+            Err(RenewError::CodeRefused) => Err(self.over(deadline).unwrap_or_else(|| {
+                let context = format!("{call}: the service no longer accepts the access code");
+                RemoteError::new(RemoteErrorKind::NeedsLogin, context)
+            })),
+            Err(RenewError::Failed(kind, detail)) => Err(RemoteError::new(kind, format!("{call}: verify: {detail}"))),
+        }
+    }
+
+    /// `error` for who asked. A refusal without a known meaning may be due to the end of the share, whose code is not known:
+    /// the service is asked about the share (koodrive-api.md, 14).
+    fn explained(&self, call: &str, error: CallError, deadline: Instant) -> RemoteError {
+        let over = if error.doubts_access() { self.over(deadline) } else { None };
+        over.unwrap_or_else(|| error.into_remote(call))
+    }
+
+    /// The error that says that the share is over, if the service says so now.
+    fn over(&self, deadline: Instant) -> Option<RemoteError> {
+        let share: Share = self.calls.user_info(deadline).ok()?;
+        let (kind, context) = match ended(&share, self.calls.server_now())? {
+            Ended::Deleted => (RemoteErrorKind::NotFound, "the shared files have been deleted".to_owned()),
+            Ended::Expired(at) => (RemoteErrorKind::Denied, format!("the share {}", ended_text(at))),
+        };
+        Some(RemoteError::new(kind, context))
+    }
+}
+
+impl Remote for ShareClient {
+    fn root(&self) -> NodeId {
+        top_level()
+    }
+
+    fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
+        let listed =
+            self.with_token("files", deadline, |token| self.calls.files(directory, cursor, token, deadline))?;
+        Ok(listed.0)
+    }
+
+    /// The share's `download` call takes one id (koodrive-api.md, 5.5).
+    fn max_links_per_call(&self) -> usize {
+        1
+    }
+
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+        let resolve = |id| {
+            self.with_token("download", deadline, |token| self.calls.download(&self.info.share_id, id, token, deadline))
+        };
+        ids.iter().map(resolve).collect()
+    }
+
+    fn capacity(&self) -> Capacity {
+        SHARE_CAPACITY
+    }
+}
+
+/// The share's top level has no id of its own: `parentFolder` is left out for it (koodrive-api.md, 5.4).
+fn top_level() -> NodeId {
+    NodeId::new("")
+}
+
+/// Runs `attempt` until it succeeds or [`decide`] gives up.
+fn patiently<T>(
+    calls: &ShareCalls,
+    deadline: Instant,
+    attempt: impl Fn() -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let mut tries = 0;
+    loop {
+        let error = match attempt() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        tries += 1;
+        let remaining: Duration = deadline.saturating_duration_since(calls.clock().now());
+        match decide(error.failure_kind_at_open(), tries, remaining, error.retry_after(), fastrand::f64()) {
+            Decision::Again(pause) => calls.clock().sleep(pause),
+            Decision::GiveUp => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! JSON exactly as the service's pages document it, and as tolerantly as koodrive-api.md, 12, asks for. Private to this room.
+//!
+//! Must not know any other type of the crate. Nothing here fails because one field has an odd value: a [`Scalar`] keeps it, and
+//! `convert` says which field is bad. Answers have no `Debug`: they hold links and tokens.
+
+use serde::de::{DeserializeOwned, Deserializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// `POST /koodrive/ose/v1/share/public/files` (5.4).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FilesRequest<'a> {
+    pub(super) short_url: &'a str,
+    /// Absent for the top level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parent_folder: Option<&'a str>,
+    pub(super) page_size: u32,
+    /// Absent for the first page (12, row 8).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page_cursor: Option<&'a str>,
+    pub(super) sort_type: u32,
+    pub(super) sort_direction: u32,
+    pub(super) kdstoken: &'a str,
+    pub(super) refresh_count: bool,
+}
+
+/// `POST /koodrive/ose/v1/share/public/verify` (5.3).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VerifyRequest<'a> {
+    pub(super) short_url: &'a str,
+    pub(super) extract_code: &'a str,
+}
+
+/// `POST /koodrive/ose/v1/share/public/download` (5.5).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DownloadRequest<'a> {
+    pub(super) share_id: &'a str,
+    pub(super) file_id: &'a str,
+    pub(super) kdstoken: &'a str,
+}
+
+/// The answer to `files`. Both keys are optional to serde; `convert` tells an absent `files` from an empty one.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct FilesAnswer {
+    /// `None` if there is no such key; `null` counts as empty.
+    #[serde(deserialize_with = "present_list")]
+    pub(super) files: Option<Vec<ShareFile>>,
+    pub(super) next_cursor: Scalar,
+    pub(super) link: Option<ShareLink>,
+}
+
+/// The answer to `userInfo` (5.2).
+#[derive(Deserialize)]
+pub(super) struct UserInfoAnswer {
+    #[serde(default)]
+    pub(super) link: Option<ShareLink>,
+}
+
+/// The answer to `verify` (5.3).
+#[derive(Deserialize)]
+pub(super) struct VerifyAnswer {
+    #[serde(default)]
+    pub(super) kdstoken: Scalar,
+}
+
+/// The answer to `download` (5.5).
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DownloadAnswer {
+    #[serde(default)]
+    pub(super) download_url: Scalar,
+}
+
+/// ShareFile (5.4); of its fields those that are used.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ShareFile {
+    pub(super) id: Scalar,
+    pub(super) file_name: Scalar,
+    pub(super) file_type: Scalar,
+    pub(super) size: Scalar,
+    pub(super) edited_time: Scalar,
+    /// Not documented for shares; the file object elsewhere has it (6.3).
+    pub(super) recycled: Scalar,
+    pub(super) download_links: DownloadLinks,
+}
+
+/// CommonShareLink (5.6).
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ShareLink {
+    pub(super) share_id: Scalar,
+    pub(super) owner_name: Scalar,
+    pub(super) expire_time: Scalar,
+    pub(super) status: Scalar,
+    pub(super) permission: Option<Permission>,
+}
+
+/// What the owner permits (5.6); "to be supported later".
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct Permission {
+    pub(super) download: Scalar,
+}
+
+/// A value that the pages give now as a number, now as a string.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) enum Scalar {
+    /// No such key, or `null`.
+    #[default]
+    Absent,
+    Text(String),
+    Integer(i128),
+    Flag(bool),
+    /// An array, an object, a fraction.
+    Other,
+}
+
+impl Scalar {
+    /// The text, or the digits of the number; `Ok(None)` where there is nothing.
+    pub(super) fn text(self) -> Result<Option<String>, NotAScalar> {
+        match self {
+            Scalar::Absent => Ok(None),
+            Scalar::Text(text) => Ok(Some(text)),
+            Scalar::Integer(number) => Ok(Some(number.to_string())),
+            Scalar::Flag(_) | Scalar::Other => Err(NotAScalar),
+        }
+    }
+
+    /// The number, also out of a text of digits; `Ok(None)` where there is nothing, or an empty text.
+    pub(super) fn integer(&self) -> Result<Option<i128>, NotAScalar> {
+        match self {
+            Scalar::Absent => Ok(None),
+            Scalar::Integer(number) => Ok(Some(*number)),
+            Scalar::Text(text) if text.trim().is_empty() => Ok(None),
+            Scalar::Text(text) => text.trim().parse().map(Some).map_err(|_: std::num::ParseIntError| NotAScalar),
+            Scalar::Flag(_) | Scalar::Other => Err(NotAScalar),
+        }
+    }
+
+    /// Whether this is the flag `wanted`, as such or as a text.
+    pub(super) fn is_flag(&self, wanted: bool) -> bool {
+        match self {
+            Scalar::Flag(flag) => *flag == wanted,
+            Scalar::Text(text) => text.eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
+            Scalar::Absent | Scalar::Integer(_) | Scalar::Other => false,
+        }
+    }
+
+    fn of(value: Value) -> Scalar {
+        match value {
+            Value::Null => Scalar::Absent,
+            Value::Bool(flag) => Scalar::Flag(flag),
+            Value::String(text) => Scalar::Text(text),
+            Value::Number(number) => whole(&number).map_or(Scalar::Other, Scalar::Integer),
+            Value::Array(_) | Value::Object(_) => Scalar::Other,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+        Value::deserialize(deserializer).map(Scalar::of)
+    }
+}
+
+/// The value is of a kind that its field cannot have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotAScalar;
+
+/// The integer that a JSON number is. `1.06437e5` is one too; beyond 2^53 a fraction's notation is no longer exact.
+fn whole(number: &serde_json::Number) -> Option<i128> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if let Some(number) = number.as_i128() {
+        return Some(number);
+    }
+    let number = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+    Some(number as i128)
+}
+
+/// The link to the content among `downloadLinks`, of which five forms are known (12, row 1). Anything else, and every other
+/// usage, is no link: a thumbnail must never pass for the file.
+#[derive(Clone, Default)]
+pub(super) struct DownloadLinks {
+    pub(super) content: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for DownloadLinks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DownloadLinks, D::Error> {
+        let content = match Value::deserialize(deserializer)? {
+            Value::String(link) => Some(link),
+            Value::Array(links) => {
+                links.iter().find(|link| link["usage"] == CONTENT).and_then(|link| text_at(link, "downloadLink"))
+            }
+            Value::Object(by_usage) => by_usage.get(CONTENT).and_then(|link| match link {
+                Value::String(link) => Some(link.clone()),
+                link => text_at(link, "downloadLink"),
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => None,
+        };
+        Ok(DownloadLinks { content: content.filter(|link| !link.is_empty()) })
+    }
+}
+
+/// The one usage that means the file itself.
+const CONTENT: &str = "content";
+
+fn text_at(object: &Value, key: &str) -> Option<String> {
+    object.get(key)?.as_str().map(str::to_owned)
+}
+
+fn present_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<ShareFile>>, D::Error> {
+    Option::<Vec<ShareFile>>::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
+}
+
+/// What an envelope may hold.
+pub(super) trait Answer: DeserializeOwned {}
+impl Answer for FilesAnswer {}
+impl Answer for UserInfoAnswer {}
+impl Answer for VerifyAnswer {}
+impl Answer for DownloadAnswer {}
+
+/// An answer's envelope (4.1), and its payload, which may also lie under `data`.
+pub(super) struct Envelope {
+    /// `code`, or the gateway's `error_code`.
+    pub(super) code: Scalar,
+    /// `msg`, or the gateway's `error_msg`.
+    pub(super) msg: Scalar,
+    payload: Map<String, Value>,
+}
+
+impl Envelope {
+    /// Reads `body`; `None` if it is not one JSON object.
+    pub(super) fn parse(body: &[u8]) -> Option<Envelope> {
+        let Ok(Value::Object(mut payload)) = serde_json::from_slice(body) else { return None };
+        let mut take = |names: [&str; 2]| {
+            names.iter().filter_map(|name| payload.remove(*name)).map(Scalar::of).find(|value| *value != Scalar::Absent)
+        };
+        let code = take(["code", "error_code"]).unwrap_or_default();
+        let msg = take(["msg", "error_msg"]).unwrap_or_default();
+        if let Some(Value::Object(data)) = payload.remove("data") {
+            for (key, value) in data {
+                let at_top = payload.entry(key).or_insert(Value::Null);
+                if at_top.is_null() {
+                    *at_top = value;
+                }
+            }
+        }
+        Some(Envelope { code, msg, payload })
+    }
+
+    /// Whether the payload has `key`, be it null.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.payload.contains_key(key)
+    }
+
+    /// The payload as `T`; `None` if it has not its form. (Serde's own message would quote what it read: links, tokens.)
+    pub(super) fn payload<T: Answer>(self) -> Option<T> {
+        serde_json::from_value(Value::Object(self.payload)).ok()
+    }
+}
+
+/// The JSON text of a request.
+pub(super) fn to_json(request: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(request).expect("strings and numbers always have a JSON form")
+}
