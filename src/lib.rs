@@ -1,5 +1,6 @@
 //! KooFS: a read-only Linux filesystem over a KooDrive share.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod jobs;
