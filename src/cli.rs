@@ -141,7 +141,12 @@ struct TypedShare {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The user asked for help or the version: print it on standard output; exit code 0.
-    Help(String),
+    Help {
+        /// For a terminal.
+        coloured: String,
+        /// For anything else.
+        plain: String,
+    },
     /// The command line makes no sense: one line for standard error; exit code 2.
     Usage(String),
 }
@@ -261,7 +266,9 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
 fn refusal(error: &clap::Error) -> Refusal {
     let text = error.render();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Help(text.ansi().to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Refusal::Help { coloured: text.ansi().to_string(), plain: text.to_string() }
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             Refusal::Usage("say what to do: mount, unmount or ls (koofs --help)".to_owned())
         }
@@ -438,10 +445,11 @@ mod tests {
             ("mount --help", ["Examples", "cn, intl", "KOOFS_ACCESS_CODE"]),
             ("ls --help", ["Examples", "--json", "KOOFS_AGENT"]),
         ] {
-            let Err(Refusal::Help(text)) = parsed(arguments) else { panic!("{arguments}") };
+            let Err(Refusal::Help { plain: text, .. }) = parsed(arguments) else { panic!("{arguments}") };
             for want in wants {
                 assert!(text.contains(want), "{arguments}: no {want}");
             }
+            assert!(!text.contains('\x1b'), "{arguments}");
         }
     }
 }

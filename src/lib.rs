@@ -4,5 +4,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod jobs;
+pub mod kernel;
+pub mod listing;
+pub mod mount;
 pub mod policy;
 pub mod remote;

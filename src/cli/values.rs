@@ -143,7 +143,7 @@ pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
         _ => return Err("write bytes, or a number with K, M, G or T".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "write bytes, or a number with K, M, G or T".to_owned())?;
-    let bytes = number.checked_mul(1 << shift).unwrap_or(u64::MAX);
+    let bytes = number.saturating_mul(1 << shift);
     if !(config::MIN_MEMORY_BYTES..=config::MAX_MEMORY_BYTES).contains(&bytes) {
         let (min, max) = (config::MIN_MEMORY_BYTES >> 20, config::MAX_MEMORY_BYTES >> 40);
         return Err(format!("must be between {min}M and {max}T"));
