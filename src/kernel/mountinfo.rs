@@ -30,7 +30,8 @@ impl MountEntry {
         self.fstype == OUR_FSTYPE
     }
 
-    /// Whether `other` is this very mount: two mounts that exist at the same time never are.
+    /// Whether `other` is this very mount. Two mounts that exist at the same time never are; both numbers may be given again
+    /// once the filesystem is gone (seen: at once), but not while it has a user or its FUSE loop runs.
     pub fn is_same_mount(&self, other: &MountEntry) -> bool {
         self.mount_id == other.mount_id && self.device == other.device
     }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::mounted::{Watched, koofs};
+use crate::mounted::{Watched, c_path, koofs};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -57,6 +57,25 @@ fn bad_access_code_is_refused_without_being_shown() {
     arguments.extend(["--access-code-file", file.to_str().unwrap()]);
     let (code, _, error) = run(&arguments, &[]);
     assert!(code == Some(2) && error.contains("chmod 600") && !error.contains("a1B2"), "{error}");
+}
+
+#[test]
+fn access_code_leaves_the_environment_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("code");
+    let path = c_path(&fifo);
+    // SAFETY: `path` outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    let mut command =
+        koofs(&["ls", "share:1", "--endpoint", "http://127.0.0.1:1", "--agent", "a", "--access-code-file"]);
+    command.arg(&fifo).env("KOOFS_ACCESS_CODE", "a1B2c3D4").stderr(Stdio::null());
+    let child = Watched::start(command, LIMIT);
+    // Opens when koofs has come to read the file: the environment was looked at long before.
+    let writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", child.pid())).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("KOOFS_ACCESS_CODE") && !environment.contains("a1B2c3D4"), "{environment}");
+    drop(writer);
 }
 
 #[test]
