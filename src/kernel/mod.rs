@@ -1,5 +1,8 @@
-//! The kernel's side of the house: fuser's requests to the filesystem's operations, and the mount itself.
+//! Where KooFS meets Linux: fuser's requests to the filesystem's operations, the session, and the mount table.
 
 pub mod adapter;
 pub mod attr;
 pub mod errno;
+pub mod mountinfo;
+pub mod session;
+pub mod unmount;
