@@ -21,25 +21,27 @@ use values::{Endpoint, Source};
 const ACCESS_CODE_VARIABLE: &std::ffi::CStr = c"KOOFS_ACCESS_CODE";
 
 const EXIT_CODES: &str = "\x1b[1mExit codes:\x1b[0m
-  0  done (mount: the mount answers, or ended as it was asked to in the foreground)
+  0  done; mount: the mount answers (-f: it has ended as it was asked to)
   1  failed; one line on standard error says why
   2  the command line makes no sense";
 
 const MOUNT_EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  koofs mount --agent CARRIER 'https://drive.example/cloudfile/#/sharelink/i/1800000000000000001' /mnt/share
-  koofs mount --endpoint intl --agent CARRIER share:1800000000000000001 /mnt/share
-  koofs mount --access-code-file ~/.share-code --root 'Reports/2025' share:1800000000000000001 ~/reports
+  koofs mount --agent CARRIER --endpoint intl share:18000001 /mnt/share
+  koofs mount --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/18000001' /mnt
+  koofs mount --access-code-file ~/.code --root Reports/2025 share:18000001 ~/r
   koofs unmount /mnt/share
 
-Quote a link for the shell. The access code is never given on the command line, where every user could read it; instead of
---access-code-file the variable KOOFS_ACCESS_CODE may hold it, which is removed from the environment at once.";
+Quote a link for the shell. The access code is never given on the command line,
+where every user could read it: it comes from --access-code-file, or from the
+variable KOOFS_ACCESS_CODE, which is removed from the environment at once.";
 
 const LS_EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  koofs ls --endpoint intl --agent CARRIER share:1800000000000000001
-  koofs ls -l --agent CARRIER 'https://drive.example/cloudfile/#/sharelink/i/1800000000000000001' Reports/2025
-  koofs ls --json share:1800000000000000001 | jq -r 'select(.type == \"file\") | .name'
+  koofs ls --agent CARRIER --endpoint intl share:18000001
+  koofs ls -l 'https://HOST/cloudfile/#/sharelink/i/18000001' Reports/2025
+  koofs ls --json share:18000001 | jq -r 'select(.type == \"file\") | .name'
 
---json prints one object on a line: {\"name\": text, \"type\": \"file\" or \"directory\", \"size\": bytes, \"modified\": RFC 3339 or null}.";
+--json prints one object on a line, as its page arrives: \"name\" (text), \"type\"
+(\"file\" or \"directory\"), \"size\" (bytes), \"modified\" (RFC 3339 or null).";
 
 /// Mount a Huawei Cloud KooDrive share as a read-only filesystem.
 #[derive(Parser)]
@@ -92,6 +94,9 @@ struct TypedMount {
     /// Append the log to this file, made readable for you only.
     #[arg(long, value_name = "FILE", help_heading = "Diagnosis")]
     log_file: Option<PathBuf>,
+    /// Log more: -v what happens, -vv with details, -vvv everything.
+    #[arg(short, action = clap::ArgAction::Count, help_heading = "Diagnosis")]
+    verbose: u8,
 }
 
 #[derive(Args)]
@@ -109,6 +114,9 @@ struct TypedList {
     json: bool,
     #[command(flatten)]
     share: TypedShare,
+    /// Log more: -v what happens, -vv with details, -vvv everything.
+    #[arg(short, action = clap::ArgAction::Count, help_heading = "Diagnosis")]
+    verbose: u8,
 }
 
 /// Names of a path; an alias, as clap would take a bare `Vec` for a repeatable option.
@@ -116,12 +124,11 @@ type ShareNames = Vec<String>;
 
 #[derive(Args)]
 struct TypedShare {
-    /// The KooDrive service: https://HOST[:PORT], or a preset: cn, intl. A share link without this option is tried at the
-    /// link's own host.
-    #[arg(long, env = "KOOFS_ENDPOINT", value_name = "URL", help_heading = "Share")]
+    /// The KooDrive service: https://HOST[:PORT], or a preset: cn, intl. A share link needs none: its own host is tried.
+    #[arg(long, env = "KOOFS_ENDPOINT", hide_env_values = true, value_name = "URL", help_heading = "Share")]
     endpoint: Option<Endpoint>,
     /// The carrier's (operator's) name, which public shares ask for.
-    #[arg(long, env = "KOOFS_AGENT", value_name = "NAME", value_parser = values::agent, help_heading = "Share")]
+    #[arg(long, env = "KOOFS_AGENT", hide_env_values = true, value_name = "NAME", value_parser = values::agent, help_heading = "Share")]
     agent: Option<String>,
     /// A file with the share's access code that only you can read. Or the environment: KOOFS_ACCESS_CODE.
     #[arg(long, value_name = "FILE", help_heading = "Share")]
@@ -132,9 +139,6 @@ struct TypedShare {
     /// The most that one operation may take, its retries included [default: 30].
     #[arg(long, value_name = "SECONDS", value_parser = values::op_timeout, help_heading = "Share")]
     op_timeout: Option<Duration>,
-    /// Log more: -v what happens, -vv with details, -vvv everything.
-    #[arg(short, action = clap::ArgAction::Count, help_heading = "Diagnosis")]
-    verbose: u8,
 }
 
 /// Why there is nothing to do: what the user should read instead.
@@ -192,13 +196,12 @@ where
 }
 
 fn mount(typed: TypedMount, access_code: Option<OsString>) -> Result<MountConfig, String> {
-    let verbosity = typed.share.verbose;
     let share = share(typed.share, typed.source, access_code)?;
     Ok(MountConfig {
         root: typed.root,
         mountpoint: absolute(&typed.mountpoint)?,
         foreground: typed.foreground,
-        verbosity,
+        verbosity: typed.verbose,
         log_file: typed.log_file.as_deref().map(absolute).transpose()?,
         ttl: typed.ttl.unwrap_or(DEFAULT_TTL),
         memory_bytes: typed.memory.unwrap_or_else(default_memory_bytes),
@@ -214,8 +217,8 @@ fn list(typed: TypedList, access_code: Option<OsString>) -> Result<ListConfig, S
         (true, false) => ListFormat::Long,
         (false, false) => ListFormat::Names,
     };
-    let verbosity = typed.share.verbose;
-    Ok(ListConfig { share: share(typed.share, typed.source, access_code)?, path: typed.path, format, verbosity })
+    let share = share(typed.share, typed.source, access_code)?;
+    Ok(ListConfig { share, path: typed.path, format, verbosity: typed.verbose })
 }
 
 fn share(typed: TypedShare, source: Source, access_code: Option<OsString>) -> Result<ShareConfig, String> {

@@ -92,7 +92,9 @@ fn serve_in_background<F: Filesystem>(
         Ok(never) => match never {},
         Err(failure) => one_line(&failure),
     };
-    log::error!("{failure}");
+    if config.log_file.is_some() {
+        log::error!("{failure}");
+    }
     if let Some(reporter) = reporter {
         reporter.failed(&failure);
     }

@@ -122,6 +122,13 @@ fn build(mode: &str) -> Result<Tiny, MountError> {
             Err(MountError::Share(cause))
         }
         "crash" => std::process::abort(),
+        "slow" => {
+            let beside =
+                |name| std::env::var_os("KOOFS_TEST_MOUNTPOINT").map(|path| Path::new(&path).with_file_name(name));
+            fs::write(beside("building").unwrap(), "").unwrap();
+            await_that("leave to go on", || beside("go").unwrap().exists());
+            build("")
+        }
         mode => Ok(Tiny { is_stuck: mode == "stuck", stuck: Default::default() }),
     }
 }
@@ -439,10 +446,8 @@ fn background_start_that_fails_says_why_in_one_line() {
         return;
     }
     let mountpoint = Mountpoint::new();
-    let log = mountpoint.beside("log");
     for (mode, want) in [("refused", "cannot open the share: the share has\\nended"), ("crash", "killed by signal 6")] {
-        let variables =
-            [("KOOFS_TEST_BACKGROUND", "1"), ("KOOFS_TEST_MODE", mode), ("KOOFS_TEST_LOG", log.to_str().unwrap())];
+        let variables = [("KOOFS_TEST_BACKGROUND", "1"), ("KOOFS_TEST_MODE", mode)];
         let (status, _, error) = Watched::start(tiny(mountpoint.path(), &variables), LIMIT).output();
         assert_eq!(status.code(), Some(1));
         assert!(error.contains(want) && error.matches('\n').count() == 1, "{mode}: {error}");
@@ -460,5 +465,37 @@ fn background_start_that_never_answers_is_given_up_and_unmounted() {
     let (status, _, error) = Watched::start(tiny(mountpoint.path(), &variables), LIMIT).output();
     assert_eq!(status.code(), Some(1));
     assert!(error.contains("not ready within 11 s"), "{error}");
+    assert_eq!(mountpoint.types(), [""; 0]);
+}
+
+#[test]
+fn signal_before_the_mount_is_there_ends_the_start() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mountpoint = Mountpoint::new();
+    let mut child = Watched::start(tiny(mountpoint.path(), &[("KOOFS_TEST_MODE", "slow")]), LIMIT);
+    await_that("the start", || mountpoint.beside("building").exists());
+    child.signal(libc::SIGTERM);
+    assert_eq!(child.wait().code(), Some(128 + libc::SIGTERM));
+    assert_eq!(mountpoint.types(), [""; 0]);
+}
+
+#[test]
+fn background_start_that_nobody_waits_for_leaves_no_mount() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mountpoint = Mountpoint::new();
+    let log = mountpoint.beside("log");
+    let variables =
+        [("KOOFS_TEST_BACKGROUND", "1"), ("KOOFS_TEST_MODE", "slow"), ("KOOFS_TEST_LOG", log.to_str().unwrap())];
+    let mut parent = Watched::start(tiny(mountpoint.path(), &variables), LIMIT);
+    await_that("the start", || mountpoint.beside("building").exists());
+    parent.signal(libc::SIGKILL);
+    parent.wait();
+    fs::write(mountpoint.beside("go"), "").unwrap();
+    await_that("the daemon's last line", || fs::read_to_string(&log).unwrap().contains("is unmounted"));
+    assert!(fs::read_to_string(&log).unwrap().contains("nobody waits"));
     assert_eq!(mountpoint.types(), [""; 0]);
 }
