@@ -263,7 +263,8 @@ impl Keys {
                 .and_then(|v| v.parse().ok())
                 .ok_or(SignatureMismatch)?;
             let credential = value("X-Amz-Credential").unwrap_or_default();
-            let access_key = credential.split("%2F").next().unwrap_or_default();
+            let credential = decode(credential).ok_or(SignatureMismatch)?;
+            let access_key = credential.split('/').next().unwrap_or_default().to_owned();
             let signer = self.signer(issued);
             let ends = issued
                 .as_millisecond()
@@ -272,8 +273,11 @@ impl Keys {
         } else if let Some(text) = value("Expires") {
             let unix: i64 = text.parse().map_err(|_| SignatureMismatch)?;
             let (style, access_key) = match value("AWSAccessKeyId") {
-                Some(access_key) => (LinkStyle::S3V2, access_key),
-                None => (LinkStyle::ObsV2, value("AccessKeyId").unwrap_or_default()),
+                Some(access_key) => (LinkStyle::S3V2, access_key.to_owned()),
+                None => (
+                    LinkStyle::ObsV2,
+                    value("AccessKeyId").unwrap_or_default().to_owned(),
+                ),
             };
             (
                 access_key,
@@ -286,7 +290,7 @@ impl Keys {
                 .next()
                 .and_then(|hex| i64::from_str_radix(hex, 16).ok())
                 .ok_or(SignatureMismatch)?;
-            let access_key = parts.next().unwrap_or_default();
+            let access_key = parts.next().unwrap_or_default().to_owned();
             (access_key, self.signer(now).opaque(&grant, ends), ends)
         } else {
             return Err(SignatureMismatch);
