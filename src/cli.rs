@@ -26,9 +26,9 @@ const EXIT_CODES: &str = "\x1b[1mExit codes:\x1b[0m
   2  the command line makes no sense";
 
 const MOUNT_EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  koofs mount --agent CARRIER --endpoint intl share:18000001 /mnt/share
-  koofs mount --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/18000001' /mnt
-  koofs mount --access-code-file ~/.code --root Reports/2025 share:18000001 ~/r
+  koofs mount --agent CARRIER --endpoint intl share:180001 /mnt/share
+  koofs mount --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001' /mnt
+  koofs mount --access-code-file ~/.code --root Reports/2025 share:180001 ~/r
   koofs unmount /mnt/share
 
 Quote a link for the shell. The access code is never given on the command line,
@@ -36,9 +36,9 @@ where every user could read it: it comes from --access-code-file, or from the
 variable KOOFS_ACCESS_CODE, which is removed from the environment at once.";
 
 const LS_EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  koofs ls --agent CARRIER --endpoint intl share:18000001
-  koofs ls -l 'https://HOST/cloudfile/#/sharelink/i/18000001' Reports/2025
-  koofs ls --json share:18000001 | jq -r 'select(.type == \"file\") | .name'
+  koofs ls --agent CARRIER --endpoint intl share:180001
+  koofs ls -l 'https://HOST/cloudfile/#/sharelink/i/180001' Reports/2025
+  koofs ls --json share:180001 | jq -r 'select(.type == \"file\") | .name'
 
 --json prints one object on a line, as its page arrives: \"name\" (text), \"type\"
 (\"file\" or \"directory\"), \"size\" (bytes), \"modified\" (RFC 3339 or null).";

@@ -112,10 +112,10 @@ impl Starting {
         let line = within(deadline, move || first_line(report));
         let verdict = match line.as_deref() {
             None => Err(MountError::TooSlow(limit)),
-            Some("") => return Err(MountError::DiedSilently(end_of(self.child))),
             Some(line) => match line.strip_prefix(SERVING) {
-                None => Err(MountError::Background(line.to_owned())),
                 Some(device) => answers(mountpoint.to_owned(), device.to_owned(), deadline, limit),
+                // The child ends by itself now; it is not disturbed at that.
+                None => return Err(failure(line, end_of(self.child))),
             },
         };
         if verdict.is_err() {
@@ -123,6 +123,11 @@ impl Starting {
         }
         verdict
     }
+}
+
+/// What the child's last line and its end say.
+fn failure(line: &str, end: String) -> MountError {
+    if line.is_empty() { MountError::DiedSilently(end) } else { MountError::Background(line.to_owned()) }
 }
 
 /// The child's line; empty if it ended without one.
