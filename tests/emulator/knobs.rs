@@ -130,6 +130,10 @@ pub struct Knobs {
     #[serde(with = "seconds")]
     pub idle_timeout: Duration,
 
+    /// Endpoints (`visit`, `userInfo`, `verify`, `files`, `download`, `object`) whose calls wait, unanswered, until the
+    /// name is taken off this list: what a test needs to have calls in flight for exactly as long as it wants.
+    pub hold: Vec<String>,
+
     /// HTTP status of business errors: 200 or 400 (section 12, row 20).
     pub business_status: u16,
     /// The most entries of one page, whatever `pageSize` asks for.
@@ -200,6 +204,7 @@ impl Default for Knobs {
             object_parallel_limit: 0,
             requests_per_connection: 0,
             idle_timeout: Duration::ZERO,
+            hold: Vec::new(),
             business_status: 200,
             page_cap: 100,
             empty_pages: 0,
@@ -224,6 +229,9 @@ impl Default for Knobs {
         }
     }
 }
+
+/// Names of everything that can be held.
+const ENDPOINT_NAMES: [&str; 6] = ["visit", "userInfo", "verify", "files", "download", "object"];
 
 /// Every knob that JSON and `--set` know, with a line of help; a test keeps it complete.
 pub const KNOB_HELP: &[(&str, &str)] = &[
@@ -278,6 +286,10 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     (
         "idle_timeout",
         "idle time before a connection is closed (0: never)",
+    ),
+    (
+        "hold",
+        "endpoints whose calls wait until they are taken off this list",
     ),
     (
         "business_status",
@@ -348,6 +360,16 @@ impl Knobs {
         }
         if self.page_cap == 0 {
             return Err("page_cap: must be at least 1".to_owned());
+        }
+        if let Some(name) = self
+            .hold
+            .iter()
+            .find(|name| !ENDPOINT_NAMES.contains(&name.as_str()))
+        {
+            return Err(format!(
+                "hold: there is no endpoint {name:?}; there are: {}",
+                ENDPOINT_NAMES.join(", ")
+            ));
         }
         if ![200, 400].contains(&self.business_status) {
             return Err("business_status: must be 200 or 400".to_owned());

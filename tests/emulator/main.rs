@@ -8,6 +8,7 @@ mod cli;
 use clap::Parser as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
@@ -34,11 +35,19 @@ fn run(cli: cli::Cli) -> Result<(), String> {
         .clone()
         .unwrap_or_else(|| "emulator".to_owned());
     let code = config.knobs.access_code.clone();
-    // Before the threads of the emulator: a signal that comes early must not kill us half-way.
+    // Handlers first: who stops us as soon as we say "ready" gets an orderly end, too.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        let handler = |kind| signal(kind).map_err(|error| error.to_string());
+        (
+            handler(SignalKind::terminate())?,
+            handler(SignalKind::interrupt())?,
+        )
+    };
     let emulator = emulator::Emulator::try_start(config).map_err(|error| error.to_string())?;
 
     let url = emulator.url();
@@ -63,13 +72,10 @@ fn run(cli: cli::Cli) -> Result<(), String> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     runtime.block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }

@@ -161,6 +161,7 @@ async fn get(
         return Ok(response);
     }
     delay(knobs.object_latency, knobs.jitter).await;
+    shared.held("object").await;
     let crowded = knobs.object_parallel_limit > 0
         && shared.counters.object.current() > u64::from(knobs.object_parallel_limit);
     if crowded {

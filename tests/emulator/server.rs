@@ -28,6 +28,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// The largest request body anybody may send.
 const REQUEST_LIMIT: usize = 1 << 20;
@@ -65,6 +66,7 @@ pub struct Shared {
     knobs: RwLock<Arc<Knobs>>,
     allowance: Mutex<Option<(Instant, f64)>>,
     requests: AtomicU64,
+    turned: watch::Sender<()>,
 }
 
 impl Shared {
@@ -89,6 +91,7 @@ impl Shared {
             knobs: RwLock::new(Arc::new(knobs)),
             allowance: Mutex::new(None),
             requests: AtomicU64::new(0),
+            turned: watch::Sender::new(()),
         }
     }
 
@@ -106,7 +109,20 @@ impl Shared {
         let new = change(&knobs)?;
         new.check()?;
         *knobs = Arc::new(new);
+        drop(knobs);
+        self.turned.send_replace(());
         Ok(())
+    }
+
+    /// Waits while calls of this endpoint are held.
+    pub async fn held(&self, endpoint: &str) {
+        let mut turned = self.turned.subscribe();
+        while self.knobs().hold.iter().any(|name| name == endpoint) {
+            // The sender lives as long as this; an error would only mean that nobody can release us any more.
+            if turned.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// A number no other request has.
@@ -383,6 +399,7 @@ async fn api(
         return Ok(json_response(404, body).map(|body| body.guarded(guard)));
     };
     delay(knobs.api_latency, knobs.jitter).await;
+    shared.held(endpoint.name).await;
     let crowded = knobs.api_parallel_limit > 0
         && shared.counters.api.current() > u64::from(knobs.api_parallel_limit);
     if crowded || !shared.allow(knobs.api_rate_limit) {
