@@ -344,6 +344,9 @@ impl Knobs {
                 return Err(format!("there is no knob {name:?}"));
             }
             all[name] = value.clone();
+            // One by one, so that the error can name the knob: serde's names the value only.
+            serde_json::from_value::<Self>(all.clone())
+                .map_err(|error| format!("{name}: {error}"))?;
         }
         let knobs: Self = serde_json::from_value(all).map_err(|error| error.to_string())?;
         knobs.check()?;
