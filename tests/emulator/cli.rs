@@ -161,8 +161,12 @@ pub(crate) fn knob_list() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<24} {:<16} {help}", defaults[name].to_string());
     }
+    text.push_str("\nDurations are seconds or text like 20ms, sizes are bytes or text like 20M, lists are JSON.\n");
     text
 }
+
+/// Columns that the words about a fault may take beside its name.
+const HELP_COLUMNS: usize = 68;
 
 fn after_help() -> String {
     let mut text = "Faults:\n  PLACE is api, api/ENDPOINT (visit, userInfo, verify, files, download), object, or object/FILE.\n  \
@@ -170,7 +174,19 @@ fn after_help() -> String {
         .to_owned();
     for (name, place, help) in FAULT_HELP {
         let place = if *place == "both" { "any" } else { place };
-        let _ = writeln!(text, "  {name:<20} {place:<7}{}", help.trim());
+        let _ = write!(text, "  {name:<20} {place:<7}");
+        let mut column = 0;
+        for word in help.split_whitespace() {
+            if column + word.len() > HELP_COLUMNS {
+                let _ = write!(text, "\n{:29}", "");
+                column = 0;
+            } else if column > 0 {
+                text.push(' ');
+            }
+            text.push_str(word);
+            column += word.len() + 1;
+        }
+        text.push('\n');
     }
     text.push_str(
         "\nExamples:\n  emulator ~/Pictures\n  emulator --synthetic big=1x8G,many=20000x4K --api-latency 20ms --bandwidth 20M\n  \

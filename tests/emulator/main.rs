@@ -8,6 +8,7 @@ mod cli;
 use clap::Parser as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
@@ -28,11 +29,25 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     }
     let ready_file = cli.print_ready_file.clone();
     let config = cli.config()?;
-    let agent = config.knobs.agent.clone().unwrap_or_else(|| "emulator".to_owned());
+    let agent = config
+        .knobs
+        .agent
+        .clone()
+        .unwrap_or_else(|| "emulator".to_owned());
     let code = config.knobs.access_code.clone();
-    // Before the threads of the emulator: a signal that comes early must not kill us half-way.
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    // Handlers first: who stops us as soon as we say "ready" gets an orderly end, too.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        let handler = |kind| signal(kind).map_err(|error| error.to_string());
+        (
+            handler(SignalKind::terminate())?,
+            handler(SignalKind::interrupt())?,
+        )
+    };
     let emulator = emulator::Emulator::try_start(config).map_err(|error| error.to_string())?;
 
     let url = emulator.url();
@@ -46,7 +61,9 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     println!("control      {url}/emulator   (curl it for help)");
     println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
     println!("ready {url}");
-    std::io::stdout().flush().map_err(|error| error.to_string())?;
+    std::io::stdout()
+        .flush()
+        .map_err(|error| error.to_string())?;
     if let Some(path) = ready_file {
         // Written aside and renamed: who waits for the file never reads half of it.
         let aside = path.with_extension("tmp");
@@ -55,13 +72,10 @@ fn run(cli: cli::Cli) -> Result<(), String> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     runtime.block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        Ok(())
-    })
+    });
+    Ok(())
 }

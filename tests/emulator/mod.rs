@@ -41,7 +41,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 
@@ -52,6 +52,8 @@ pub use tree::{Content, Entry, Replacement, Tree};
 
 /// How long dropping an emulator may wait for a read of a disk to end.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long a test waits for something that must come.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
@@ -224,6 +226,42 @@ impl Emulator {
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.shared.counters.snapshot()
+    }
+
+    /// What happened so far, without the per-file part: cheap however many files were read.
+    pub fn totals(&self) -> Counters {
+        self.shared.counters.totals()
+    }
+
+    /// Waits until the counters satisfy a condition; `what` says which, should it never come.
+    ///
+    /// # Panics
+    /// The condition did not come within ten seconds.
+    pub fn wait_until(&self, what: &str, condition: impl Fn(&Counters) -> bool) {
+        let started = Instant::now();
+        while !condition(&self.counters()) {
+            assert!(
+                started.elapsed() < WAIT_LIMIT,
+                "{what}: not within {WAIT_LIMIT:?}; {:#?}",
+                self.totals()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Checks that the client did nothing a strict service would not have accepted, and leaked nothing.
+    ///
+    /// # Panics
+    /// It did; the message lists what.
+    pub fn assert_polite(&self) {
+        let totals = self.totals();
+        assert!(
+            totals.complaints_total == 0 && totals.secret_leaks == 0 && totals.views == 0,
+            "{} complaints, {} views: {:#?}",
+            totals.complaints_total,
+            totals.views,
+            totals.complaints
+        );
     }
 
     /// Sets the counters to zero.

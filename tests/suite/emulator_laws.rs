@@ -1347,6 +1347,57 @@ fn bandwidth_is_per_connection_and_smooth() {
 }
 
 #[test]
+fn held_call_waits_until_it_is_released() {
+    let bench = Bench::new();
+    let id = bench.file("a", 10);
+    let link = bench.link(&id);
+    bench.emulator.knobs(|k| k.hold = vec!["object".to_owned()]);
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| bench.get(&link, &[]).status().as_u16()))
+            .collect();
+        bench
+            .emulator
+            .wait_until("three held calls", |all| all.object_current == 3);
+        assert_eq!(bench.info().code(), 0, "other endpoints go on");
+        assert_eq!(bench.emulator.counters().calls_of("object"), 0);
+        bench.emulator.knobs(|k| k.hold.clear());
+        for call in calls {
+            assert_eq!(call.join().expect("an answer"), 200);
+        }
+    });
+}
+
+#[test]
+fn call_that_hangs_ends_when_its_client_leaves() {
+    let bench = Bench::new();
+    bench.emulator.fault(Fault::any_api(FaultKind::Hang));
+    let host = bench.emulator.url().replace("http://", "");
+    let path = target(&bench.api("visit")).to_owned();
+    let mut stream = TcpStream::connect(&host).expect("a connection");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("sent");
+    bench
+        .emulator
+        .wait_until("a hanging call", |all| all.api_current == 1);
+    drop(stream);
+    bench.emulator.wait_until("its end", |all| {
+        all.api_current == 0 && all.calls_with("visit", 0) == 1
+    });
+}
+
+#[test]
+fn polite_client_has_nothing_to_fear() {
+    let bench = Bench::new();
+    let id = bench.file("a", 10);
+    bench.get(&bench.link(&id), &[]);
+    bench.emulator.assert_polite();
+    bench.files(&json!({"refreshCount": true}));
+    assert_eq!(bench.emulator.totals().views, 1);
+    let impolite = std::panic::AssertUnwindSafe(|| bench.emulator.assert_polite());
+    assert!(std::panic::catch_unwind(impolite).is_err());
+}
+
+#[test]
 fn limits_refuse_what_is_too_much() {
     let bench = Bench::new();
     bench.emulator.knobs(|k| k.api_rate_limit = 3);
