@@ -7,7 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{Clock, SystemClock};
 use koofs::config::{Secret, ShareConfig};
+use koofs::http::{HttpConfig, ObjectClient};
 use koofs::koodrive::{OpenError, ShareClient};
+use koofs::policy::range::ByteRange;
 use koofs::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
 use serde_json::{Value, json};
 
@@ -952,4 +954,52 @@ fn secret_appears_in_no_error_text() {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
+}
+
+/// Keeps every line that anything in this process logs.
+struct LogKeeper;
+
+static LOG: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+
+impl log::Log for LogKeeper {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        *LOG.lock().unwrap() += &format!("{} {} {}\n", record.level(), record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn secret_appears_in_no_log_line_and_each_call_does() {
+    log::set_logger(&LogKeeper).expect("this is the suite's only logger");
+    log::set_max_level(log::LevelFilter::Trace);
+    let server = ScriptedServer::new();
+    let client = opened_protected(&server);
+    let url = format!("{}/o?X-Amz-Signature={SIGNATURE}", server.url());
+    server.push(refused(400, UNEXPLAINED)).push(verified());
+    server.push(Answer::json(&json!({"code": 0, "downloadUrl": url}))).push(Answer::hang_up());
+    let link = resolve(&client).unwrap();
+    log::debug!("{link:?}");
+    list(&client).unwrap_err();
+    let objects = ObjectClient::new(HttpConfig::new(false, Duration::from_secs(3))).unwrap();
+    for answer in [Answer::new(206, "ab"), Answer::new(403, "<Code>AccessDenied</Code>"), Answer::hang_up()] {
+        server.push(answer);
+        let _ = objects.get_range(&link, ByteRange::new(0, 2), 2, None, soon());
+    }
+    let log = LOG.lock().unwrap().clone();
+    for secret in SECRETS {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+    let traces: Vec<String> =
+        server.requests().iter().filter_map(|request| request.header("x-traceid").map(str::to_owned)).collect();
+    for trace in traces {
+        let lines = log.lines().filter(|line| line.contains(&trace)).count();
+        assert_eq!(lines, 1, "{trace}");
+    }
+    assert!(log.contains("download trace=") && log.contains("status=400 code=13009999 ms="), "{log}");
 }
