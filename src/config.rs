@@ -11,6 +11,52 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
 /// process which waits for a dead network.
 pub const DEFAULT_OP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The least that `--ttl` may be: listings that are stale at once would make each `ls` two round trips per name.
+pub const MIN_TTL: Duration = Duration::from_secs(1);
+
+/// The most that `--ttl` may be: a week. Longer is a copy, not a mount.
+pub const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The least that `--op-timeout` may be: one round trip to a far region, with a TLS handshake.
+pub const MIN_OP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most that `--op-timeout` may be. A process that waits cannot be killed before it, so an hour is far too long already.
+pub const MAX_OP_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The least that `--memory` may be: a few blocks for each of a few readers.
+pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
+
+/// The most that `--memory` may be: above any machine's sense, below any overflow.
+pub const MAX_MEMORY_BYTES: u64 = 1 << 40;
+
+/// The default budget is never below this, however small the machine looks.
+const DEFAULT_MEMORY_FLOOR_BYTES: u64 = 64 << 20;
+
+/// The default budget is never above this: what read-ahead can use; more is for those who ask.
+const DEFAULT_MEMORY_CEILING_BYTES: u64 = 1 << 30;
+
+/// The default of `--memory`: an eighth of `ram_bytes` and a quarter of `cgroup_limit_bytes`, whichever is less, between
+/// 64 MiB and 1 GiB. `None` means unknown, or no limit.
+pub fn default_memory_bytes(ram_bytes: Option<u64>, cgroup_limit_bytes: Option<u64>) -> u64 {
+    let of_ram = ram_bytes.map_or(u64::MAX, |ram| ram / 8);
+    let of_cgroup = cgroup_limit_bytes.map_or(u64::MAX, |limit| limit / 4);
+    of_ram.min(of_cgroup).clamp(DEFAULT_MEMORY_FLOOR_BYTES, DEFAULT_MEMORY_CEILING_BYTES)
+}
+
+/// What the user asked for, checked.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// `koofs mount`.
+    Mount(MountConfig),
+    /// `koofs unmount`.
+    Unmount {
+        /// Where the mount is: an absolute path.
+        mountpoint: PathBuf,
+    },
+    /// `koofs ls`.
+    List(ListConfig),
+}
+
 /// A text that must never be printed: no `Display`, and `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -63,7 +109,7 @@ pub struct MountConfig {
     pub foreground: bool,
     /// How many times `-v` was given.
     pub verbosity: u8,
-    /// Where the log goes; standard error (foreground) or the system log's absence (background) otherwise.
+    /// Where the log goes, an absolute path; none: standard error, which is `/dev/null` once a background mount is ready.
     pub log_file: Option<PathBuf>,
     /// See [`DEFAULT_TTL`].
     pub ttl: Duration,
@@ -71,4 +117,57 @@ pub struct MountConfig {
     pub memory_bytes: u64,
     /// See [`DEFAULT_OP_TIMEOUT`].
     pub op_timeout: Duration,
+    /// Other users may use the mount.
+    pub allow_other: bool,
+}
+
+/// Everything that `koofs ls` needs.
+#[derive(Clone, Debug)]
+pub struct ListConfig {
+    /// What to look into.
+    pub share: ShareConfig,
+    /// The directory or file inside the share; names from the top, none for the top itself.
+    pub path: Vec<String>,
+    /// How to print it.
+    pub format: ListFormat,
+    /// How many times `-v` was given.
+    pub verbosity: u8,
+}
+
+/// How `koofs ls` prints an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListFormat {
+    /// The name, one on a line.
+    Names,
+    /// Size, time (UTC) and name; a directory's name ends with `/`.
+    Long,
+    /// One JSON object on a line.
+    JsonLines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_memory_is_a_fraction_within_bounds() {
+        let gib = 1 << 30;
+        let mib = 1 << 20;
+        for (ram, cgroup, want) in [
+            (None, None, gib),
+            (Some(24 * gib), None, gib),
+            (Some(4 * gib), None, gib / 2),
+            (Some(24 * gib), Some(512 * mib), 128 * mib),
+            (Some(256 * mib), None, 64 * mib),
+            (Some(4 * gib), Some(u64::MAX), gib / 2),
+            (Some(0), Some(0), 64 * mib),
+        ] {
+            assert_eq!(default_memory_bytes(ram, cgroup), want, "{ram:?} {cgroup:?}");
+        }
+    }
+
+    #[test]
+    fn secret_debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::new("a1B2c3D4")), "Secret(…)");
+    }
 }

@@ -1,2 +1,64 @@
-//! The command.
-fn main() {}
+//! The command: from arguments to an exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use koofs::cli::{self, Refusal};
+use koofs::clock::SystemClock;
+use koofs::config::{Command, ListConfig};
+use koofs::kernel::unmount::Unmounted;
+use koofs::listing::{self, ListError};
+use koofs::mount::{self, one_line};
+
+fn main() -> ExitCode {
+    // SAFETY: first statement of the only thread.
+    let access_code = unsafe { cli::take_access_code() };
+    match cli::parse(std::env::args_os(), access_code) {
+        Ok(command) => run(command),
+        Err(Refusal::Help { coloured, plain }) => {
+            let text = if io::stdout().is_terminal() { coloured } else { plain };
+            // A reader that went away is no error.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(Refusal::Usage(line)) => {
+            eprintln!("koofs: {line}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    let done = match command {
+        // SAFETY: this is still the only thread: `parse` starts none.
+        Command::Mount(config) => unsafe { mount::mount(&config) }.map_err(|error| one_line(&error)),
+        Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(|error| one_line(&error)).map(|how| {
+            if how == Unmounted::Detached {
+                eprintln!(
+                    "koofs: {} was busy: detached; it goes away when the last user closes it",
+                    mountpoint.display()
+                );
+            }
+        }),
+        Command::List(config) => list(&config),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("koofs: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list(config: &ListConfig) -> Result<(), String> {
+    mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
+    let remote = mount::build_remote(&config.share).map_err(|error| one_line(&error))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let is_terminal = io::stdout().is_terminal();
+    match listing::list(remote.as_ref(), config, &SystemClock, is_terminal, &mut out) {
+        // `koofs ls … | head` has seen enough.
+        Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| one_line(&error)),
+    }
+}

@@ -5,6 +5,8 @@
 pub mod hash;
 pub mod link_expiry;
 pub mod name;
+pub mod printable;
 pub mod range;
+pub mod readahead;
 pub mod retry;
 pub mod server_time;

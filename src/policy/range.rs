@@ -57,6 +57,17 @@ impl fmt::Debug for ByteRange {
     }
 }
 
+/// `wanted`, or one byte more where it is a single byte of a longer object: OBS's text says that a range whose end is not
+/// greater than its start is ignored and the whole object sent (koodrive-api.md, 10.3). The extra byte
+/// comes before it, or behind it at the very start.
+pub fn never_one_byte(wanted: ByteRange, size: u64) -> ByteRange {
+    match wanted {
+        ByteRange { start, end } if end - start != 1 || size <= 1 => wanted,
+        ByteRange { start: 0, .. } => ByteRange::new(0, 2),
+        ByteRange { start, end } => ByteRange::new(start - 1, end),
+    }
+}
+
 /// What the head of an object store's answer says, as far as a range request is concerned.
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerHead<'a> {
@@ -175,6 +186,14 @@ mod tests {
         assert!(ByteRange::new(5, 5).blocks().is_empty());
         assert_eq!(ByteRange::of_block(1, BLOCK_BYTES + 7), ByteRange::new(BLOCK_BYTES, BLOCK_BYTES + 7));
         assert!(ByteRange::of_block(u64::MAX, 10).is_empty());
+    }
+
+    #[test]
+    fn single_byte_is_asked_for_with_a_neighbour() {
+        assert_eq!(never_one_byte(ByteRange::new(5, 6), 100), ByteRange::new(4, 6));
+        assert_eq!(never_one_byte(ByteRange::new(0, 1), 100), ByteRange::new(0, 2));
+        assert_eq!(never_one_byte(ByteRange::new(0, 1), 1), ByteRange::new(0, 1));
+        assert_eq!(never_one_byte(ByteRange::new(5, 7), 100), ByteRange::new(5, 7));
     }
 
     #[test]

@@ -28,16 +28,17 @@ pub enum RemoteErrorKind {
 }
 
 impl RemoteErrorKind {
-    /// What it means for another attempt.
+    /// What the failure means for another attempt.
     pub fn failure_kind(self) -> FailureKind {
         match self {
             RemoteErrorKind::Throttled => FailureKind::Throttled,
             RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable => FailureKind::Transient,
+            // An answer that is cut short or is a proxy's error page; the next one may be whole.
+            RemoteErrorKind::Malformed => FailureKind::Transient,
             RemoteErrorKind::NotFound
             | RemoteErrorKind::Denied
             | RemoteErrorKind::NeedsLogin
-            | RemoteErrorKind::Changed
-            | RemoteErrorKind::Malformed => FailureKind::Permanent,
+            | RemoteErrorKind::Changed => FailureKind::Permanent,
         }
     }
 }

@@ -1,1 +1,75 @@
-fn main() {}
+//! The emulator as a program: `cargo run --release --example emulator -- DIR`. The work is done in `mod.rs`.
+
+#[path = "mod.rs"]
+mod emulator;
+
+mod cli;
+
+use clap::Parser as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    match run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("emulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs until SIGINT or SIGTERM.
+fn run(cli: cli::Cli) -> Result<(), String> {
+    if cli.list_knobs {
+        print!("{}", cli::knob_list());
+        return Ok(());
+    }
+    let ready_file = cli.print_ready_file.clone();
+    let config = cli.config()?;
+    let agent = config
+        .knobs
+        .agent
+        .clone()
+        .unwrap_or_else(|| "emulator".to_owned());
+    let code = config.knobs.access_code.clone();
+    // Before the threads of the emulator: a signal that comes early must not kill us half-way.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let emulator = emulator::Emulator::try_start(config).map_err(|error| error.to_string())?;
+
+    let url = emulator.url();
+    let link = emulator.share_link();
+    println!("share link   {link}");
+    if let Some(code) = code {
+        println!("access code  {code}");
+    }
+    println!("endpoint     {url}");
+    println!("objects      http://{}", emulator.object_host());
+    println!("control      {url}/emulator   (curl it for help)");
+    println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
+    println!("ready {url}");
+    std::io::stdout()
+        .flush()
+        .map_err(|error| error.to_string())?;
+    if let Some(path) = ready_file {
+        // Written aside and renamed: who waits for the file never reads half of it.
+        let aside = path.with_extension("tmp");
+        std::fs::write(&aside, format!("{url}\n"))
+            .and_then(|()| std::fs::rename(&aside, &path))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}

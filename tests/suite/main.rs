@@ -1,6 +1,14 @@
-//! The suite: rooms over fakes, clients over scripted servers, real mounts, and the layers. One binary.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! One binary for all tests that stand outside the crate. Each module is named after what it holds to its laws.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs, unreachable_pub)]
 
+mod cli_laws;
+mod content_laws;
+mod fakes;
+mod fs_laws;
+mod fs_model;
+mod listing_laws;
+mod mounted;
 mod object_client;
 mod scripted_server;
+mod session_laws;
 mod share_client;

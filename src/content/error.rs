@@ -1,0 +1,123 @@
+//! Why bytes could not be had, by meaning.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::policy::retry::FailureKind;
+use crate::remote::{RemoteError, RemoteErrorKind};
+
+/// A failed read or fetch.
+#[derive(Clone, Debug)]
+pub enum ContentError {
+    /// No link could be had.
+    Link(Arc<RemoteError>),
+    /// The object store failed, or the way to it.
+    Store(Arc<StoreError>),
+    /// The store refuses this object, with a fresh link too: what its status says.
+    Refused {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The object is not (any more) the version that was opened.
+    Changed,
+    /// The store's answer contradicts the request or itself.
+    Malformed {
+        /// HTTP status.
+        status: u16,
+    },
+    /// Fetched for nobody, and nobody came; whoever comes now must ask again.
+    Cancelled,
+    /// So much is queued that more would not be served in time.
+    Overloaded,
+    /// A fault of ours: the fetching thread panicked.
+    Internal,
+}
+
+impl ContentError {
+    /// What the failure means to whoever reads.
+    pub fn kind(&self) -> RemoteErrorKind {
+        match self {
+            ContentError::Link(error) => error.kind(),
+            ContentError::Store(error) => error.kind,
+            ContentError::Refused { status: 404 | 410 } | ContentError::Changed => RemoteErrorKind::Changed,
+            ContentError::Refused { .. } => RemoteErrorKind::Denied,
+            ContentError::Malformed { .. } | ContentError::Internal => RemoteErrorKind::Malformed,
+            ContentError::Cancelled | ContentError::Overloaded => RemoteErrorKind::Unavailable,
+        }
+    }
+
+    /// What the failure means for another attempt.
+    pub(super) fn failure_kind(&self) -> FailureKind {
+        match self {
+            ContentError::Link(error) => error.kind().failure_kind(),
+            ContentError::Store(error) => error.failure,
+            ContentError::Malformed { .. } => FailureKind::Transient,
+            ContentError::Refused { .. }
+            | ContentError::Changed
+            | ContentError::Cancelled
+            | ContentError::Overloaded
+            | ContentError::Internal => FailureKind::Permanent,
+        }
+    }
+
+    /// The pause that the service or the store asked for.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ContentError::Link(error) => error.retry_after(),
+            ContentError::Store(error) => error.retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ContentError::Link(_) => f.write_str("no download link"),
+            ContentError::Store(_) => f.write_str("the object store did not serve the range"),
+            ContentError::Refused { status } => {
+                write!(f, "the object store refuses the object (HTTP {status}), with a fresh link too")
+            }
+            ContentError::Changed => f.write_str("the file has changed since it was opened; open it again"),
+            ContentError::Malformed { status } => {
+                write!(f, "the object store's answer (HTTP {status}) is not the range that was asked for")
+            }
+            ContentError::Cancelled => f.write_str("the fetch was cancelled"),
+            ContentError::Overloaded => f.write_str("too many fetches are waiting"),
+            ContentError::Internal => f.write_str("internal fault while fetching, see the log above"),
+        }
+    }
+}
+
+impl Error for ContentError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ContentError::Link(error) => Some(error.as_ref()),
+            ContentError::Store(error) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// A failed exchange with the object store.
+#[derive(Debug)]
+pub struct StoreError {
+    /// What it means.
+    pub kind: RemoteErrorKind,
+    /// What it means for another attempt.
+    pub failure: FailureKind,
+    /// The pause that the store asked for.
+    pub retry_after: Option<Duration>,
+    /// What happened, in one line without a secret.
+    pub context: String,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl Error for StoreError {}

@@ -1,0 +1,316 @@
+//! Fetches runs of adjacent blocks: one ranged GET, its answer judged, its body streamed into the blocks.
+//!
+//! A fetch that breaks goes on at the byte where it broke. A refused link is dropped and resolved again. Pauses between
+//! tries hold no thread. Knows links and the object store; knows neither handles nor replies.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::blocks::{Block, BlockCache, Object};
+use super::store::{ObjectStore, StoreAnswer};
+use super::{ContentError, LinkStore};
+use crate::clock::{Clock, lock};
+use crate::jobs::{Class, JobQueue};
+use crate::policy::range::{self, ByteRange, Verdict};
+use crate::policy::retry::{self, Decision};
+use crate::remote::Link;
+
+/// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
+/// a fresh one, and one more for a store that has not seen the fresh one yet.
+const REFUSALS_MAX: u32 = 3;
+
+/// How much of an unwanted body is still read rather than the connection closed, in bytes: less than what a new
+/// connection costs in round trips at 25 MB/s.
+const DRAIN_MAX_BYTES: u64 = 256 * 1024;
+
+/// Fetches blocks on worker threads.
+pub struct Fetcher {
+    store: Arc<dyn ObjectStore>,
+    links: Arc<LinkStore>,
+    blocks: Arc<BlockCache>,
+    clock: Arc<dyn Clock>,
+    jobs: JobQueue,
+}
+
+/// One run of adjacent blocks to be fetched.
+pub struct FetchJob {
+    object: Arc<Object>,
+    blocks: Vec<Arc<Block>>,
+    /// The latest deadline of those who wait.
+    deadline: Mutex<Instant>,
+    /// Taken by the thread that works on it.
+    progress: Mutex<Option<Progress>>,
+    /// Nobody wants it any more, unless somebody waits for one of its blocks.
+    is_cancelled: AtomicBool,
+    /// Has been queued as foreground work.
+    is_urgent: AtomicBool,
+}
+
+/// How far a fetch has come.
+#[derive(Default)]
+struct Progress {
+    /// Blocks that are whole.
+    completed: usize,
+    /// The bytes of the next block so far: `filled` of them count.
+    buffer: Box<[u8]>,
+    filled: usize,
+    tries: u32,
+    refusals: u32,
+}
+
+impl FetchJob {
+    /// A run of blocks, in order and without a gap, that must be there by `deadline`.
+    pub fn new(object: Arc<Object>, blocks: Vec<Arc<Block>>, deadline: Instant) -> Arc<FetchJob> {
+        let job = Arc::new(FetchJob {
+            object,
+            blocks,
+            deadline: Mutex::new(deadline),
+            progress: Mutex::new(Some(Progress::default())),
+            is_cancelled: AtomicBool::new(false),
+            is_urgent: AtomicBool::new(false),
+        });
+        for block in &job.blocks {
+            block.set_job(&job);
+        }
+        job
+    }
+
+    /// Nobody will read what it fetches. Blocks that somebody waits for are fetched all the same.
+    pub fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Release);
+    }
+
+    /// The bytes that it is to fetch.
+    pub fn range(&self) -> ByteRange {
+        match (self.blocks.first(), self.blocks.last()) {
+            (Some(first), Some(last)) => ByteRange::new(first.range.start, last.range.end),
+            _ => ByteRange::new(0, 0),
+        }
+    }
+
+    fn is_unwanted(&self, completed: usize) -> bool {
+        self.is_cancelled.load(Ordering::Acquire) && !self.blocks[completed..].iter().any(|block| block.is_awaited())
+    }
+
+    fn deadline(&self) -> Instant {
+        *lock(&self.deadline)
+    }
+}
+
+impl Fetcher {
+    /// A fetcher on the threads of `jobs`.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        links: Arc<LinkStore>,
+        blocks: Arc<BlockCache>,
+        clock: Arc<dyn Clock>,
+        jobs: JobQueue,
+    ) -> Arc<Fetcher> {
+        Arc::new(Fetcher { store, links, blocks, clock, jobs })
+    }
+
+    /// Queues a job.
+    pub fn start(self: &Arc<Self>, job: &Arc<FetchJob>, class: Class) {
+        if class == Class::Foreground {
+            job.is_urgent.store(true, Ordering::Release);
+        }
+        self.queue(Arc::clone(job), Duration::ZERO);
+    }
+
+    /// Somebody waits for a block of `job` until `deadline`: it is not cancelled, and it no longer waits behind others.
+    pub fn hurry(self: &Arc<Self>, job: &Arc<FetchJob>, deadline: Instant) {
+        job.is_cancelled.store(false, Ordering::Release);
+        let mut latest = lock(&job.deadline);
+        *latest = deadline.max(*latest);
+        drop(latest);
+        if !job.is_urgent.swap(true, Ordering::AcqRel) {
+            // Whichever of its two queue entries comes first takes the progress; the other finds nothing to do.
+            self.queue(Arc::clone(job), Duration::ZERO);
+        }
+    }
+
+    fn queue(self: &Arc<Self>, job: Arc<FetchJob>, pause: Duration) {
+        let class = if job.is_urgent.load(Ordering::Acquire) { Class::Foreground } else { Class::Background };
+        let fetcher = Arc::clone(self);
+        let queued = Arc::clone(&job);
+        let run = move || fetcher.run(&queued);
+        let pushed = match pause {
+            Duration::ZERO => self.jobs.push(class, run),
+            _ => self.jobs.push_after(pause, class, run),
+        };
+        if pushed.is_err()
+            && let Some(progress) = lock(&job.progress).take()
+        {
+            self.give_up(&job, progress, &ContentError::Overloaded);
+        }
+    }
+
+    fn run(self: &Arc<Self>, job: &Arc<FetchJob>) {
+        let Some(mut progress) = lock(&job.progress).take() else { return };
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.attempt(job, &mut progress)));
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_panic) => ContentError::Internal,
+        };
+        progress.tries += 1;
+        let remaining = job.deadline().saturating_duration_since(self.clock.now());
+        match retry::decide(error.failure_kind(), progress.tries, remaining, error.retry_after(), fastrand::f64()) {
+            Decision::Again(pause) => {
+                log::debug!("fetch of {:?} failed, trying again in {pause:?}: {}", job.range(), chain(&error));
+                *lock(&job.progress) = Some(progress);
+                self.queue(Arc::clone(job), pause);
+            }
+            Decision::GiveUp => self.give_up(job, progress, &error),
+        }
+    }
+
+    /// The job ends without its remaining blocks.
+    fn give_up(&self, job: &FetchJob, progress: Progress, error: &ContentError) {
+        if matches!(error, ContentError::Changed) {
+            job.object.set_changed();
+            self.blocks.purge(&job.object);
+        }
+        for (number, block) in job.blocks[progress.completed..].iter().enumerate() {
+            if number == 0 && !progress.buffer.is_empty() {
+                self.blocks.refund(block);
+            }
+            self.blocks.fail(&job.object, block, error);
+        }
+    }
+
+    /// One try: streams until the job is complete.
+    fn attempt(&self, job: &FetchJob, progress: &mut Progress) -> Result<(), ContentError> {
+        while progress.completed < job.blocks.len() {
+            if job.object.is_changed() {
+                return Err(ContentError::Changed);
+            }
+            if job.is_unwanted(progress.completed) {
+                return Err(ContentError::Cancelled);
+            }
+            let deadline = job.deadline();
+            let link = self.links.get(&job.object.id, deadline)?;
+            let wanted = self.remaining_range(job, progress);
+            let asked = range::never_one_byte(wanted, job.object.size());
+            let etag = job.object.etag.get().map(String::as_str);
+            let answer =
+                self.store.get(&link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))?;
+            match range::judge(asked, job.object.size(), answer.head()) {
+                Verdict::Use { skip } => {
+                    pin_etag(&job.object, answer.etag.as_deref())?;
+                    progress.refusals = 0;
+                    self.stream(job, progress, answer, skip + (wanted.start - asked.start))?;
+                }
+                Verdict::RefusedLink => self.note_refusal(job, progress, &link, answer.status)?,
+                Verdict::Changed => return Err(ContentError::Changed),
+                Verdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
+                Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
+                Verdict::Malformed => return Err(ContentError::Malformed { status: answer.status }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The link is no good: the next round resolves a new one, until the refusal must be believed.
+    fn note_refusal(
+        &self,
+        job: &FetchJob,
+        progress: &mut Progress,
+        link: &Link,
+        status: u16,
+    ) -> Result<(), ContentError> {
+        self.links.refuse(&job.object.id, link);
+        progress.refusals += 1;
+        log::debug!("link refused (HTTP {status}) for {:?}, refusal {}", job.range(), progress.refusals);
+        if progress.refusals >= REFUSALS_MAX { Err(ContentError::Refused { status }) } else { Ok(()) }
+    }
+
+    /// The bytes that are still missing.
+    fn remaining_range(&self, job: &FetchJob, progress: &Progress) -> ByteRange {
+        let start = job.blocks[progress.completed].range.start + progress.filled as u64;
+        ByteRange::new(start, job.range().end)
+    }
+
+    /// Streams a body into the blocks, after skipping `skip` bytes of it.
+    fn stream(
+        &self,
+        job: &FetchJob,
+        progress: &mut Progress,
+        mut answer: StoreAnswer,
+        skip: u64,
+    ) -> Result<(), ContentError> {
+        let mut read = |buffer: &mut [u8]| {
+            // The store's own limit ends a stall; this one ends a trickle.
+            if self.clock.now() >= job.deadline() {
+                return Err(ContentError::Store(Arc::new(super::store_timeout())));
+            }
+            match answer.body.read_some(buffer) {
+                Ok(0) => Err(ContentError::Store(Arc::new(super::store_cut_short()))),
+                Ok(count) => Ok(count),
+                Err(error) => Err(ContentError::Store(Arc::new(error))),
+            }
+        };
+        skip_bytes(skip, &mut read)?;
+        while let Some(block) = job.blocks.get(progress.completed) {
+            if progress.buffer.is_empty() {
+                self.blocks.charge(block);
+                progress.buffer = vec![0; block.len()].into_boxed_slice();
+                progress.filled = 0;
+            }
+            while progress.filled < progress.buffer.len() {
+                progress.filled += read(&mut progress.buffer[progress.filled..])?;
+                // Progress: tries count failures in a row, not over the life of a long stream.
+                progress.tries = 0;
+                if progress.filled < progress.buffer.len() {
+                    block.offer_prefix(&progress.buffer[..progress.filled]);
+                }
+            }
+            let data = std::mem::take(&mut progress.buffer);
+            progress.filled = 0;
+            progress.completed += 1;
+            self.blocks.complete(&job.object, block, data);
+            let left = job.range().end - block.range.end;
+            if left > DRAIN_MAX_BYTES && job.is_unwanted(progress.completed) {
+                return Err(ContentError::Cancelled);
+            }
+        }
+        // An exact answer has ended now; seeing its end hands the connection back for the next request.
+        if answer.status == 206 {
+            let _ = answer.body.read_some(&mut [0]);
+        }
+        Ok(())
+    }
+}
+
+/// The first answer's tag is the object's; any other tag later is another version.
+fn pin_etag(object: &Object, etag: Option<&str>) -> Result<(), ContentError> {
+    let Some(etag) = etag else { return Ok(()) };
+    let pinned = object.etag.get_or_init(|| etag.to_owned());
+    if pinned == etag { Ok(()) } else { Err(ContentError::Changed) }
+}
+
+fn skip_bytes(
+    mut count: u64,
+    read: &mut impl FnMut(&mut [u8]) -> Result<usize, ContentError>,
+) -> Result<(), ContentError> {
+    let mut scratch = [0; 16 * 1024];
+    while count > 0 {
+        let len = usize::try_from(count).unwrap_or(usize::MAX).min(scratch.len());
+        count -= read(&mut scratch[..len])? as u64;
+    }
+    Ok(())
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,169 @@
+//! One open file: reads from blocks, or parks until they are in, and has fetched what the reads make worth having.
+//!
+//! Owns the handle's read-ahead state and the jobs that run ahead of it. Locks: one, for planning only.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use super::blocks::{Acquired, Block, BlockCache, Object, ParkedRead, ReadData, ReadDone, within};
+use super::fetcher::{FetchJob, Fetcher};
+use super::{ContentError, Shared};
+use crate::clock::lock;
+use crate::jobs::Class;
+use crate::policy::range::ByteRange;
+use crate::policy::readahead::{Plan, ReadAhead};
+
+/// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
+const REACQUIRE_MAX: u32 = 8;
+
+/// The most jobs ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
+const JOBS_AHEAD_MAX: usize = 64;
+
+/// An open file's way to its bytes.
+pub struct FileReader {
+    object: Arc<Object>,
+    shared: Arc<Shared>,
+    plans: Mutex<Plans>,
+}
+
+#[derive(Default)]
+struct Plans {
+    read_ahead: ReadAhead,
+    jobs_ahead: VecDeque<Weak<FetchJob>>,
+}
+
+impl FileReader {
+    pub(super) fn new(object: Arc<Object>, shared: Arc<Shared>) -> FileReader {
+        shared.reader_opened();
+        FileReader { object, shared, plans: Mutex::default() }
+    }
+
+    /// The bytes of `range`, which must lie within the file, if all of them are in memory. Plans ahead either way.
+    pub fn read_cached(&self, range: ByteRange) -> Option<ReadData> {
+        if self.object.is_changed() {
+            return None;
+        }
+        let data = self.blocks().get(&self.object, range)?;
+        let plan = self.plan(range);
+        self.fetch_ahead(plan, Instant::now() + self.shared.op_timeout);
+        Some(data)
+    }
+
+    /// Reads `range`, which must lie within the file: calls `done` with exactly its bytes, or with why they cannot be had.
+    /// The caller answers for the deadline; past it, nothing is fetched any more on this read's account.
+    pub fn read(&self, range: ByteRange, deadline: Instant, done: ReadDone) {
+        if range.is_empty() {
+            return done(Ok(ReadData::empty()));
+        }
+        if self.object.is_changed() {
+            return done(Err(ContentError::Changed));
+        }
+        let plan = self.plan(range);
+        let stream = ByteRange::new(range.start, plan.stream_end.max(range.end));
+        let mut done = done;
+        for _ in 0..REACQUIRE_MAX {
+            match self.park(range, stream, deadline, done) {
+                Ok(()) => return self.fetch_ahead(plan, deadline),
+                Err(taken_back) => done = taken_back,
+            }
+        }
+        done(Err(ContentError::Cancelled));
+    }
+
+    /// Parks the read on its blocks and has fetched what is missing of `stream`. Gives the completion back if one of the
+    /// blocks was given up in the same moment.
+    fn park(&self, range: ByteRange, stream: ByteRange, deadline: Instant, done: ReadDone) -> Result<(), ReadDone> {
+        let acquired = self.blocks().acquire(&self.object, stream.blocks());
+        let awaited = range.blocks().count();
+        let read = ParkedRead::new(awaited, done);
+        let mut is_lost = false;
+        for (part, Acquired { block, .. }) in acquired.iter().take(awaited).enumerate() {
+            let (from, to) = within(block, range);
+            match block.deliver_to(&read, part, from, to) {
+                Ok(()) => {}
+                Err(ContentError::Cancelled) => is_lost = true,
+                Err(error) => read.fail(error),
+            }
+        }
+        // Parked first, so that a running job sees that it is awaited.
+        for Acquired { block, is_new } in acquired.iter().take(awaited) {
+            if !is_new
+                && !block.is_whole()
+                && let Some(job) = block.job()
+            {
+                self.fetcher().hurry(&job, deadline);
+            }
+        }
+        for run in new_runs(&acquired) {
+            let job = FetchJob::new(Arc::clone(&self.object), run, deadline);
+            self.fetcher().start(&job, Class::Foreground);
+        }
+        if is_lost && let Some(done) = read.take_back() { Err(done) } else { Ok(()) }
+    }
+
+    fn plan(&self, range: ByteRange) -> Plan {
+        let window_max = self.shared.window_max_bytes();
+        let mut plans = lock(&self.plans);
+        let plan = plans.read_ahead.on_read(range, self.object.size(), window_max);
+        if let Some(abandoned) = plan.abandoned {
+            plans.cancel_within(abandoned);
+        }
+        plan
+    }
+
+    fn fetch_ahead(&self, plan: Plan, deadline: Instant) {
+        for range in plan.ahead {
+            let acquired = self.blocks().acquire(&self.object, range.blocks());
+            for run in new_runs(&acquired) {
+                let job = FetchJob::new(Arc::clone(&self.object), run, deadline);
+                lock(&self.plans).remember(&job);
+                self.fetcher().start(&job, Class::Background);
+            }
+        }
+    }
+
+    fn blocks(&self) -> &BlockCache {
+        &self.shared.blocks
+    }
+
+    fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.shared.fetcher
+    }
+}
+
+impl Drop for FileReader {
+    fn drop(&mut self) {
+        lock(&self.plans).cancel_within(ByteRange::new(0, u64::MAX));
+        self.shared.reader_closed();
+    }
+}
+
+impl Plans {
+    fn remember(&mut self, job: &Arc<FetchJob>) {
+        if self.jobs_ahead.len() >= JOBS_AHEAD_MAX {
+            self.jobs_ahead.pop_front();
+        }
+        self.jobs_ahead.push_back(Arc::downgrade(job));
+    }
+
+    fn cancel_within(&mut self, abandoned: ByteRange) {
+        self.jobs_ahead.retain(|job| {
+            let Some(job) = job.upgrade() else { return false };
+            let is_within = (abandoned.start..abandoned.end).contains(&job.range().start);
+            if is_within {
+                job.cancel();
+            }
+            !is_within
+        });
+    }
+}
+
+/// The runs of adjacent new blocks.
+fn new_runs(acquired: &[Acquired]) -> Vec<Vec<Arc<Block>>> {
+    acquired
+        .chunk_by(|a, b| a.is_new == b.is_new)
+        .filter(|run| run[0].is_new)
+        .map(|run| run.iter().map(|acquired| Arc::clone(&acquired.block)).collect())
+        .collect()
+}

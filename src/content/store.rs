@@ -1,0 +1,62 @@
+//! What the content room needs of an object store: one ranged GET, and its body piece by piece.
+
+use std::time::{Duration, Instant};
+
+use super::StoreError;
+use crate::policy::range::{AnswerHead, ByteRange};
+use crate::remote::Link;
+
+/// Serves ranges of objects by signed links. Shared by all fetching threads; every call may block until `deadline`.
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Asks for `range`, which is not empty. With `etag`, only of that version of the object.
+    ///
+    /// # Errors
+    /// If there is no answer at all. An answer that refuses is an answer.
+    fn get(
+        &self,
+        link: &Link,
+        range: ByteRange,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<StoreAnswer, StoreError>;
+}
+
+/// An object store's answer: its head, and the body yet to be read.
+pub struct StoreAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Range`, if sent.
+    pub content_range: Option<String>,
+    /// `Content-Length`, if sent.
+    pub content_length: Option<u64>,
+    /// `ETag` of the whole object, if sent.
+    pub etag: Option<String>,
+    /// `<Code>` of an error body, if there was one.
+    pub error_code: Option<String>,
+    /// The pause that the store asked for.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: Box<dyn StoreBody>,
+}
+
+impl StoreAnswer {
+    /// What `policy::range` needs to judge it.
+    pub fn head(&self) -> AnswerHead<'_> {
+        AnswerHead {
+            status: self.status,
+            content_range: self.content_range.as_deref(),
+            content_length: self.content_length,
+            error_code: self.error_code.as_deref(),
+        }
+    }
+}
+
+/// A body that arrives piece by piece. Dropping it ends the transfer.
+pub trait StoreBody: Send {
+    /// Reads what has arrived, at least one byte, into `buffer`; 0 at the end of the body. Blocks while nothing arrives,
+    /// but not past the deadline of the request.
+    ///
+    /// # Errors
+    /// If the connection breaks or stalls, or the body ends before its announced length.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError>;
+}

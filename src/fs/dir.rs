@@ -1,0 +1,371 @@
+//! One directory's listing: the entries so far, who waits for more, how fresh it is; and the cache of listings.
+//!
+//! A listing only grows, so a cookie means the same entry for as long as somebody holds the listing. It ends by being
+//! complete or by failing as a whole; it is never passed off as a shorter directory.
+//! Knows nothing of replies. Locks: the cache's, then a listing's, never the other way; waiters are woken outside both.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+
+use super::FsError;
+use super::inode::{Entry, Ino, InodeTable};
+use crate::clock::lock;
+use crate::policy::name::EntryName;
+use crate::remote::{Cursor, Node, NodeId};
+
+/// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
+const PAGES_MAX: usize = 100_000;
+
+/// The most entries that the cached listings may hold together; listings that the kernel has open come on top. At under
+/// 500 bytes an entry this bounds the tree at half a GiB.
+const CACHED_ENTRIES_MAX: usize = 1_000_000;
+
+/// For how long a failed listing answers for itself: a program that asks for fifty names of a broken directory waits for
+/// one failure, not for fifty.
+const FAILURE_KEPT: Duration = Duration::from_secs(1);
+
+/// Called without locks when what a waiter asked for has been settled.
+type Wake = Box<dyn FnOnce() + Send>;
+
+/// What a waiter waits for; a listing that ends settles everything.
+enum Wanted {
+    Index(usize),
+    Name(Box<str>),
+}
+
+/// Where a listing stands.
+#[derive(Clone, Debug)]
+enum Progress {
+    Loading,
+    Complete(Instant),
+    Failed(Instant, FsError),
+}
+
+/// What a listing says about a name.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// It is there.
+    Found(T),
+    /// It is not, and the listing is complete.
+    Absent,
+    /// Not known yet: a page is missing.
+    NotYet,
+    /// It will not become known.
+    Failed(FsError),
+}
+
+/// Whether there is another page to fetch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The listing has ended, well or not.
+    Ended,
+    /// Go on here.
+    Page(Cursor),
+}
+
+/// The listing of one directory at one time.
+pub struct Listing {
+    /// The directory's number.
+    pub dir: Ino,
+    /// The directory's id.
+    pub id: NodeId,
+    inodes: Arc<InodeTable>,
+    state: Mutex<State>,
+}
+
+struct State {
+    entries: Vec<Arc<Entry>>,
+    by_name: HashSet<ByName>,
+    progress: Progress,
+    waiters: Vec<(Wanted, Wake)>,
+    /// Only while loading: ids seen (a duplicate is dropped) and cursors used (a repeated one is an error).
+    seen: Seen,
+}
+
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<NodeId>,
+    cursors: HashSet<Cursor>,
+    pages: usize,
+}
+
+/// An entry, looked up by its name: the name is stored once.
+struct ByName(Arc<Entry>);
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        self.0.name.as_str()
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &ByName) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.as_str().hash(state);
+    }
+}
+
+impl Listing {
+    /// An empty listing that is about to be loaded.
+    pub fn new(dir: Ino, id: NodeId, inodes: &Arc<InodeTable>) -> Listing {
+        let state = State {
+            entries: Vec::new(),
+            by_name: HashSet::new(),
+            progress: Progress::Loading,
+            waiters: Vec::new(),
+            seen: Seen::default(),
+        };
+        Listing { dir, id, inodes: Arc::clone(inodes), state: Mutex::new(state) }
+    }
+
+    /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
+    pub fn entries_from(&self, index: usize, count: usize) -> Answer<Vec<Arc<Entry>>> {
+        let state = lock(&self.state);
+        match state.entries.get(index..) {
+            Some(rest) if !rest.is_empty() => Answer::Found(rest.iter().take(count).cloned().collect()),
+            _ => state.ended(),
+        }
+    }
+
+    /// The entry called `name`.
+    pub fn find(&self, name: &str) -> Answer<Arc<Entry>> {
+        let state = lock(&self.state);
+        match state.by_name.get(name) {
+            Some(entry) => Answer::Found(Arc::clone(&entry.0)),
+            None => state.ended(),
+        }
+    }
+
+    /// Calls `wake` as soon as entry `index` is there or the listing has ended; at once if that is so already.
+    pub fn when_index(&self, index: usize, wake: Wake) {
+        self.when(Wanted::Index(index), wake);
+    }
+
+    /// Calls `wake` as soon as `name` is there or the listing has ended; at once if that is so already.
+    pub fn when_name(&self, name: &str, wake: Wake) {
+        self.when(Wanted::Name(name.into()), wake);
+    }
+
+    fn when(&self, wanted: Wanted, wake: Wake) {
+        let mut state = lock(&self.state);
+        if state.settles(&wanted) {
+            drop(state);
+            wake();
+        } else {
+            state.waiters.push((wanted, wake));
+        }
+    }
+
+    /// For how long, from `now`, what the listing says may be believed; zero if not at all.
+    pub fn validity(&self, now: Instant, ttl: Duration) -> Duration {
+        match lock(&self.state).progress {
+            Progress::Loading => ttl,
+            Progress::Complete(at) => ttl.saturating_sub(now.saturating_duration_since(at)),
+            Progress::Failed(..) => Duration::ZERO,
+        }
+    }
+
+    /// Whether a new caller may be answered from it: it is loading, fresh, or has only just failed.
+    fn is_current(&self, now: Instant, ttl: Duration) -> bool {
+        match lock(&self.state).progress {
+            Progress::Loading => true,
+            Progress::Complete(at) => now.saturating_duration_since(at) < ttl,
+            Progress::Failed(at, _) => now.saturating_duration_since(at) < FAILURE_KEPT,
+        }
+    }
+
+    /// Takes in the next page; says where to go on. One loader at a time calls this.
+    pub fn accept(&self, nodes: Vec<Node>, next: Option<Cursor>, now: Instant) -> Next {
+        let named = self.name_nodes(nodes);
+        let entries = self.inodes.enlist(self.dir, named);
+        let mut state = lock(&self.state);
+        state.by_name.extend(entries.iter().map(|entry| ByName(Arc::clone(entry))));
+        state.entries.extend(entries);
+        state.seen.pages += 1;
+        let next = match next {
+            None => {
+                state.end(Progress::Complete(now));
+                Next::Ended
+            }
+            Some(cursor) if state.seen.pages < PAGES_MAX && state.seen.cursors.insert(cursor.clone()) => {
+                Next::Page(cursor)
+            }
+            Some(_) => {
+                state.end(Progress::Failed(now, FsError::EndlessListing));
+                Next::Ended
+            }
+        };
+        wake_settled(state);
+        next
+    }
+
+    /// The listing has failed as a whole; whoever waits is told.
+    pub fn fail(&self, error: FsError, now: Instant) {
+        let mut state = lock(&self.state);
+        if matches!(state.progress, Progress::Loading) {
+            state.end(Progress::Failed(now, error));
+        }
+        wake_settled(state);
+    }
+
+    /// Gives each new node a name that is free. Among equal names of one page the smallest id comes first, so that the
+    /// names do not depend on how the service orders ties.
+    fn name_nodes(&self, mut nodes: Vec<Node>) -> Vec<(EntryName, Node)> {
+        let mut state = lock(&self.state);
+        nodes.retain(|node| state.seen.ids.insert(node.id.clone()));
+        let is_sorted = nodes.is_sorted_by(|a, b| a.name != b.name || a.id <= b.id);
+        if !is_sorted {
+            sort_ties_by_id(&mut nodes);
+        }
+        let mut new_names: HashSet<EntryName> = HashSet::with_capacity(nodes.len());
+        let mut named = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let name = EntryName::assign(&node.name, node.id.as_str(), |name| {
+                state.by_name.contains(name) || new_names.contains(name)
+            });
+            new_names.insert(name.clone());
+            named.push((name, node));
+        }
+        named
+    }
+
+    /// How many entries are in.
+    pub fn len(&self) -> usize {
+        lock(&self.state).entries.len()
+    }
+
+    /// Whether no entry is in (yet).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let entries = std::mem::take(&mut lock(&self.state).entries);
+        self.inodes.delist(&entries);
+    }
+}
+
+impl State {
+    fn ended<T>(&self) -> Answer<T> {
+        match &self.progress {
+            Progress::Loading => Answer::NotYet,
+            Progress::Complete(_) => Answer::Absent,
+            Progress::Failed(_, error) => Answer::Failed(error.clone()),
+        }
+    }
+
+    fn settles(&self, wanted: &Wanted) -> bool {
+        !matches!(self.progress, Progress::Loading)
+            || match wanted {
+                Wanted::Index(index) => *index < self.entries.len(),
+                Wanted::Name(name) => self.by_name.contains(&**name),
+            }
+    }
+
+    fn end(&mut self, progress: Progress) {
+        self.progress = progress;
+        self.seen = Seen::default();
+        self.entries.shrink_to_fit();
+        self.by_name.shrink_to_fit();
+    }
+}
+
+/// Gives up the lock, then wakes those whose wish has come true.
+fn wake_settled(mut state: MutexGuard<'_, State>) {
+    let waiters = std::mem::take(&mut state.waiters);
+    let (settled, waiting): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|(wanted, _)| state.settles(wanted));
+    state.waiters = waiting;
+    drop(state);
+    for (_, wake) in settled {
+        wake();
+    }
+}
+
+/// Sorts each run of equal names by id; runs stay where they are.
+fn sort_ties_by_id(nodes: &mut [Node]) {
+    let mut start = 0;
+    while start < nodes.len() {
+        let run = nodes[start..].iter().take_while(|node| node.name == nodes[start].name).count();
+        nodes[start..start + run].sort_by(|a, b| a.id.cmp(&b.id));
+        start += run;
+    }
+}
+
+/// The listings that are remembered, the least recently used one dropped first.
+pub struct ListingCache {
+    state: Mutex<CacheState>,
+    inodes: Arc<InodeTable>,
+    ttl: Duration,
+}
+
+struct CacheState {
+    listings: LruCache<Ino, Arc<Listing>>,
+    /// Entries of the listings as counted when they were completed.
+    counted_entries: usize,
+}
+
+impl ListingCache {
+    /// An empty cache that believes a complete listing for `ttl`.
+    pub fn new(inodes: &Arc<InodeTable>, ttl: Duration) -> ListingCache {
+        let state = CacheState { listings: LruCache::unbounded(), counted_entries: 0 };
+        ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), ttl }
+    }
+
+    /// The current listing of a directory, and whether it is a new one that the caller must have loaded.
+    pub fn current(&self, dir: Ino, id: &NodeId, now: Instant) -> (Arc<Listing>, bool) {
+        let mut state = lock(&self.state);
+        if let Some(listing) = state.listings.get(&dir)
+            && listing.is_current(now, self.ttl)
+        {
+            return (Arc::clone(listing), false);
+        }
+        let listing = Arc::new(Listing::new(dir, id.clone(), &self.inodes));
+        let replaced = state.listings.push(dir, Arc::clone(&listing));
+        if let Some((_, replaced)) = &replaced {
+            state.counted_entries = state.counted_entries.saturating_sub(replaced.counted());
+        }
+        // Dropping a listing takes the inode table's lock: outside ours.
+        drop(state);
+        drop(replaced);
+        (listing, true)
+    }
+
+    /// A listing has ended: it counts from now on, and older ones make room.
+    pub fn ended(&self, listing: &Arc<Listing>) {
+        let mut dropped = Vec::new();
+        let mut state = lock(&self.state);
+        if !state.listings.peek(&listing.dir).is_some_and(|current| Arc::ptr_eq(current, listing)) {
+            return;
+        }
+        state.counted_entries += listing.counted();
+        while state.counted_entries > CACHED_ENTRIES_MAX && state.listings.len() > 1 {
+            let Some((_, oldest)) = state.listings.pop_lru() else { break };
+            state.counted_entries = state.counted_entries.saturating_sub(oldest.counted());
+            dropped.push(oldest);
+        }
+        drop(state);
+        drop(dropped);
+    }
+}
+
+impl Listing {
+    /// The entries that count in the cache: those of a listing that has ended, plus one for the listing itself.
+    fn counted(&self) -> usize {
+        let state = lock(&self.state);
+        if matches!(state.progress, Progress::Loading) { 0 } else { state.entries.len() + 1 }
+    }
+}

@@ -1,0 +1,66 @@
+//! Why an operation on the filesystem failed, by meaning. `kernel/errno.rs` alone knows which errno that is.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::content::ContentError;
+use crate::remote::RemoteError;
+
+/// A failed operation. Many waiters may share one cause, hence the `Arc`s.
+#[derive(Clone, Debug)]
+pub enum FsError {
+    /// A complete listing has no such name, or the inode is unknown.
+    NotFound,
+    /// A directory was needed.
+    NotADirectory,
+    /// A file was needed.
+    IsADirectory,
+    /// The handle was never given out, or is released.
+    BadHandle,
+    /// Writing, of any form.
+    ReadOnly,
+    /// No entry can have such a long name.
+    NameTooLong,
+    /// The operation's deadline has passed.
+    DeadlinePassed,
+    /// So much waits already that more would not be answered in time.
+    Overloaded,
+    /// A listing failed.
+    Listing(Arc<RemoteError>),
+    /// A listing of the service never ends: more pages than any directory has, or a cursor that came before.
+    EndlessListing,
+    /// A read failed.
+    Content(ContentError),
+    /// A fault of ours: a worker panicked.
+    Internal,
+}
+
+impl fmt::Display for FsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FsError::NotFound => "no such entry",
+            FsError::NotADirectory => "not a directory",
+            FsError::IsADirectory => "is a directory",
+            FsError::BadHandle => "unknown handle",
+            FsError::ReadOnly => "the filesystem is read-only",
+            FsError::NameTooLong => "name too long",
+            FsError::DeadlinePassed => "no answer before the operation's deadline",
+            FsError::Overloaded => "too many operations are waiting",
+            FsError::Listing(_) => "the listing failed",
+            FsError::EndlessListing => "the service's listing does not end",
+            FsError::Content(_) => "the content could not be read",
+            FsError::Internal => "internal fault, see the log above",
+        })
+    }
+}
+
+impl Error for FsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            FsError::Listing(error) => Some(error.as_ref()),
+            FsError::Content(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The inode table: which number stands for which entry, and how often the kernel knows it.
+//!
+//! A number derives from the file's id and version, so it is the same on the next mount, and changed content is a new
+//! inode: pages that the kernel keeps can never be stale. A directory's number derives from its id alone.
+//! An inode lives as long as a listing shows it or the kernel holds lookups on it.
+//! Locks: one, for the length of a table operation.
+
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::clock::lock;
+use crate::policy::hash::stable_hash;
+use crate::policy::name::EntryName;
+use crate::remote::{Node, NodeId, NodeKind, Version};
+
+/// An inode number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root's number (`FUSE_ROOT_ID`).
+    pub const ROOT: Ino = Ino(1);
+}
+
+impl fmt::Debug for Ino {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ino {:x}", self.0)
+    }
+}
+
+/// One name in one directory and what it stands for. Never changes; a changed entry is another one.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its inode number.
+    pub ino: Ino,
+    /// The directory that holds it; the root holds itself.
+    pub parent: Ino,
+    /// Its name there; `_` for the root, which has none.
+    pub name: EntryName,
+    /// The service's id.
+    pub id: NodeId,
+    /// Directory or file.
+    pub kind: NodeKind,
+    /// Length and time.
+    pub version: Version,
+}
+
+/// All inodes that the kernel or a listing knows.
+pub struct InodeTable {
+    slots: Mutex<HashMap<Ino, Slot>>,
+}
+
+struct Slot {
+    entry: Arc<Entry>,
+    /// Lookups that the kernel has not forgotten.
+    lookups: u64,
+    /// Listings that show it.
+    listings: u32,
+}
+
+impl InodeTable {
+    /// A table that knows the root only; the root is never forgotten.
+    pub fn new(root: NodeId, root_edited_ms: i64) -> InodeTable {
+        let entry = Entry {
+            ino: Ino::ROOT,
+            parent: Ino::ROOT,
+            name: EntryName::assign("", "", |_| false),
+            id: root,
+            kind: NodeKind::Directory,
+            version: Version { size_bytes: 0, edited_ms: root_edited_ms },
+        };
+        let slot = Slot { entry: Arc::new(entry), lookups: 1, listings: 1 };
+        InodeTable { slots: Mutex::new(HashMap::from([(Ino::ROOT, slot)])) }
+    }
+
+    /// The entry of a number that is alive.
+    pub fn get(&self, ino: Ino) -> Option<Arc<Entry>> {
+        lock(&self.slots).get(&ino).map(|slot| Arc::clone(&slot.entry))
+    }
+
+    /// Enters what one page of `parent`'s listing shows; each entry counts as listed once more.
+    pub fn enlist(&self, parent: Ino, named_nodes: Vec<(EntryName, Node)>) -> Vec<Arc<Entry>> {
+        let mut slots = lock(&self.slots);
+        named_nodes.into_iter().map(|(name, node)| enlist_one(&mut slots, parent, name, node)).collect()
+    }
+
+    /// A listing that showed `entries` is gone.
+    pub fn delist(&self, entries: &[Arc<Entry>]) {
+        let mut slots = lock(&self.slots);
+        for entry in entries {
+            if let hash_map::Entry::Occupied(mut slot) = slots.entry(entry.ino) {
+                slot.get_mut().listings = slot.get().listings.saturating_sub(1);
+                remove_if_unused(slot);
+            }
+        }
+    }
+
+    /// The kernel is about to be told of each of `inos` once: taken before the reply, so that a forget cannot overtake it.
+    pub fn remember(&self, inos: &[Ino]) {
+        let mut slots = lock(&self.slots);
+        for ino in inos {
+            if let Some(slot) = slots.get_mut(ino) {
+                slot.lookups += 1;
+            }
+        }
+    }
+
+    /// The kernel has forgotten `lookups` of the lookups on each inode.
+    pub fn forget(&self, forgotten: impl IntoIterator<Item = (Ino, u64)>) {
+        let mut slots = lock(&self.slots);
+        for (ino, lookups) in forgotten {
+            if ino == Ino::ROOT {
+                continue;
+            }
+            if let hash_map::Entry::Occupied(mut slot) = slots.entry(ino) {
+                slot.get_mut().lookups = slot.get().lookups.saturating_sub(lookups);
+                remove_if_unused(slot);
+            }
+        }
+    }
+
+    /// How many inodes are alive.
+    pub fn len(&self) -> usize {
+        lock(&self.slots).len()
+    }
+
+    /// Never: there is always the root.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The path from the root to `ino`, for log lines; `?` where a part is no longer known.
+    pub fn path(&self, ino: Ino) -> String {
+        /// KooDrive has 30 levels (koodrive-api.md, 11); more would be a loop.
+        const DEPTH_MAX: usize = 64;
+        let slots = lock(&self.slots);
+        let mut names = Vec::new();
+        let mut at = ino;
+        while at != Ino::ROOT && names.len() < DEPTH_MAX {
+            let Some(slot) = slots.get(&at) else {
+                names.push("?".to_owned());
+                break;
+            };
+            names.push(slot.entry.name.as_str().escape_debug().to_string());
+            at = slot.entry.parent;
+        }
+        names.reverse();
+        format!("/{}", names.join("/"))
+    }
+}
+
+fn remove_if_unused(slot: hash_map::OccupiedEntry<'_, Ino, Slot>) {
+    if slot.get().lookups == 0 && slot.get().listings == 0 && *slot.key() != Ino::ROOT {
+        slot.remove();
+    }
+}
+
+fn enlist_one(slots: &mut HashMap<Ino, Slot>, parent: Ino, name: EntryName, node: Node) -> Arc<Entry> {
+    // Each round either ends or finds one more number in use, so it ends.
+    for attempt in 0_u32.. {
+        let ino = candidate(parent, &node, attempt);
+        match slots.entry(ino) {
+            hash_map::Entry::Vacant(vacant) => {
+                let entry = Arc::new(entry_of(ino, parent, name, node));
+                vacant.insert(Slot { entry: Arc::clone(&entry), lookups: 0, listings: 1 });
+                return entry;
+            }
+            hash_map::Entry::Occupied(mut occupied) if is_same(&occupied.get().entry, parent, &node) => {
+                let slot = occupied.get_mut();
+                slot.listings += 1;
+                if slot.entry.name != name || slot.entry.version != node.version {
+                    slot.entry = Arc::new(entry_of(ino, parent, name, node));
+                }
+                return Arc::clone(&slot.entry);
+            }
+            hash_map::Entry::Occupied(_) => {}
+        }
+    }
+    unreachable!("there are more numbers than entries")
+}
+
+/// The number to try at the given attempt: first from id and version alone; where that is taken (the same file in two
+/// places of a share, or a collision of hashes), from the place as well.
+fn candidate(parent: Ino, node: &Node, attempt: u32) -> Ino {
+    let version = match node.kind {
+        NodeKind::Directory => [0; 16],
+        NodeKind::File => {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&node.version.size_bytes.to_le_bytes());
+            bytes[8..].copy_from_slice(&node.version.edited_ms.to_le_bytes());
+            bytes
+        }
+    };
+    let id = node.id.as_str().as_bytes();
+    let hash = match attempt {
+        0 => stable_hash(&[id, &version]),
+        _ => stable_hash(&[id, &version, &parent.0.to_le_bytes(), &attempt.to_le_bytes()]),
+    };
+    // 0 means "no entry" to FUSE, 1 is the root.
+    Ino(hash.max(2))
+}
+
+fn is_same(entry: &Entry, parent: Ino, node: &Node) -> bool {
+    entry.parent == parent
+        && entry.id == node.id
+        && entry.kind == node.kind
+        && (entry.kind == NodeKind::Directory || entry.version == node.version)
+}
+
+fn entry_of(ino: Ino, parent: Ino, name: EntryName, node: Node) -> Entry {
+    Entry { ino, parent, name, id: node.id, kind: node.kind, version: node.version }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, kind: NodeKind, size_bytes: u64) -> Node {
+        let version = Version { size_bytes, edited_ms: 1 };
+        Node { id: NodeId::new(id), name: id.to_owned(), kind, version, link: None }
+    }
+
+    fn enlist(table: &InodeTable, parent: Ino, node: Node) -> Arc<Entry> {
+        let name = EntryName::assign(&node.name, node.id.as_str(), |_| false);
+        table.enlist(parent, vec![(name, node)]).remove(0)
+    }
+
+    fn table() -> InodeTable {
+        InodeTable::new(NodeId::new("root"), 0)
+    }
+
+    #[test]
+    fn number_is_the_same_on_every_mount_and_new_for_changed_content() {
+        let (one, other) = (table(), table());
+        let first = enlist(&one, Ino::ROOT, node("F1", NodeKind::File, 10)).ino;
+        enlist(&other, Ino::ROOT, node("F0", NodeKind::File, 10));
+        assert_eq!(first, enlist(&other, Ino::ROOT, node("F1", NodeKind::File, 10)).ino);
+        assert_ne!(first, enlist(&one, Ino::ROOT, node("F1", NodeKind::File, 11)).ino);
+    }
+
+    #[test]
+    fn directory_keeps_its_number_when_its_time_changes() {
+        let table = table();
+        let before = enlist(&table, Ino::ROOT, node("D", NodeKind::Directory, 0));
+        let mut changed = node("D", NodeKind::Directory, 0);
+        changed.version.edited_ms = 99;
+        let after = enlist(&table, Ino::ROOT, changed);
+        assert_eq!(before.ino, after.ino);
+        assert_eq!(table.get(after.ino).map(|entry| entry.version.edited_ms), Some(99));
+    }
+
+    #[test]
+    fn same_file_in_two_places_has_two_numbers() {
+        let table = table();
+        let folder = enlist(&table, Ino::ROOT, node("D", NodeKind::Directory, 0)).ino;
+        let top = enlist(&table, Ino::ROOT, node("E", NodeKind::Directory, 0)).ino;
+        let inner = enlist(&table, folder, node("E", NodeKind::Directory, 0)).ino;
+        assert_ne!(top, inner);
+        assert_eq!(inner, enlist(&table, folder, node("E", NodeKind::Directory, 0)).ino);
+    }
+
+    #[test]
+    fn inode_lives_while_the_kernel_or_a_listing_knows_it() {
+        let table = table();
+        let entry = enlist(&table, Ino::ROOT, node("F1", NodeKind::File, 1));
+        table.remember(&[entry.ino, entry.ino]);
+        table.delist(std::slice::from_ref(&entry));
+        assert!(table.get(entry.ino).is_some());
+        table.forget([(entry.ino, 1)]);
+        assert!(table.get(entry.ino).is_some());
+        table.forget([(entry.ino, 1)]);
+        assert!(table.get(entry.ino).is_none());
+        table.forget([(Ino::ROOT, u64::MAX), (entry.ino, 5)]);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn path_names_every_directory_and_escapes_control_characters() {
+        let table = table();
+        let folder = enlist(&table, Ino::ROOT, node("D", NodeKind::Directory, 0)).ino;
+        let file = enlist(&table, folder, node("a\nb", NodeKind::File, 0)).ino;
+        assert_eq!(table.path(file), "/D/a\\nb");
+        assert_eq!(table.path(Ino::ROOT), "/");
+        assert_eq!(table.path(Ino(77)), "/?");
+    }
+}

@@ -1,0 +1,374 @@
+//! The filesystem itself, free of kernel types: names, inodes, directories, handles and their operations.
+//!
+//! Every operation either answers at once from memory, on the caller's thread, or hands its completion on and returns;
+//! none ever waits. A completion that is handed on has a deadline ([`owed`]).
+//! Knows the traits of the remote side and the content room; knows neither fuser nor HTTP nor JSON.
+
+pub mod attr;
+pub mod dir;
+mod error;
+pub mod handle;
+pub mod inode;
+pub mod lister;
+pub mod owed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use attr::Attr;
+use dir::{Answer, Listing, ListingCache};
+pub use error::FsError;
+pub use handle::Fh;
+use handle::{DirHandle, FileHandle, HandleMap};
+pub use inode::Ino;
+use inode::{Entry, InodeTable};
+use lister::Lister;
+pub use owed::Done;
+use owed::Owed;
+
+use crate::clock::{Clock, Timer};
+use crate::content::{Content, ReadData};
+use crate::jobs::{Class, JobQueue};
+use crate::policy::name::NAME_MAX_BYTES;
+use crate::policy::range::ByteRange;
+use crate::remote::{Capacity, NodeKind, Remote};
+
+/// How many entries are copied out of a listing at a time: about what fits into one reply of 32 KiB.
+const ENTRIES_PER_STEP: usize = 256;
+
+/// The cookies before the first child: `.` has 0, `..` has 1.
+const DOT_ENTRIES: u64 = 2;
+
+/// What the filesystem is told at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct FsConfig {
+    /// For how long a complete listing is believed.
+    pub ttl: Duration,
+    /// The deadline of every operation.
+    pub op_timeout: Duration,
+}
+
+/// What `lookup` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The entry; the kernel now holds one more lookup on it. The name may be believed for the given time.
+    Found(Attr, Duration),
+    /// There is no such name, which may be believed for the given time.
+    Absent(Duration),
+}
+
+/// One entry of a directory as readdir reports it.
+#[derive(Clone, Copy, Debug)]
+pub struct DirItem<'a> {
+    /// The name, `.` and `..` included.
+    pub name: &'a str,
+    /// What it stands for.
+    pub attr: Attr,
+    /// The cookie of the entry after this one.
+    pub next_cookie: u64,
+    /// For how long name and attributes may be believed.
+    pub validity: Duration,
+}
+
+/// Where readdir puts its entries: a reply with limited room.
+pub trait DirSink: Send {
+    /// Puts one entry in; `false` if it did not fit.
+    fn add(&mut self, item: DirItem<'_>) -> bool;
+
+    /// Whether an entry that was put in counts as a lookup (readdirplus) or not (readdir).
+    fn counts_lookups(&self) -> bool;
+
+    /// Sends what was put in, or the error. No entries and no error mean the end of the directory.
+    fn finish(self: Box<Self>, result: Result<(), FsError>);
+}
+
+/// One mounted drive.
+pub struct DriveFs {
+    config: FsConfig,
+    remote: Arc<dyn Remote>,
+    inodes: Arc<InodeTable>,
+    listings: Arc<ListingCache>,
+    lister: Arc<Lister>,
+    content: Arc<Content>,
+    files: HandleMap<FileHandle>,
+    dirs: HandleMap<DirHandle>,
+    timer: Arc<Timer>,
+    clock: Arc<dyn Clock>,
+}
+
+impl DriveFs {
+    /// A filesystem over `remote`, reading through `content`, listing on the threads of `jobs`. Touches no network yet.
+    pub fn new(
+        config: FsConfig,
+        remote: Arc<dyn Remote>,
+        content: Arc<Content>,
+        jobs: JobQueue,
+        timer: Arc<Timer>,
+    ) -> DriveFs {
+        let clock = Arc::clone(timer.clock());
+        let mounted_ms = clock.utc().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let inodes = Arc::new(InodeTable::new(remote.root(), i64::try_from(mounted_ms).unwrap_or(0)));
+        let listings = Arc::new(ListingCache::new(&inodes, config.ttl));
+        let links = Arc::clone(content.links());
+        let lister =
+            Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, Arc::clone(&clock), config.op_timeout);
+        let (files, dirs) = (HandleMap::default(), HandleMap::default());
+        DriveFs { config, remote, inodes, listings, lister, content, files, dirs, timer, clock }
+    }
+
+    /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
+    /// complete listing.
+    pub fn lookup(&self, parent: Ino, name: &[u8], done: Done<Lookup>) {
+        if name.len() > NAME_MAX_BYTES {
+            return done(Err(FsError::NameTooLong));
+        }
+        let dir = match self.directory(parent) {
+            Ok(dir) => dir,
+            Err(error) => return done(Err(error)),
+        };
+        // All our names are UTF-8, so any other is absent whatever the listing says.
+        let Ok(name) = std::str::from_utf8(name) else {
+            return done(Ok(Lookup::Absent(self.config.ttl)));
+        };
+        let listing = self.current_listing(&dir);
+        let finder = Finder {
+            listing,
+            inodes: Arc::clone(&self.inodes),
+            clock: Arc::clone(&self.clock),
+            ttl: self.config.ttl,
+            name: name.into(),
+        };
+        match finder.listing.find(name) {
+            Answer::NotYet => {
+                let owed = self.owe(done);
+                let listing = Arc::clone(&finder.listing);
+                listing.when_name(name, Box::new(move || owed.answer_with(|| finder.result())));
+            }
+            _ => done(finder.result()),
+        }
+    }
+
+    /// The kernel has forgotten so many lookups of each inode.
+    pub fn forget(&self, forgotten: impl IntoIterator<Item = (Ino, u64)>) {
+        self.inodes.forget(forgotten);
+    }
+
+    /// The attributes of an inode, always from memory, and for how long they may be believed.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] for a number that is not alive.
+    pub fn getattr(&self, ino: Ino) -> Result<(Attr, Duration), FsError> {
+        let entry = self.inodes.get(ino).ok_or(FsError::NotFound)?;
+        Ok((Attr::of(&entry), self.config.ttl))
+    }
+
+    /// Opens a directory: pins its current listing, or starts one. Never waits.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] and [`FsError::NotADirectory`]. That the directory cannot be listed shows in `readdir`.
+    pub fn opendir(&self, ino: Ino) -> Result<Fh, FsError> {
+        let dir = self.directory(ino)?;
+        Ok(self.dirs.insert(DirHandle::new(ino, self.current_listing(&dir))))
+    }
+
+    /// Puts the entries from `cookie` on into `sink`, as many as are in and fit; waits only if there is none.
+    pub fn readdir(&self, fh: Fh, cookie: u64, sink: Box<dyn DirSink>) {
+        let handle = match self.dirs.get(fh) {
+            Ok(handle) => handle,
+            Err(error) => return sink.finish(Err(error)),
+        };
+        if cookie == 0 {
+            self.repin_if_outdated(&handle);
+        }
+        let emitter = Emitter {
+            listing: handle.listing(),
+            inodes: Arc::clone(&self.inodes),
+            validity: handle.listing().validity(self.clock.now(), self.config.ttl),
+            cookie,
+        };
+        // "." and ".." alone are not worth a reply: the first page is on its way.
+        let first_index = usize::try_from(cookie.saturating_sub(DOT_ENTRIES)).unwrap_or(usize::MAX);
+        match emitter.listing.entries_from(first_index, 1) {
+            Answer::NotYet => {
+                let listing = Arc::clone(&emitter.listing);
+                let owed = self.owe(Box::new(move |result| emitter.emit(sink, result)));
+                listing.when_index(first_index, Box::new(move || owed.answer_with(|| Ok(()))));
+            }
+            _ => emitter.emit(sink, Ok(())),
+        }
+    }
+
+    /// Forgets a directory handle.
+    pub fn releasedir(&self, fh: Fh) {
+        self.dirs.remove(fh);
+    }
+
+    /// Opens a file for reading. Touches no network.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`] and [`FsError::IsADirectory`].
+    pub fn open(&self, ino: Ino) -> Result<Fh, FsError> {
+        let entry = self.inodes.get(ino).ok_or(FsError::NotFound)?;
+        if entry.kind != NodeKind::File {
+            return Err(FsError::IsADirectory);
+        }
+        let reader = self.content.open(&entry.id, entry.version);
+        Ok(self.files.insert(FileHandle { entry, reader }))
+    }
+
+    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error.
+    pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
+        let handle = match self.files.get(fh) {
+            Ok(handle) => handle,
+            Err(error) => return done(Err(error)),
+        };
+        let range = ByteRange::clamped(offset, u64::from(len), handle.entry.version.size_bytes);
+        if let Some(data) = handle.reader.read_cached(range) {
+            return done(Ok(data));
+        }
+        let owed = self.owe(done);
+        let deadline = self.clock.now() + self.config.op_timeout;
+        handle.reader.read(
+            range,
+            deadline,
+            Box::new(move |result| owed.answer_with(|| result.map_err(FsError::Content))),
+        );
+    }
+
+    /// Forgets a file handle.
+    pub fn release(&self, fh: Fh) {
+        self.files.remove(fh);
+    }
+
+    /// Figures for `df`, from memory.
+    pub fn statfs(&self) -> Capacity {
+        self.remote.capacity()
+    }
+
+    /// Bytes of content held now, and the most that ever were.
+    pub fn memory_usage(&self) -> (u64, u64) {
+        self.content.memory_usage()
+    }
+
+    /// The path of an inode, for log lines.
+    pub fn path(&self, ino: Ino) -> String {
+        self.inodes.path(ino)
+    }
+
+    /// The path of an open file, for log lines.
+    pub fn path_of_file(&self, fh: Fh) -> String {
+        self.files.get(fh).map_or_else(|_| "?".to_owned(), |handle| self.inodes.path(handle.entry.ino))
+    }
+
+    fn owe<T: 'static>(&self, done: Done<T>) -> Owed<T> {
+        Owed::new(&self.timer, self.clock.now() + self.config.op_timeout, done)
+    }
+
+    fn directory(&self, ino: Ino) -> Result<Arc<Entry>, FsError> {
+        let entry = self.inodes.get(ino).ok_or(FsError::NotFound)?;
+        if entry.kind == NodeKind::Directory { Ok(entry) } else { Err(FsError::NotADirectory) }
+    }
+
+    fn current_listing(&self, dir: &Entry) -> Arc<Listing> {
+        let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.now());
+        if is_new {
+            self.lister.load(Arc::clone(&listing), Class::Foreground);
+        }
+        listing
+    }
+
+    /// A reader that starts again, or late, is not shown what is out of date or has failed.
+    fn repin_if_outdated(&self, handle: &DirHandle) {
+        if let Ok(dir) = self.directory(handle.dir) {
+            let current = self.current_listing(&dir);
+            if !Arc::ptr_eq(&current, &handle.listing()) {
+                handle.repin(current);
+            }
+        }
+    }
+}
+
+/// One lookup under way.
+struct Finder {
+    listing: Arc<Listing>,
+    inodes: Arc<InodeTable>,
+    clock: Arc<dyn Clock>,
+    ttl: Duration,
+    name: Box<str>,
+}
+
+impl Finder {
+    /// The result of a lookup that is settled. A found entry counts as looked up from here on.
+    fn result(&self) -> Result<Lookup, FsError> {
+        let validity = self.listing.validity(self.clock.now(), self.ttl);
+        match self.listing.find(&self.name) {
+            Answer::Found(entry) => {
+                self.inodes.remember(&[entry.ino]);
+                Ok(Lookup::Found(Attr::of(&entry), validity))
+            }
+            Answer::Absent => Ok(Lookup::Absent(validity)),
+            Answer::Failed(error) => Err(error),
+            Answer::NotYet => Err(FsError::Internal),
+        }
+    }
+}
+
+/// One readdir under way.
+struct Emitter {
+    listing: Arc<Listing>,
+    inodes: Arc<InodeTable>,
+    validity: Duration,
+    cookie: u64,
+}
+
+impl Emitter {
+    /// Fills `sink` from the cookie on and sends it.
+    fn emit(self, mut sink: Box<dyn DirSink>, result: Result<(), FsError>) {
+        let mut shown = Vec::new();
+        let result = result.and_then(|()| self.fill(sink.as_mut(), &mut shown));
+        if sink.counts_lookups() {
+            self.inodes.remember(&shown);
+        }
+        sink.finish(result);
+    }
+
+    /// Puts entries in until there is no room or no entry; `shown` are the children that went in.
+    fn fill(&self, sink: &mut dyn DirSink, shown: &mut Vec<Ino>) -> Result<(), FsError> {
+        let mut cookie = self.cookie;
+        while cookie < DOT_ENTRIES {
+            if !self.add_dot(sink, cookie) {
+                return Ok(());
+            }
+            cookie += 1;
+        }
+        loop {
+            let index = usize::try_from(cookie - DOT_ENTRIES).unwrap_or(usize::MAX);
+            let entries = match self.listing.entries_from(index, ENTRIES_PER_STEP) {
+                Answer::Found(entries) => entries,
+                // What is in the sink already is sent; the error comes with the next call, from the cookie it failed at.
+                Answer::Failed(error) if cookie == self.cookie || shown.is_empty() => return Err(error),
+                Answer::Absent | Answer::NotYet | Answer::Failed(_) => return Ok(()),
+            };
+            for entry in entries {
+                let name = entry.name.as_str();
+                let item = DirItem { name, attr: Attr::of(&entry), next_cookie: cookie + 1, validity: self.validity };
+                if !sink.add(item) {
+                    return Ok(());
+                }
+                shown.push(entry.ino);
+                cookie += 1;
+            }
+        }
+    }
+
+    /// Puts `.` or `..` in.
+    fn add_dot(&self, sink: &mut dyn DirSink, cookie: u64) -> bool {
+        let Some(dir) = self.inodes.get(self.listing.dir) else { return true };
+        let (name, entry) = match cookie {
+            0 => (".", Some(dir)),
+            _ => ("..", self.inodes.get(dir.parent)),
+        };
+        let Some(entry) = entry else { return true };
+        sink.add(DirItem { name, attr: Attr::of(&entry), next_cookie: cookie + 1, validity: self.validity })
+    }
+}

@@ -1,0 +1,85 @@
+//! An answer that is owed to the kernel: given exactly once, by the result or by the deadline, whichever comes first.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use super::FsError;
+use crate::clock::{Timer, TimerKey, lock};
+
+/// What is to be done with an operation's result: usually, to send a reply.
+pub type Done<T> = Box<dyn FnOnce(Result<T, FsError>) + Send>;
+
+/// The right to answer one operation. Clones share it; the first to answer wins.
+pub struct Owed<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    done: Mutex<Option<Done<T>>>,
+    timer: Arc<Timer>,
+    deadline: OnceLock<TimerKey>,
+}
+
+impl<T> Clone for Owed<T> {
+    fn clone(&self) -> Owed<T> {
+        Owed(Arc::clone(&self.0))
+    }
+}
+
+impl<T: 'static> Owed<T> {
+    /// Takes over the duty to call `done`: with [`FsError::DeadlinePassed`] at `deadline`, if nobody has answered by then.
+    pub fn new(timer: &Arc<Timer>, deadline: Instant, done: Done<T>) -> Owed<T> {
+        let shared = Shared { done: Mutex::new(Some(done)), timer: Arc::clone(timer), deadline: OnceLock::new() };
+        let owed = Owed(Arc::new(shared));
+        let at_deadline = owed.clone();
+        let key = timer.at(deadline, move || at_deadline.answer_with(|| Err(FsError::DeadlinePassed)));
+        let _ = owed.0.deadline.set(key);
+        if owed.is_answered() {
+            timer.cancel(key);
+        }
+        owed
+    }
+
+    /// Answers with what `result` gives. If the operation is answered already, `result` is not even asked: what it would
+    /// count or take, it must not.
+    pub fn answer_with(&self, result: impl FnOnce() -> Result<T, FsError>) {
+        let Some(done) = lock(&self.0.done).take() else { return };
+        if let Some(key) = self.0.deadline.get() {
+            self.0.timer.cancel(*key);
+        }
+        done(result());
+    }
+
+    /// Whether it has been answered: then nobody waits any more.
+    pub fn is_answered(&self) -> bool {
+        lock(&self.0.done).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn first_answer_wins_and_the_deadline_comes_too_late() {
+        let timer = Timer::new(Arc::new(SystemClock));
+        let (sender, receiver) = mpsc::channel();
+        let owed = Owed::new(&timer, Instant::now(), Box::new(move |result| drop(sender.send(result))));
+        owed.answer_with(|| Ok(1));
+        owed.answer_with(|| unreachable!("answered already"));
+        timer.run_due();
+        assert_eq!(receiver.try_iter().map(Result::ok).collect::<Vec<_>>(), [Some(1)]);
+    }
+
+    #[test]
+    fn deadline_answers_what_nobody_has_answered() {
+        let timer = Timer::new(Arc::new(SystemClock));
+        let (sender, receiver) = mpsc::channel();
+        let past = Instant::now() - Duration::from_millis(1);
+        let owed: Owed<u32> = Owed::new(&timer, past, Box::new(move |result| drop(sender.send(result))));
+        timer.run_due();
+        assert!(owed.is_answered());
+        assert!(matches!(receiver.try_recv(), Ok(Err(FsError::DeadlinePassed))));
+    }
+}

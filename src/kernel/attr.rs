@@ -1,0 +1,47 @@
+//! From the filesystem's attributes to the kernel's.
+
+use fuser::{FileAttr, FileType, INodeNo};
+
+use crate::fs::Attr;
+use crate::remote::NodeKind;
+
+/// `st_blksize`: what programs like `cp` and `cat` size their buffers by. Many readers cap it at 128 KiB, which is also the
+/// kernel's default read-ahead.
+const PREFERRED_IO_BYTES: u32 = 128 * 1024;
+
+/// The link count of a directory: 1 means "not counted", as on btrfs. 2 would tell `find` that there are no subdirectories.
+const DIRECTORY_LINKS: u32 = 1;
+
+/// Who owns everything in the mount: whoever mounted it.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// `attr` as the kernel wants it: directories 0555, files 0444, owned by `owner`.
+pub fn file_attr(attr: &Attr, owner: Owner) -> FileAttr {
+    let (kind, perm, nlink) = match attr.kind {
+        NodeKind::Directory => (FileType::Directory, 0o555, DIRECTORY_LINKS),
+        NodeKind::File => (FileType::RegularFile, 0o444, 1),
+    };
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.modified,
+        mtime: attr.modified,
+        ctime: attr.modified,
+        crtime: attr.modified,
+        kind,
+        perm,
+        nlink,
+        uid: owner.uid,
+        gid: owner.gid,
+        rdev: 0,
+        blksize: PREFERRED_IO_BYTES,
+        flags: 0,
+    }
+}

@@ -1,0 +1,38 @@
+//! The only table from failures to errno. Every kind is named, so that a new one stops the build until somebody decides.
+
+use fuser::Errno;
+
+use crate::fs::FsError;
+use crate::remote::RemoteErrorKind;
+
+/// The errno that a process sees for `error`.
+pub fn errno(error: &FsError) -> Errno {
+    match error {
+        FsError::NotFound => Errno::ENOENT,
+        FsError::NotADirectory => Errno::ENOTDIR,
+        FsError::IsADirectory => Errno::EISDIR,
+        FsError::BadHandle => Errno::EBADF,
+        FsError::ReadOnly => Errno::EROFS,
+        FsError::NameTooLong => Errno::ENAMETOOLONG,
+        FsError::DeadlinePassed => Errno::ETIMEDOUT,
+        // Not EAGAIN, which would tell a program that the file is non-blocking.
+        FsError::Overloaded | FsError::EndlessListing | FsError::Internal => Errno::EIO,
+        FsError::Listing(error) => remote_errno(error.kind()),
+        FsError::Content(error) => remote_errno(error.kind()),
+    }
+}
+
+fn remote_errno(kind: RemoteErrorKind) -> Errno {
+    match kind {
+        RemoteErrorKind::NotFound => Errno::ENOENT,
+        RemoteErrorKind::Denied | RemoteErrorKind::NeedsLogin => Errno::EACCES,
+        RemoteErrorKind::Timeout => Errno::ETIMEDOUT,
+        RemoteErrorKind::Changed => Errno::ESTALE,
+        RemoteErrorKind::Throttled | RemoteErrorKind::Unavailable | RemoteErrorKind::Malformed => Errno::EIO,
+    }
+}
+
+/// Whether a failure is an everyday answer to an everyday question, not worth a warning.
+pub fn is_expected(error: &FsError) -> bool {
+    matches!(error, FsError::NotFound | FsError::NotADirectory | FsError::IsADirectory | FsError::NameTooLong)
+}

@@ -1,0 +1,8 @@
+//! Where KooFS meets Linux: fuser's requests to the filesystem's operations, the session, and the mount table.
+
+pub mod adapter;
+pub mod attr;
+pub mod errno;
+pub mod mountinfo;
+pub mod session;
+pub mod unmount;

@@ -1,0 +1,213 @@
+//! `koofs ls`: a directory of a remote drive on standard output, page by page, under the names that the mount shows.
+//!
+//! Knows `Remote` and `policy::name`; no kernel, no threads. One attempt per page: whoever typed it can type it again.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+
+use crate::clock::Clock;
+use crate::config::{ListConfig, ListFormat};
+use crate::policy::name::EntryName;
+use crate::policy::printable::printable;
+use crate::remote::{Cursor, Node, NodeId, NodeKind, Remote, RemoteError};
+
+/// The most pages that are read of one directory: ten million entries at 100 a page, far above what a share may hold.
+const MAX_PAGES: usize = 100_000;
+
+/// A failed listing. What was printed before it is true, but not all there is.
+#[derive(Debug)]
+pub enum ListError {
+    /// No such name in the directory above it.
+    NotFound(String),
+    /// A file where the path goes on.
+    NotADirectory(String),
+    /// The service did not list the directory.
+    Remote(String, RemoteError),
+    /// The service's listing goes in circles, or on and on.
+    Endless(String),
+    /// Standard output does not take it.
+    Output(io::Error),
+}
+
+impl fmt::Display for ListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListError::NotFound(path) => write!(f, "no {path} in the share"),
+            ListError::NotADirectory(path) => write!(f, "{path} is a file"),
+            ListError::Remote(path, _) => write!(f, "cannot list {path}"),
+            ListError::Endless(path) => write!(f, "the listing of {path} does not end; given up, incomplete"),
+            ListError::Output(_) => f.write_str("cannot write the listing"),
+        }
+    }
+}
+
+impl Error for ListError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ListError::Remote(_, cause) => Some(cause),
+            ListError::Output(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// Prints what `config.path` names: the entries of a directory as their pages arrive, or one file. With `is_terminal`,
+/// control characters in names are shown escaped.
+///
+/// # Errors
+/// [`ListError`]; also after entries were printed.
+pub fn list(
+    remote: &dyn Remote,
+    config: &ListConfig,
+    clock: &dyn Clock,
+    is_terminal: bool,
+    out: &mut dyn Write,
+) -> Result<(), ListError> {
+    let mut directory = Directory::new(remote, clock, config, "/".to_owned(), remote.root());
+    for (index, name) in config.path.iter().enumerate() {
+        let path = format!("/{}", config.path[..=index].join("/"));
+        let (entry, node) = directory.find(name)?.ok_or_else(|| ListError::NotFound(path.clone()))?;
+        if node.kind == NodeKind::Directory {
+            directory = Directory::new(remote, clock, config, path, node.id);
+        } else if index + 1 == config.path.len() {
+            return print(&entry, &node, config.format, is_terminal, out);
+        } else {
+            return Err(ListError::NotADirectory(path));
+        }
+    }
+    while let Some(entries) = directory.next_page()? {
+        for (name, node) in &entries {
+            print(name, node, config.format, is_terminal, out)?;
+        }
+        out.flush().map_err(ListError::Output)?;
+    }
+    Ok(())
+}
+
+/// One directory on its way in.
+struct Directory<'a> {
+    remote: &'a dyn Remote,
+    clock: &'a dyn Clock,
+    config: &'a ListConfig,
+    path: String,
+    id: NodeId,
+    /// The page to ask for: the first, one at a cursor, or none as the listing is complete.
+    next: Option<Option<Cursor>>,
+    cursors: HashSet<Cursor>,
+    ids: HashSet<NodeId>,
+    names: HashSet<EntryName>,
+}
+
+impl<'a> Directory<'a> {
+    fn new(remote: &'a dyn Remote, clock: &'a dyn Clock, config: &'a ListConfig, path: String, id: NodeId) -> Self {
+        let (cursors, ids, names) = Default::default();
+        Directory { remote, clock, config, path, id, next: Some(None), cursors, ids, names }
+    }
+
+    /// The entry `wanted`, looked for no further than its page.
+    fn find(&mut self, wanted: &str) -> Result<Option<(EntryName, Node)>, ListError> {
+        while let Some(entries) = self.next_page()? {
+            if let Some(found) = entries.into_iter().find(|(name, _)| name.as_str() == wanted) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next entries, perhaps none of them yet; `None` when the listing is complete.
+    fn next_page(&mut self) -> Result<Option<Vec<(EntryName, Node)>>, ListError> {
+        let Some(cursor) = self.next.take() else { return Ok(None) };
+        let deadline = self.clock.now() + self.config.share.op_timeout;
+        let page = self.remote.list_page(&self.id, cursor.as_ref(), deadline);
+        let page = page.map_err(|error| ListError::Remote(self.path.clone(), error))?;
+        if let Some(next) = page.next {
+            if self.cursors.len() >= MAX_PAGES || !self.cursors.insert(next.clone()) {
+                return Err(ListError::Endless(self.path.clone()));
+            }
+            self.next = Some(Some(next));
+        }
+        Ok(Some(page.nodes.into_iter().filter_map(|node| self.named(node)).collect()))
+    }
+
+    /// `node` under the name that the mount gives it; `None` for an id that was there already.
+    fn named(&mut self, node: Node) -> Option<(EntryName, Node)> {
+        if !self.ids.insert(node.id.clone()) {
+            return None;
+        }
+        let name = EntryName::assign(&node.name, node.id.as_str(), |name| self.names.contains(name));
+        self.names.insert(name.clone());
+        Some((name, node))
+    }
+}
+
+fn print(
+    name: &EntryName,
+    node: &Node,
+    format: ListFormat,
+    is_terminal: bool,
+    out: &mut dyn Write,
+) -> Result<(), ListError> {
+    let shown = if is_terminal { printable(name.as_str()) } else { name.as_str().into() };
+    let is_directory = node.kind == NodeKind::Directory;
+    let time = modified(node.version.edited_ms);
+    match format {
+        ListFormat::Names => writeln!(out, "{shown}"),
+        ListFormat::Long => {
+            let size = if is_directory { "-".to_owned() } else { node.version.size_bytes.to_string() };
+            let slash = if is_directory { "/" } else { "" };
+            writeln!(out, "{size:>15} {:20} {shown}{slash}", time.as_deref().unwrap_or("-"))
+        }
+        ListFormat::JsonLines => {
+            let kind = if is_directory { "directory" } else { "file" };
+            let time = time.map_or("null".to_owned(), |time| json_text(&time));
+            let (name, size) = (json_text(name.as_str()), node.version.size_bytes);
+            writeln!(out, "{{\"name\":{name},\"type\":\"{kind}\",\"size\":{size},\"modified\":{time}}}")
+        }
+    }
+    .map_err(ListError::Output)
+}
+
+/// The time as RFC 3339 in UTC with whole seconds; `None` where the service gave none (0), or one that no calendar has.
+fn modified(edited_ms: i64) -> Option<String> {
+    let time = jiff::Timestamp::from_millisecond(edited_ms).ok().filter(|_| edited_ms != 0)?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// `text` as a JSON string (RFC 8259 section 7): quotes, backslashes and control characters escaped.
+fn json_text(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_text_is_what_a_parser_reads_back() {
+        for text in ["", "plain", "q\"b\\n", "\u{0}\u{1f}\u{7f}\u{9f}\n", "ä😀\u{202e}"] {
+            let back: String =
+                serde_json::from_str(&json_text(text)).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(back, text);
+        }
+    }
+
+    #[test]
+    fn time_is_utc_or_absent() {
+        assert_eq!(modified(1_736_163_718_806).as_deref(), Some("2025-01-06T11:41:58Z"));
+        assert_eq!(modified(-1).as_deref(), Some("1969-12-31T23:59:59Z"));
+        assert_eq!(modified(0), None);
+        assert_eq!(modified(i64::MAX), None);
+    }
+}

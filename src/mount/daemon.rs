@@ -1,0 +1,192 @@
+//! Into the background: the parent waits until the mount answers or one line says why not, the child becomes the mount.
+//!
+//! The fork happens before any thread exists, as a forked child has only the thread that forked.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::os::fd::AsRawFd;
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::error::MountError;
+use super::signals::SHUTDOWN_GRACE;
+use crate::kernel::mountinfo::MountEntry;
+
+/// What starting may take beyond one operation's time limit: a fork, a mount, a stat.
+const START_MARGIN: Duration = Duration::from_secs(10);
+
+/// What a child that was asked to end gets to do so before it is killed: its own grace and a little.
+const KILL_AFTER: Duration = SHUTDOWN_GRACE.saturating_add(Duration::from_secs(2));
+
+/// How often the parent looks whether the child has ended. Only while it gives up.
+const REAP_PAUSE: Duration = Duration::from_millis(20);
+
+/// The first word of the child's line when the mount is there: `serving MAJOR:MINOR MOUNTPOINT`. Any other line is an error.
+const SERVING: &str = "serving ";
+
+/// Which of the two processes this is after [`fork`].
+pub(super) enum Side {
+    /// The one that the user waits for.
+    Parent(Starting),
+    /// The one that becomes the mount: in a session of its own, in the root directory.
+    Child(Reporter),
+}
+
+/// The parent's view of the child.
+pub(super) struct Starting {
+    child: libc::pid_t,
+    report: PipeReader,
+}
+
+/// The child's line to the parent.
+pub(super) struct Reporter {
+    report: PipeWriter,
+}
+
+/// Splits the process.
+///
+/// # Errors
+/// [`MountError::System`].
+///
+/// # Safety
+/// The process must have one thread only.
+pub(super) unsafe fn fork() -> Result<Side, MountError> {
+    let system = |call| move |error| MountError::System(call, error);
+    let (reader, writer) = io::pipe().map_err(system("pipe"))?;
+    // SAFETY: with one thread (the caller's promise) the child's copy of every lock and buffer is in a consistent state.
+    match unsafe { libc::fork() } {
+        -1 => Err(MountError::System("fork", io::Error::last_os_error())),
+        0 => {
+            drop(reader);
+            // SAFETY: setsid has no preconditions; it fails only for a group leader, which a new child is not.
+            unsafe { libc::setsid() };
+            std::env::set_current_dir("/").map_err(system("chdir"))?;
+            Ok(Side::Child(Reporter { report: writer }))
+        }
+        child => Ok(Side::Parent(Starting { child, report: reader })),
+    }
+}
+
+impl Reporter {
+    /// Tells the parent that `mount` is there and its loop runs. Standard input, output and error are `/dev/null` before
+    /// that: whoever reads our output through a pipe waits for its end.
+    ///
+    /// # Errors
+    /// When nobody waits for it any more: the parent was interrupted.
+    pub(super) fn serving(mut self, mount: &MountEntry) -> io::Result<()> {
+        silence_standard_streams()?;
+        writeln!(self.report, "{SERVING}{}", mount.device)
+    }
+
+    /// Tells the parent why there is no mount; `line` is one line.
+    pub(super) fn failed(mut self, line: &str) {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(self.report, "{line}");
+    }
+}
+
+fn silence_standard_streams() -> io::Result<()> {
+    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    for stream in 0..=2 {
+        // SAFETY: `null` is open, and nothing owns the numbers 0 to 2 as an `OwnedFd`: std borrows them.
+        if unsafe { libc::dup2(null.as_raw_fd(), stream) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+impl Starting {
+    /// Waits until the mount at `mountpoint` answers a stat.
+    ///
+    /// # Errors
+    /// [`MountError::Background`] with the child's line, [`MountError::DiedSilently`]; [`MountError::TooSlow`] after
+    /// `op_timeout` and a margin. There is no child then.
+    pub(super) fn wait(self, mountpoint: &Path, op_timeout: Duration) -> Result<(), MountError> {
+        let limit = op_timeout.saturating_add(START_MARGIN);
+        let deadline = Instant::now() + limit;
+        let report = self.report;
+        let line = within(deadline, move || first_line(report));
+        let verdict = match line.as_deref() {
+            None => Err(MountError::TooSlow(limit)),
+            Some("") => return Err(MountError::DiedSilently(end_of(self.child))),
+            Some(line) => match line.strip_prefix(SERVING) {
+                None => Err(MountError::Background(line.to_owned())),
+                Some(device) => answers(mountpoint.to_owned(), device.to_owned(), deadline, limit),
+            },
+        };
+        if verdict.is_err() {
+            end(self.child);
+        }
+        verdict
+    }
+}
+
+/// The child's line; empty if it ended without one.
+fn first_line(report: PipeReader) -> String {
+    let mut line = String::new();
+    // A broken line is no line: the child ended in the middle of it.
+    let _ = BufReader::new(report).read_line(&mut line);
+    line.strip_suffix('\n').unwrap_or_default().to_owned()
+}
+
+/// Whether what answers at `mountpoint` is the filesystem `device`, and not the directory below it. The stat is the
+/// parent's: a daemon that waits for its own mount cannot be killed.
+fn answers(mountpoint: PathBuf, device: String, deadline: Instant, limit: Duration) -> Result<(), MountError> {
+    let shown = mountpoint.clone();
+    match within(deadline, move || fs::metadata(&mountpoint)) {
+        None => Err(MountError::TooSlow(limit)),
+        Some(Ok(metadata)) if device_text(metadata.st_dev()) == device => Ok(()),
+        Some(Ok(_)) => Err(MountError::DiedSilently("its mount is gone".to_owned())),
+        Some(Err(error)) => Err(MountError::Inspect(shown, error)),
+    }
+}
+
+fn device_text(device: u64) -> String {
+    format!("{}:{}", libc::major(device), libc::minor(device))
+}
+
+/// What `work` returns, unless `deadline` comes first; the thread is left behind then, as the process ends soon.
+fn within<T: Send + 'static>(deadline: Instant, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(work()).ok());
+    receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+}
+
+/// Asks the child to unmount and end, then kills it. The number is the child's until it is reaped here.
+fn end(child: libc::pid_t) {
+    for (signal, patience) in [(libc::SIGTERM, KILL_AFTER), (libc::SIGKILL, KILL_AFTER)] {
+        // SAFETY: kill has no memory preconditions; `child` is our own, not yet reaped child.
+        unsafe { libc::kill(child, signal) };
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if reaped(child, libc::WNOHANG).is_some() {
+                return;
+            }
+            thread::sleep(REAP_PAUSE);
+        }
+    }
+}
+
+/// How the child, which has closed its end of the pipe, ended.
+fn end_of(child: libc::pid_t) -> String {
+    let deadline = Instant::now() + KILL_AFTER;
+    while Instant::now() < deadline {
+        match reaped(child, libc::WNOHANG) {
+            Some(status) if libc::WIFSIGNALED(status) => return format!("killed by signal {}", libc::WTERMSIG(status)),
+            Some(status) => return format!("exit code {}", libc::WEXITSTATUS(status)),
+            None => thread::sleep(REAP_PAUSE),
+        }
+    }
+    end(child);
+    "it hung".to_owned()
+}
+
+fn reaped(child: libc::pid_t, options: i32) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    (unsafe { libc::waitpid(child, &mut status, options) } == child).then_some(status)
+}

@@ -1,0 +1,151 @@
+//! Why there is no mount, or why it is still there: each with what to do about it, in one line.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::kernel::mountinfo::MountEntry;
+use crate::policy::printable::printable;
+use crate::remote::RemoteError;
+
+/// A failed `koofs mount` or `koofs unmount`. `Display` is one line with a remedy, the cause is its `source`.
+#[derive(Debug)]
+pub enum MountError {
+    /// The mountpoint does not exist.
+    Missing(PathBuf),
+    /// The mountpoint is no directory.
+    NotADirectory(PathBuf),
+    /// Something is mounted there already, and alive if it is ours.
+    Busy(MountEntry),
+    /// A dead mount of ours could not be taken away.
+    DeadMount(MountEntry, io::Error),
+    /// The mountpoint could not be looked at.
+    Inspect(PathBuf, io::Error),
+    /// `/dev/fuse` does not exist.
+    NoDevice(PathBuf),
+    /// `/dev/fuse` may not be opened.
+    DeviceDenied(PathBuf, io::Error),
+    /// Mounting is not permitted, and the helper that would be is not installed.
+    NoHelper,
+    /// `--allow-other` needs a line in this file.
+    AllowOtherRefused(PathBuf),
+    /// The share could not be opened.
+    Share(RemoteError),
+    /// The kernel, or the helper, refused the mount.
+    Refused(io::Error),
+    /// A system call failed that does not.
+    System(&'static str, io::Error),
+    /// The log file could not be opened.
+    LogFile(PathBuf, io::Error),
+    /// The process in the background said this.
+    Background(String),
+    /// The process in the background ended without a word.
+    DiedSilently(String),
+    /// The process in the background was not ready in time, and was killed.
+    TooSlow(Duration),
+    /// Nothing is mounted there.
+    NotMounted(PathBuf),
+    /// What is mounted there is not KooFS.
+    NotOurs(MountEntry),
+    /// The kernel, or the helper, refused to unmount.
+    Unmount(PathBuf, io::Error),
+    /// This version has no share client yet.
+    NotComposed,
+}
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MountError::Missing(path) => {
+                write!(f, "mountpoint {0} does not exist; create it: mkdir -p {0}", path.display())
+            }
+            MountError::NotADirectory(path) => write!(f, "mountpoint {} is not a directory", path.display()),
+            MountError::Busy(mount) if mount.is_koofs() => {
+                let path = mount.mountpoint.display();
+                write!(f, "{path} has {} mounted already; unmount it first: koofs unmount {path}", mount.source)
+            }
+            MountError::Busy(mount) => {
+                let path = mount.mountpoint.display();
+                write!(
+                    f,
+                    "{path} has another filesystem mounted already ({} of type {}); ",
+                    mount.source, mount.fstype
+                )?;
+                f.write_str("choose another directory, or unmount that")
+            }
+            MountError::DeadMount(mount, _) => {
+                let path = mount.mountpoint.display();
+                write!(f, "{path} has a dead mount of {}; as its owner or root run: koofs unmount {path}", mount.source)
+            }
+            MountError::Inspect(path, _) => write!(f, "cannot look at mountpoint {}", path.display()),
+            MountError::NoDevice(device) => {
+                let device = device.display();
+                write!(
+                    f,
+                    "{device} is missing; load the module: modprobe fuse (container: --device {device} --cap-add SYS_ADMIN)"
+                )
+            }
+            MountError::DeviceDenied(device, _) => {
+                write!(
+                    f,
+                    "{0} may not be opened; as root run: chmod 666 {0} (container: --device {0})",
+                    device.display()
+                )
+            }
+            MountError::NoHelper => f.write_str(
+                "not permitted to mount, and fusermount3 is missing; install the package fuse3, or run as root \
+                 (container: --cap-add SYS_ADMIN)",
+            ),
+            MountError::AllowOtherRefused(file) => {
+                write!(f, "--allow-other is for root only, until {} has a line `user_allow_other`", file.display())
+            }
+            MountError::Share(_) => f.write_str("cannot open the share"),
+            MountError::Refused(_) => f.write_str("the mount was refused"),
+            MountError::System(call, _) => write!(f, "{call} failed"),
+            MountError::LogFile(path, _) => write!(f, "cannot open log file {}", path.display()),
+            MountError::Background(line) => f.write_str(line),
+            MountError::DiedSilently(how) => {
+                write!(f, "the mount process ended before the mount was ready ({how}); run it with -f -vv to see more")
+            }
+            MountError::TooSlow(limit) => {
+                write!(f, "the mount was not ready within {} s and was given up; see --op-timeout", limit.as_secs())
+            }
+            MountError::NotMounted(path) => write!(f, "nothing is mounted at {}", path.display()),
+            MountError::NotOurs(mount) => {
+                let path = mount.mountpoint.display();
+                write!(f, "{path} is not a KooFS mount: {} of type {}; not unmounted", mount.source, mount.fstype)
+            }
+            MountError::Unmount(path, _) => write!(f, "cannot unmount {}", path.display()),
+            MountError::NotComposed => f.write_str("this build has no share client yet"),
+        }
+    }
+}
+
+impl Error for MountError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            MountError::Share(cause) => Some(cause),
+            MountError::DeadMount(_, cause)
+            | MountError::Inspect(_, cause)
+            | MountError::DeviceDenied(_, cause)
+            | MountError::Refused(cause)
+            | MountError::System(_, cause)
+            | MountError::LogFile(_, cause)
+            | MountError::Unmount(_, cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// `error` and its causes as one line that is fit for a terminal.
+pub fn one_line(error: &dyn Error) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        chain = format!("{chain}: {error}");
+        cause = error.source();
+    }
+    printable(&chain).into_owned()
+}

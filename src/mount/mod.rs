@@ -1,0 +1,154 @@
+//! The composition root: builds the stack and lives with it. Preflight, daemon, readiness, signals, unmount; no rule of any
+//! other room.
+//!
+//! Threads: the main thread waits for the end of the FUSE loop, `koofs-signals` for signals; fuser has the loop threads.
+
+mod daemon;
+mod error;
+pub mod logging;
+mod preflight;
+mod signals;
+mod users;
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+
+use fuser::Filesystem;
+use log::{info, warn};
+
+use crate::config::{MountConfig, ShareConfig};
+use crate::kernel::mountinfo::{self, MountEntry};
+use crate::kernel::session::{self, SessionOptions};
+use crate::kernel::unmount::{self, Unmounted};
+use crate::remote::Remote;
+use daemon::{Reporter, Side};
+pub use error::{MountError, one_line};
+
+/// COMPOSE: the client of the share. Blocks until the share is known to be open, or the time limit of one operation.
+///
+/// # Errors
+/// [`MountError::Share`].
+pub fn build_remote(_config: &ShareConfig) -> Result<Arc<dyn Remote>, MountError> {
+    Err(MountError::NotComposed)
+}
+
+/// COMPOSE: the whole stack. May start threads; signals are blocked already.
+///
+/// # Errors
+/// [`MountError::Share`].
+pub fn build_filesystem(_config: &MountConfig) -> Result<impl Filesystem + use<>, MountError> {
+    Err::<NotComposed, _>(MountError::NotComposed)
+}
+
+/// COMPOSE: goes with the error above.
+enum NotComposed {}
+
+impl Filesystem for NotComposed {}
+
+/// `koofs mount`: returns when the mount answers, or, in the foreground, never but by error: the process ends with the mount.
+///
+/// # Errors
+/// [`MountError`]; nothing of ours is mounted then.
+///
+/// # Safety
+/// The process must have one thread only: it forks.
+pub unsafe fn mount(config: &MountConfig) -> Result<(), MountError> {
+    // SAFETY: the caller's promise.
+    unsafe { mount_with(config, build_filesystem) }
+}
+
+/// [`mount`] with another filesystem than ours.
+///
+/// # Errors
+/// As [`mount`].
+///
+/// # Safety
+/// As [`mount`].
+pub unsafe fn mount_with<F: Filesystem>(
+    config: &MountConfig,
+    build: impl FnOnce(&MountConfig) -> Result<F, MountError>,
+) -> Result<(), MountError> {
+    logging::start(config.verbosity, config.log_file.as_deref())?;
+    if config.foreground {
+        return serve(config, build, |_| Ok(())).map(|never| match never {});
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { daemon::fork() }? {
+        Side::Parent(starting) => starting.wait(&config.mountpoint, config.op_timeout),
+        Side::Child(reporter) => serve_in_background(config, build, reporter),
+    }
+}
+
+fn serve_in_background<F: Filesystem>(
+    config: &MountConfig,
+    build: impl FnOnce(&MountConfig) -> Result<F, MountError>,
+    reporter: Reporter,
+) -> ! {
+    let mut reporter = Some(reporter);
+    let tell = |mount: &MountEntry| reporter.take().map_or(Ok(()), |reporter| reporter.serving(mount));
+    let failure = match serve(config, build, tell) {
+        Ok(never) => match never {},
+        Err(failure) => one_line(&failure),
+    };
+    if config.log_file.is_some() {
+        log::error!("{failure}");
+    }
+    if let Some(reporter) = reporter {
+        reporter.failed(&failure);
+    }
+    std::process::exit(1)
+}
+
+/// Mounts, calls `tell_ready`, and ends the process when the mount has ended.
+fn serve<F: Filesystem>(
+    config: &MountConfig,
+    build: impl FnOnce(&MountConfig) -> Result<F, MountError>,
+    tell_ready: impl FnOnce(&MountEntry) -> io::Result<()>,
+) -> Result<Infallible, MountError> {
+    let shared = signals::start().map_err(|error| MountError::System("starting the signal thread", error))?;
+    preflight::Machine::this().check(config.allow_other)?;
+    let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
+    let filesystem = build(config)?;
+    let options =
+        SessionOptions { mountpoint, source: format!("koofs:{}", config.share.code), allow_other: config.allow_other };
+    let mounted = {
+        let mut slot = shared.lock();
+        let mounted = session::mount(filesystem, &options).map_err(refused)?;
+        *slot = Some(mounted.entry().clone());
+        mounted
+    };
+    let mount = mounted.entry().clone();
+    let running = mounted.start().map_err(MountError::Refused)?;
+    info!("{} is mounted at {}", mount.source, mount.mountpoint.display());
+    if let Err(error) = tell_ready(&mount) {
+        warn!("nobody waits for the mount any more ({error}): unmounting");
+        unmount::detach(&mount).map_err(|error| MountError::Unmount(mount.mountpoint.clone(), error))?;
+    }
+    running.exit_at_end()
+}
+
+/// fuser turns to the helper when mount(2) is not permitted, and fails with `NotFound` when there is none.
+fn refused(error: io::Error) -> MountError {
+    match error.kind() {
+        ErrorKind::NotFound => MountError::NoHelper,
+        _ => MountError::Refused(error),
+    }
+}
+
+/// `koofs unmount`: takes the KooFS mount at `mountpoint` away, dead or alive, and says how it went. Returns when it is out
+/// of the mount table.
+///
+/// # Errors
+/// [`MountError::NotMounted`], [`MountError::NotOurs`], [`MountError::Unmount`].
+pub fn unmount(mountpoint: &Path) -> Result<Unmounted, MountError> {
+    let mountpoint = preflight::without_links(mountpoint)?;
+    let failed = |error| MountError::Unmount(mountpoint.clone(), error);
+    let mounts = mountinfo::mounts().map_err(failed)?;
+    let mount = mountinfo::newest_at(&mounts, &mountpoint).ok_or_else(|| MountError::NotMounted(mountpoint.clone()))?;
+    if !mount.is_koofs() {
+        return Err(MountError::NotOurs(mount.clone()));
+    }
+    unmount::unmount(mount).map_err(failed)
+}

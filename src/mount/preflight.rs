@@ -1,0 +1,186 @@
+//! What can be told before a mount is tried, so that the user reads a remedy and not an error number. A dead mount of ours
+//! at the mountpoint is taken away.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use log::info;
+
+use super::error::MountError;
+use crate::kernel::mountinfo::{self, MountEntry};
+use crate::kernel::unmount::{self, Detachment};
+
+/// Dead mounts that may lie on top of each other: one for each crash since the last start that looked.
+const MAX_DEAD_MOUNTS: usize = 16;
+
+/// The machine as far as mounting depends on it; a value, so that tests can have another one.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    /// `/dev/fuse`.
+    pub(super) device: PathBuf,
+    /// `/etc/fuse.conf`.
+    pub(super) fuse_conf: PathBuf,
+    /// The effective user is root.
+    pub(super) is_root: bool,
+    /// The setuid helper, where there is one.
+    pub(super) helper: Option<PathBuf>,
+}
+
+impl Machine {
+    /// This machine.
+    pub(super) fn this() -> Machine {
+        Machine {
+            device: PathBuf::from("/dev/fuse"),
+            fuse_conf: PathBuf::from("/etc/fuse.conf"),
+            // SAFETY: geteuid has no preconditions and cannot fail.
+            is_root: unsafe { libc::geteuid() } == 0,
+            helper: unmount::fusermount(),
+        }
+    }
+
+    /// Whether this user can mount here at all.
+    ///
+    /// # Errors
+    /// [`MountError::AllowOtherRefused`], [`MountError::NoDevice`], [`MountError::DeviceDenied`], [`MountError::NoHelper`].
+    pub(super) fn check(&self, allow_other: bool) -> Result<(), MountError> {
+        if !self.is_root && allow_other && !self.user_may_allow_other() {
+            return Err(MountError::AllowOtherRefused(self.fuse_conf.clone()));
+        }
+        // fuser opens the device itself first, and asks the helper only when mount(2) is refused (fuse-notes A).
+        if let Err(error) = OpenOptions::new().read(true).write(true).open(&self.device) {
+            return Err(match error.kind() {
+                ErrorKind::PermissionDenied => MountError::DeviceDenied(self.device.clone(), error),
+                // ENODEV and ENXIO: the node is there and the module is not.
+                _ => MountError::NoDevice(self.device.clone()),
+            });
+        }
+        if !self.is_root && self.helper.is_none() {
+            return Err(MountError::NoHelper);
+        }
+        Ok(())
+    }
+
+    fn user_may_allow_other(&self) -> bool {
+        let conf = fs::read_to_string(&self.fuse_conf).unwrap_or_default();
+        conf.lines().any(|line| line.trim() == "user_allow_other")
+    }
+}
+
+/// `mountpoint` without symbolic links, ready to be mounted on.
+///
+/// May wait for a filesystem that is mounted there and does not answer: the caller has a time limit.
+///
+/// # Errors
+/// [`MountError::Missing`], [`MountError::NotADirectory`], [`MountError::Busy`], [`MountError::DeadMount`],
+/// [`MountError::Inspect`].
+pub(super) fn clear_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError> {
+    let inspect = |error| MountError::Inspect(mountpoint.to_owned(), error);
+    let mountpoint = without_links(mountpoint)?;
+    for _ in 0..MAX_DEAD_MOUNTS {
+        let mounts = mountinfo::mounts().map_err(inspect)?;
+        let Some(mount) = mountinfo::newest_at(&mounts, &mountpoint) else { break };
+        replace_dead(mount)?;
+    }
+    match fs::metadata(&mountpoint) {
+        Ok(metadata) if metadata.is_dir() => Ok(mountpoint),
+        Ok(_) => Err(MountError::NotADirectory(mountpoint)),
+        Err(error) => Err(inspect(error)),
+    }
+}
+
+/// `mountpoint` without symbolic links. Works on a dead mount: realpath(3) reads links and asks no filesystem's root for its
+/// attributes.
+pub(super) fn without_links(mountpoint: &Path) -> Result<PathBuf, MountError> {
+    fs::canonicalize(mountpoint).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => MountError::Missing(mountpoint.to_owned()),
+        ErrorKind::NotADirectory => MountError::NotADirectory(mountpoint.to_owned()),
+        _ => MountError::Inspect(mountpoint.to_owned(), error),
+    })
+}
+
+/// Takes `mount` away if it is KooFS and its process is gone, which stat(2) tells by ENOTCONN.
+fn replace_dead(mount: &MountEntry) -> Result<(), MountError> {
+    let is_dead =
+        mount.is_koofs() && fs::metadata(&mount.mountpoint).is_err_and(|error| error.kind() == ErrorKind::NotConnected);
+    if !is_dead {
+        return Err(MountError::Busy(mount.clone()));
+    }
+    match unmount::detach(mount) {
+        Ok(Detachment::Done | Detachment::Gone) => {
+            info!("took away the dead mount of {} at {}", mount.source, mount.mountpoint.display());
+            Ok(())
+        }
+        Ok(Detachment::Covered(by)) => Err(MountError::Busy(by)),
+        Err(error) => Err(MountError::DeadMount(mount.clone(), error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::mount::error::one_line;
+
+    fn machine(directory: &Path, is_root: bool) -> Machine {
+        let device = directory.join("fuse");
+        fs::write(&device, "").unwrap();
+        Machine { device, fuse_conf: directory.join("fuse.conf"), is_root, helper: None }
+    }
+
+    fn refusal(machine: &Machine, allow_other: bool) -> String {
+        one_line(&machine.check(allow_other).unwrap_err())
+    }
+
+    #[test]
+    fn missing_device_names_module_and_container_option() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = Machine { device: directory.path().join("none"), ..machine(directory.path(), true) };
+        let line = refusal(&machine, false);
+        assert!(line.contains("modprobe fuse") && line.contains("--device"), "{line}");
+    }
+
+    #[test]
+    fn missing_helper_names_its_package_unless_root() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(refusal(&machine(directory.path(), false), false).contains("package fuse3"));
+        assert!(machine(directory.path(), true).check(true).is_ok());
+        let with_helper = Machine { helper: Some("/x/fusermount3".into()), ..machine(directory.path(), false) };
+        assert!(with_helper.check(false).is_ok());
+    }
+
+    #[test]
+    fn allow_other_needs_its_line_unless_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let machine = Machine { helper: Some("/x/fusermount3".into()), ..machine(directory.path(), false) };
+        for (conf, allowed) in
+            [("", false), ("# user_allow_other\n", false), ("mount_max = 9\n user_allow_other \n", true)]
+        {
+            fs::write(&machine.fuse_conf, conf).unwrap();
+            assert_eq!(machine.check(true).is_ok(), allowed, "{conf:?}");
+        }
+        fs::remove_file(&machine.fuse_conf).unwrap();
+        let line = refusal(&machine, true);
+        assert!(line.contains("user_allow_other") && line.contains("fuse.conf"), "{line}");
+    }
+
+    #[test]
+    fn mountpoint_must_be_an_existing_directory_and_may_hold_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(clear_mountpoint(&directory.path().join("none")), Err(MountError::Missing(_))));
+        assert!(matches!(clear_mountpoint(&file), Err(MountError::NotADirectory(_))));
+        assert!(matches!(clear_mountpoint(&file.join("x")), Err(MountError::NotADirectory(_))));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+        assert_eq!(clear_mountpoint(&link).unwrap(), directory.path().canonicalize().unwrap());
+    }
+
+    #[test]
+    fn foreign_mount_is_named_and_left_alone() {
+        let line = one_line(&clear_mountpoint(Path::new("/proc")).unwrap_err());
+        assert!(line.contains("/proc has another filesystem") && line.contains("type proc"), "{line}");
+    }
+}

@@ -1,0 +1,494 @@
+//! The knobs: everything about the service that may differ between deployments, or that a test wants to be different.
+//!
+//! Owns: the settings, their defaults, their JSON form and how people write durations and sizes. Plain values; whoever
+//! answers a request takes one snapshot at its start.
+
+use super::sign::LinkStyle;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use std::time::Duration;
+
+/// The shape of `downloadLinks` in a listing (koodrive-api.md section 12, row 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownloadLinks {
+    /// `[{usage, downloadLink}]`, as in the sample; the thumbnail comes first.
+    Array,
+    /// `{usage: {usage, downloadLink}}`, as in the table.
+    MapOfObjects,
+    /// `{usage: "url"}`.
+    MapOfStrings,
+    /// `"url"`, the content link alone.
+    String,
+    /// `null`.
+    Null,
+    /// No such key.
+    Absent,
+}
+
+/// What the last page says about a next cursor (section 12, row 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LastCursor {
+    /// No such key.
+    Absent,
+    /// `null`.
+    Null,
+    /// `""`.
+    Empty,
+    /// The three in turn, from one last page to the next.
+    Cycle,
+}
+
+/// What later pages of a listing are cut from while the directory changes (section 14: unknown).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Paging {
+    /// From the directory as it was on page one.
+    Snapshot,
+    /// From the directory as it is now, by position: entries may come twice or never, the listing ends all the same.
+    Live,
+}
+
+/// How a number or a time is written (section 12, rows 2, 5, 6, 18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberShape {
+    /// `5`.
+    Number,
+    /// `"5"`.
+    String,
+    /// `null`.
+    Null,
+    /// No such key.
+    Absent,
+}
+
+/// How times are written (section 12, row 18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeShape {
+    /// `2025-05-01T08:00:00.123Z`.
+    Milliseconds,
+    /// `2025-05-01T08:00:00Z`.
+    Seconds,
+    /// One entry so, the next so.
+    Mixed,
+    /// `""`: unparsable.
+    Empty,
+}
+
+/// The settings. `Default` is a well-behaved service of the documented shape, without delays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knobs {
+    /// The carrier name every API call must carry in `X-Hw-Agentname`; `None` takes any, but there must be one.
+    pub agent: Option<String>,
+    /// The share's access code; `None` means that the share is open.
+    pub access_code: Option<String>,
+    /// How many wrong access codes lock the share (`verify` then refuses the right one too).
+    pub wrong_code_limit: u32,
+    /// How long a `kdstoken` is good for.
+    #[serde(with = "seconds")]
+    pub kdstoken_lifetime: Duration,
+    /// `status` of the share: 0 decide by `expire_time`, 1 file deleted, 2 no longer valid (section 5.6).
+    pub share_status: u8,
+    /// When the share ends: `+SECONDS` or `-SECONDS` from the emulator's start, an RFC 3339 time, `absent` or `null`.
+    pub expire_time: String,
+    /// Whether `userInfo` of a share that is over or deleted still answers (with its `status` and `expireTime`).
+    pub ended_share_info: bool,
+    /// `permission` of the share: `Some(false)` says and enforces that nothing may be downloaded; `None` leaves it out.
+    pub permission_download: Option<bool>,
+
+    /// Time before an API call is answered.
+    #[serde(with = "seconds")]
+    pub api_latency: Duration,
+    /// Time before the first byte of an object's answer.
+    #[serde(with = "seconds")]
+    pub object_latency: Duration,
+    /// Added to either latency, at random between zero and this.
+    #[serde(with = "seconds")]
+    pub jitter: Duration,
+    /// Time before a new connection is served, as a handshake over a long line would take.
+    #[serde(with = "seconds")]
+    pub connect_latency: Duration,
+    /// Bytes per second of object bodies on one connection; 0 is unlimited.
+    #[serde(deserialize_with = "bytes")]
+    pub bandwidth: u64,
+    /// Bytes per second of object bodies over all connections together; 0 is unlimited.
+    #[serde(deserialize_with = "bytes")]
+    pub total_bandwidth: u64,
+    /// API calls per second before the gateway answers 429; 0 is unlimited.
+    pub api_rate_limit: u32,
+    /// API calls at once before the gateway answers 429; 0 is unlimited.
+    pub api_parallel_limit: u32,
+    /// Object requests at once before the store answers 503 SlowDown; 0 is unlimited.
+    pub object_parallel_limit: u32,
+    /// Requests after which a connection is closed, announced by `Connection: close`; 0 is never.
+    pub requests_per_connection: u32,
+    /// How long a new connection may stay idle before it is closed unannounced; 0 is for ever. Read when it is accepted.
+    #[serde(with = "seconds")]
+    pub idle_timeout: Duration,
+
+    /// HTTP status of business errors: 200 or 400 (section 12, row 20).
+    pub business_status: u16,
+    /// The most entries of one page, whatever `pageSize` asks for.
+    pub page_cap: u32,
+    /// Every n-th page is empty and has a next cursor; 0 never, 1 is no choice (a listing would not end).
+    pub empty_pages: u32,
+    /// A full last page still has a next cursor, and an empty page follows.
+    pub trailing_empty_page: bool,
+    /// What the last page says about a next cursor.
+    pub last_cursor: LastCursor,
+    /// How long a cursor is good for.
+    #[serde(with = "seconds")]
+    pub cursor_lifetime: Duration,
+    /// What later pages are cut from while the directory changes.
+    pub paging: Paging,
+
+    /// How long a link is good for; rounded up to whole seconds by all styles but `opaque`.
+    #[serde(with = "seconds")]
+    pub link_lifetime: Duration,
+    /// How links are signed.
+    pub link_style: LinkStyle,
+    /// Whether listings carry links to the content (thumbnails they carry anyway).
+    pub listing_links: bool,
+    /// Shape of `downloadLinks` in listings.
+    pub download_links: DownloadLinks,
+    /// Folders come with a size and links, as if they were files.
+    pub odd_folders: bool,
+    /// `code` as a number, a string or not at all.
+    pub code_shape: NumberShape,
+    /// `size` as a number, a string, null or not at all.
+    pub size_shape: NumberShape,
+    /// `fileType` as a number, a string, null or not at all (a folder always says what it is).
+    pub file_type_shape: NumberShape,
+    /// How times are written.
+    pub time_shape: TimeShape,
+    /// The payload stands under `data`.
+    pub payload_under_data: bool,
+    /// Unknown fields everywhere, some of them nested.
+    pub extra_fields: bool,
+
+    /// A range whose end is not greater than its start is ignored, as OBS's reference says: one byte yields everything.
+    pub strict_one_byte_ranges: bool,
+    /// The store redirects every link once (307) to where the object really is.
+    pub redirect_objects: bool,
+    /// Seconds by which the service's clock is ahead of ours (negative: behind).
+    pub clock_offset_seconds: i64,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            agent: None,
+            access_code: None,
+            wrong_code_limit: 5,
+            kdstoken_lifetime: Duration::from_secs(1800),
+            share_status: 0,
+            expire_time: "+2592000".to_owned(),
+            ended_share_info: true,
+            permission_download: None,
+            api_latency: Duration::ZERO,
+            object_latency: Duration::ZERO,
+            jitter: Duration::ZERO,
+            connect_latency: Duration::ZERO,
+            bandwidth: 0,
+            total_bandwidth: 0,
+            api_rate_limit: 0,
+            api_parallel_limit: 0,
+            object_parallel_limit: 0,
+            requests_per_connection: 0,
+            idle_timeout: Duration::ZERO,
+            business_status: 200,
+            page_cap: 100,
+            empty_pages: 0,
+            trailing_empty_page: false,
+            last_cursor: LastCursor::Absent,
+            cursor_lifetime: Duration::from_secs(600),
+            paging: Paging::Snapshot,
+            link_lifetime: Duration::from_secs(3600),
+            link_style: LinkStyle::V4,
+            listing_links: true,
+            download_links: DownloadLinks::Array,
+            odd_folders: false,
+            code_shape: NumberShape::Number,
+            size_shape: NumberShape::Number,
+            file_type_shape: NumberShape::String,
+            time_shape: TimeShape::Milliseconds,
+            payload_under_data: false,
+            extra_fields: false,
+            strict_one_byte_ranges: true,
+            redirect_objects: false,
+            clock_offset_seconds: 0,
+        }
+    }
+}
+
+/// Every knob that JSON and `--set` know, with a line of help; a test keeps it complete.
+pub const KNOB_HELP: &[(&str, &str)] = &[
+    (
+        "agent",
+        "carrier name that X-Hw-Agentname must carry (null: any, but one)",
+    ),
+    ("access_code", "access code of the share (null: open)"),
+    ("wrong_code_limit", "wrong access codes that lock the share"),
+    ("kdstoken_lifetime", "life of a kdstoken"),
+    ("share_status", "0 valid, 1 deleted, 2 no longer valid"),
+    (
+        "expire_time",
+        "end of the share: +SECONDS, -SECONDS, RFC 3339, absent, null",
+    ),
+    (
+        "ended_share_info",
+        "userInfo of an ended share still answers",
+    ),
+    (
+        "permission_download",
+        "false: nothing may be downloaded (null: not mentioned)",
+    ),
+    ("api_latency", "time before an API answer"),
+    ("object_latency", "time before the first byte of an object"),
+    ("jitter", "added to either latency, at random up to this"),
+    ("connect_latency", "time before a new connection is served"),
+    (
+        "bandwidth",
+        "object bytes per second on one connection (0: unlimited)",
+    ),
+    (
+        "total_bandwidth",
+        "object bytes per second in all (0: unlimited)",
+    ),
+    (
+        "api_rate_limit",
+        "API calls per second before 429 (0: unlimited)",
+    ),
+    (
+        "api_parallel_limit",
+        "API calls at once before 429 (0: unlimited)",
+    ),
+    (
+        "object_parallel_limit",
+        "object requests at once before 503 (0: unlimited)",
+    ),
+    (
+        "requests_per_connection",
+        "requests before a connection is closed (0: never)",
+    ),
+    (
+        "idle_timeout",
+        "idle time before a connection is closed (0: never)",
+    ),
+    (
+        "business_status",
+        "HTTP status of business errors, 200 or 400",
+    ),
+    ("page_cap", "most entries of a page, whatever is asked"),
+    ("empty_pages", "every n-th page is empty (0: never)"),
+    (
+        "trailing_empty_page",
+        "an empty page follows a full last one",
+    ),
+    ("last_cursor", "absent, null, empty or cycle"),
+    ("cursor_lifetime", "life of a cursor"),
+    ("paging", "snapshot or live"),
+    ("link_lifetime", "life of a download link"),
+    ("link_style", "v4, obs_v2, s3_v2 or opaque"),
+    ("listing_links", "listings carry links to the content"),
+    (
+        "download_links",
+        "array, map_of_objects, map_of_strings, string, null or absent",
+    ),
+    ("odd_folders", "folders with a size and links"),
+    ("code_shape", "number, string, null or absent"),
+    ("size_shape", "number, string, null or absent"),
+    ("file_type_shape", "number, string, null or absent"),
+    ("time_shape", "milliseconds, seconds, mixed or empty"),
+    ("payload_under_data", "the payload stands under data"),
+    ("extra_fields", "unknown fields everywhere"),
+    (
+        "strict_one_byte_ranges",
+        "bytes=5-5 yields the whole object, as OBS's reference says",
+    ),
+    ("redirect_objects", "every link is redirected once"),
+    (
+        "clock_offset_seconds",
+        "the service's clock is ahead by this",
+    ),
+];
+
+impl Knobs {
+    /// These knobs with the fields of the JSON object `changes` replaced.
+    ///
+    /// # Errors
+    /// Says which field is unknown or has a bad value.
+    pub fn with_json(&self, changes: &Value) -> Result<Self, String> {
+        let Value::Object(changes) = changes else {
+            return Err("knobs are set by a JSON object of knob: value".to_owned());
+        };
+        let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        for (name, value) in changes {
+            if all.get(name).is_none() {
+                return Err(format!("there is no knob {name:?}"));
+            }
+            all[name] = value.clone();
+        }
+        let knobs: Self = serde_json::from_value(all).map_err(|error| error.to_string())?;
+        knobs.check()?;
+        Ok(knobs)
+    }
+
+    /// Values that cannot work together or at all.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if self.empty_pages == 1 {
+            return Err("empty_pages: with every page empty no listing would end".to_owned());
+        }
+        if self.page_cap == 0 {
+            return Err("page_cap: must be at least 1".to_owned());
+        }
+        if ![200, 400].contains(&self.business_status) {
+            return Err("business_status: must be 200 or 400".to_owned());
+        }
+        if self.share_status > 2 {
+            return Err("share_status: must be 0, 1 or 2".to_owned());
+        }
+        self.expiry(jiff::Timestamp::UNIX_EPOCH).map(|_| ())
+    }
+
+    /// When the share ends, counted from `start`.
+    ///
+    /// # Errors
+    /// `expire_time` is none of its forms.
+    pub fn expiry(&self, start: jiff::Timestamp) -> Result<Expiry, String> {
+        let text = self.expire_time.as_str();
+        match text {
+            "absent" => return Ok(Expiry::Absent),
+            "null" => return Ok(Expiry::Null),
+            _ => {}
+        }
+        if text.starts_with(['+', '-']) {
+            let seconds: f64 = text
+                .parse()
+                .map_err(|_| format!("expire_time: {text:?} is no number of seconds"))?;
+            let span = jiff::SignedDuration::try_from_secs_f64(seconds)
+                .map_err(|error| format!("expire_time: {error}"))?;
+            return Ok(Expiry::At(
+                start
+                    .saturating_add(span)
+                    .map_err(|error| error.to_string())?,
+            ));
+        }
+        text.parse()
+            .map(Expiry::At)
+            .map_err(|error| format!("expire_time: {error}"))
+    }
+}
+
+/// End of a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The field is missing: unlimited.
+    Absent,
+    /// The field is null: unlimited.
+    Null,
+    /// At this moment.
+    At(jiff::Timestamp),
+}
+
+/// Reads `250ms`, `1.5s`, `2m`, `1h`, or a plain number of seconds.
+///
+/// # Errors
+/// Says what was not understood.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => {
+            return Err(format!(
+                "{text:?}: write a duration like 20ms, 1.5s, 2m or 1h"
+            ));
+        }
+    };
+    number
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * factor).ok())
+        .ok_or_else(|| format!("{text:?}: write a duration like 20ms, 1.5s, 2m or 1h"))
+}
+
+/// Reads `4096`, `64K`, `20M`, `8GiB`; K, M, G, T count by 1024.
+///
+/// # Errors
+/// Says what was not understood.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?}: write a size like 4096, 64K, 20M or 8GiB");
+    let trimmed = text.trim();
+    let split = trimmed
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(split);
+    let shift = match unit {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.trim().parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// What JSON may hold for a duration or a size.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Whole(u64),
+    Number(f64),
+    Text(String),
+}
+
+/// Durations in JSON: seconds as a number; text with a unit is read as well.
+mod seconds {
+    use super::{Deserialize, Deserializer, Duration, NumberOrText, Serializer, parse_duration};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        use serde::de::Error as _;
+        match NumberOrText::deserialize(from)? {
+            NumberOrText::Whole(seconds) => Ok(Duration::from_secs(seconds)),
+            NumberOrText::Number(seconds) => {
+                Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)
+            }
+            NumberOrText::Text(text) => parse_duration(&text).map_err(D::Error::custom),
+        }
+    }
+}
+
+/// Sizes in JSON: a whole number, or text with a unit.
+fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    use serde::de::Error as _;
+    match NumberOrText::deserialize(from)? {
+        NumberOrText::Whole(number) => Ok(number),
+        NumberOrText::Number(number) => Err(D::Error::custom(format!(
+            "{number}: must be a whole number of bytes"
+        ))),
+        NumberOrText::Text(text) => parse_bytes(&text).map_err(D::Error::custom),
+    }
+}

@@ -1,0 +1,310 @@
+//! The emulator: a stand-in for KooDrive's public share and its object store, for tests and for people.
+//!
+//! It is as strict as the real service may be, and never bent to let a test pass. Facts come from koodrive-api.md
+//! (sections 1 to 14 are cited where they are used); what is made up says so.
+//!
+//! ```text
+//! Emulator (this file) -> server (connections, dispatch, delays) -> share_api (the five calls) -> tree, sign
+//!                                                                -> objects (OBS GET)          -> tree, sign, body
+//!                                                                -> control (/emulator/…)
+//! knobs, faults, counters: read or written by all of them. main.rs and cli.rs: the program, not part of the library.
+//! ```
+//!
+//! Threads: its own tokio runtime; every wait is a timer, so thousands of hanging connections cost no thread. Test code
+//! stays synchronous.
+//!
+//! ```no_run
+//! let emulator = Emulator::start(EmulatorConfig::default());
+//! let id = emulator.tree().add("", Entry::file("big.bin", 8 << 30));
+//! emulator.knobs(|k| k.api_latency = Duration::from_millis(20));
+//! emulator.fault(Fault::object(FaultKind::Stall).every(7).limit(3));
+//! // mount emulator.share_link() …
+//! assert_eq!(emulator.counters().secret_leaks, 0);
+//! ```
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "two programs compile this, and neither uses all of it"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "a private module of two programs: pub says what their other parts may use"
+)]
+
+pub mod body;
+pub mod control;
+pub mod counters;
+pub mod faults;
+pub mod knobs;
+pub mod objects;
+pub mod pattern;
+pub mod server;
+pub mod share_api;
+pub mod sign;
+pub mod tree;
+
+use server::{Role, Shared};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+
+pub use counters::Counters;
+pub use faults::{Fault, FaultKind};
+pub use knobs::Knobs;
+pub use tree::{Content, Entry, Replacement, Tree};
+
+/// How long dropping an emulator may wait for a read of a disk to end.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// Locks, whatever happened to another holder: a panic in one answer must not stop the emulator.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an emulator is started with.
+#[derive(Debug)]
+pub struct EmulatorConfig {
+    /// What is served.
+    pub tree: Tree,
+    /// The knobs at the start.
+    pub knobs: Knobs,
+    /// The faults at the start.
+    pub faults: Vec<Fault>,
+    /// Short code of the share, 19 digits by default.
+    pub share_code: String,
+    /// The id that `download` wants; another 19 digits by default.
+    pub share_id: String,
+    /// Where the API listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the object store listens; port 0 takes a free one.
+    pub listen_objects: SocketAddr,
+    /// Threads that answer.
+    pub threads: usize,
+}
+
+impl Default for EmulatorConfig {
+    /// An empty synthetic tree on free ports of 127.0.0.1.
+    fn default() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            tree: Tree::synthetic(),
+            knobs: Knobs::default(),
+            faults: Vec::new(),
+            share_code: "1808628918203192832".to_owned(),
+            share_id: "1808628918203191824".to_owned(),
+            listen: any,
+            listen_objects: any,
+            threads: 2,
+        }
+    }
+}
+
+/// A running emulator; dropping it stops it, whatever is still hanging.
+#[derive(Debug)]
+pub struct Emulator {
+    shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+impl Emulator {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// It cannot listen or have threads; see [`Self::try_start`].
+    pub fn start(config: EmulatorConfig) -> Self {
+        Self::try_start(config).unwrap_or_else(|error| panic!("the emulator cannot start: {error}"))
+    }
+
+    /// Starts one with an empty synthetic tree.
+    pub fn synthetic() -> Self {
+        Self::start(EmulatorConfig::default())
+    }
+
+    /// Starts one that serves a directory.
+    ///
+    /// # Panics
+    /// As [`Self::start`], and if the directory cannot be read.
+    pub fn serving(directory: &Path) -> Self {
+        let tree = Tree::directory(directory)
+            .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        Self::start(EmulatorConfig {
+            tree,
+            ..EmulatorConfig::default()
+        })
+    }
+
+    /// Starts one.
+    ///
+    /// # Errors
+    /// It cannot listen, cannot have threads, or the knobs cannot work.
+    pub fn try_start(config: EmulatorConfig) -> io::Result<Self> {
+        config.knobs.check().map_err(io::Error::other)?;
+        raise_file_limit();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("emulator")
+            .enable_all()
+            .build()?;
+        let entered = runtime.enter();
+        let api = listen(config.listen)?;
+        let objects = listen(config.listen_objects)?;
+        let shared = Arc::new(Shared::new(
+            config.tree,
+            config.knobs,
+            share_api::Share::new(config.share_code, config.share_id),
+            api.local_addr()?.to_string(),
+            objects.local_addr()?.to_string(),
+        ));
+        for fault in config.faults {
+            fault.check().map_err(io::Error::other)?;
+            shared.faults.add(fault);
+        }
+        runtime.spawn(server::accept(api, Arc::clone(&shared), Role::Api));
+        runtime.spawn(server::accept(objects, Arc::clone(&shared), Role::Objects));
+        drop(entered);
+        Ok(Self {
+            shared,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// `http://host:port` of the API: what a client takes as its endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.shared.api_host)
+    }
+
+    /// `host:port` of the object store.
+    pub fn object_host(&self) -> &str {
+        &self.shared.object_host
+    }
+
+    /// The share's short code.
+    pub fn share_code(&self) -> &str {
+        &self.shared.share.short_code
+    }
+
+    /// The id that `download` wants.
+    pub fn share_id(&self) -> &str {
+        &self.shared.share.share_id
+    }
+
+    /// The link a person would be sent (section 5.7).
+    pub fn share_link(&self) -> String {
+        format!(
+            "{}/cloudfile/#/sharelink/i/{}",
+            self.url(),
+            self.share_code()
+        )
+    }
+
+    /// Turns knobs, for all requests that begin from now on.
+    ///
+    /// # Panics
+    /// The new values cannot work (see [`Knobs::check`]).
+    pub fn knobs(&self, change: impl FnOnce(&mut Knobs)) {
+        let turned = self.shared.turn(|knobs| {
+            let mut knobs = knobs.clone();
+            change(&mut knobs);
+            Ok(knobs)
+        });
+        if let Err(error) = turned {
+            panic!("knobs: {error}");
+        }
+    }
+
+    /// The knobs as they are now.
+    pub fn current_knobs(&self) -> Knobs {
+        (*self.shared.knobs()).clone()
+    }
+
+    /// Adds a fault.
+    ///
+    /// # Panics
+    /// The fault is of API calls and was put on objects, or the reverse.
+    pub fn fault(&self, fault: Fault) {
+        if let Err(error) = fault.check() {
+            panic!("fault: {error}");
+        }
+        self.shared.faults.add(fault);
+    }
+
+    /// Removes all faults; what already hangs goes on hanging.
+    pub fn clear_faults(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.counters.snapshot()
+    }
+
+    /// Sets the counters to zero.
+    pub fn reset_counters(&self) {
+        self.shared.counters.reset();
+    }
+
+    /// What is served, to look at or to change.
+    pub fn tree(&self) -> &Tree {
+        &self.shared.tree
+    }
+
+    /// Every link issued so far is refused from now on (403 `InvalidAccessKeyId`).
+    pub fn revoke_links(&self) {
+        self.shared.keys.rotate();
+    }
+
+    /// Every kdstoken issued so far is refused from now on.
+    pub fn revoke_tokens(&self) {
+        self.shared.share.revoke_tokens();
+    }
+
+    /// Forgets wrong access codes: a locked share takes codes again.
+    pub fn unlock_share(&self) {
+        self.shared.share.unlock();
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Tasks are dropped where they wait, sockets with them; only a read of a disk must be waited for.
+            runtime.shutdown_timeout(STOP_LIMIT);
+        }
+    }
+}
+
+/// Listens with room for a thousand clients that come at once.
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
+/// Lets this process have as many open files as it may: a thousand connections, client side included, need more than
+/// the usual 1024. Failing is no error: the limit stays what it was.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid rlimit that getrlimit fills and setrlimit reads, both only during the call.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0
+            && limit.rlim_cur < limit.rlim_max
+        {
+            limit.rlim_cur = limit.rlim_max.min(65_536).max(limit.rlim_cur);
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! A remote drive, an object store and a clock in memory: they count calls, fail on demand and hold still.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use koofs::clock::{Clock, SystemClock, Timer};
+use koofs::content::{Content, ContentConfig, LinkStore, ObjectStore, ReadData, StoreAnswer, StoreBody, StoreError};
+use koofs::fs::{DirItem, DirSink, DriveFs, Fh, FsConfig, FsError, Ino, Lookup};
+use koofs::jobs::JobQueue;
+use koofs::policy::hash::stable_hash;
+use koofs::policy::range::ByteRange;
+use koofs::policy::retry::FailureKind;
+use koofs::remote::{
+    Capacity, Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
+};
+
+/// Nothing in a test waits longer for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A clock that moves only when told to.
+pub struct ManualClock {
+    start: (Instant, SystemTime),
+    passed_ms: AtomicU64,
+}
+
+impl Default for ManualClock {
+    fn default() -> ManualClock {
+        ManualClock { start: (Instant::now(), SystemTime::now()), passed_ms: AtomicU64::new(0) }
+    }
+}
+
+impl ManualClock {
+    pub fn advance(&self, by: Duration) {
+        self.passed_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn passed(&self) -> Duration {
+        Duration::from_millis(self.passed_ms.load(Ordering::SeqCst))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        self.start.0 + self.passed()
+    }
+
+    fn utc(&self) -> SystemTime {
+        self.start.1 + self.passed()
+    }
+
+    fn sleep(&self, _pause: Duration) {}
+}
+
+/// Lets nobody through while it is closed.
+#[derive(Default)]
+pub struct Gate {
+    closed: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub fn close(&self) {
+        *self.closed.lock().unwrap() = true;
+    }
+
+    pub fn open(&self) {
+        *self.closed.lock().unwrap() = false;
+        self.changed.notify_all();
+    }
+
+    pub fn pass(&self) {
+        let mut closed = self.closed.lock().unwrap();
+        while *closed {
+            closed = self.changed.wait(closed).unwrap();
+        }
+    }
+}
+
+/// The content of every file: a function of its id and the offset, so that a wrong file or a wrong offset shows.
+pub fn content(id: &str, range: ByteRange) -> Vec<u8> {
+    let seed = stable_hash(&[id.as_bytes()]);
+    (range.start..range.end)
+        .map(|offset| ((seed ^ (offset / 8)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (offset % 8 * 8)) as u8)
+        .collect()
+}
+
+/// A drive in memory.
+pub struct FakeRemote {
+    pub page_size: AtomicUsize,
+    pub batch: AtomicUsize,
+    pub state: Mutex<RemoteState>,
+    pub list_calls: AtomicUsize,
+    pub link_calls: AtomicUsize,
+    pub links_asked: AtomicUsize,
+    /// Every listing call passes here.
+    pub list_gate: Gate,
+    /// Listing calls beyond the first so many of each directory pass here.
+    pub later_page_gate: Gate,
+    pub link_gate: Gate,
+}
+
+#[derive(Default)]
+pub struct RemoteState {
+    /// Children by directory id, in listing order.
+    pub dirs: BTreeMap<String, Vec<Node>>,
+    /// Failures to come, for the next listing calls.
+    pub list_failures: VecDeque<RemoteErrorKind>,
+    pub link_failures: VecDeque<RemoteErrorKind>,
+    /// Fails the page at this index of every directory for good.
+    pub broken_page: Option<(usize, RemoteErrorKind)>,
+    pub loops: bool,
+    pub links_in_listing: bool,
+    pub empty_pages: bool,
+    /// Numbers the links, so that a fresh one differs.
+    pub links_made: u64,
+}
+
+pub fn file(id: &str, name: &str, size_bytes: u64) -> Node {
+    let version = Version { size_bytes, edited_ms: 1_700_000_000_000 };
+    Node { id: NodeId::new(id), name: name.to_owned(), kind: NodeKind::File, version, link: None }
+}
+
+pub fn dir(id: &str, name: &str) -> Node {
+    Node { kind: NodeKind::Directory, ..file(id, name, 0) }
+}
+
+impl FakeRemote {
+    pub fn new(dirs: impl IntoIterator<Item = (&'static str, Vec<Node>)>) -> Arc<FakeRemote> {
+        let dirs = dirs.into_iter().map(|(id, nodes)| (id.to_owned(), nodes)).collect();
+        Arc::new(FakeRemote {
+            page_size: AtomicUsize::new(100),
+            batch: AtomicUsize::new(1),
+            state: Mutex::new(RemoteState { dirs, ..RemoteState::default() }),
+            list_calls: AtomicUsize::new(0),
+            link_calls: AtomicUsize::new(0),
+            links_asked: AtomicUsize::new(0),
+            list_gate: Gate::default(),
+            later_page_gate: Gate::default(),
+            link_gate: Gate::default(),
+        })
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut RemoteState)) {
+        change(&mut self.state.lock().unwrap());
+    }
+
+    pub fn lists(&self) -> usize {
+        self.list_calls.load(Ordering::SeqCst)
+    }
+}
+
+fn make_link(state: &mut RemoteState, id: &str) -> Link {
+    state.links_made += 1;
+    let lifetime = Duration::from_secs(3600);
+    Link::new(&format!("http://127.0.0.1/{id}?{}", state.links_made), SystemTime::now() + lifetime, lifetime)
+}
+
+impl Remote for FakeRemote {
+    fn root(&self) -> NodeId {
+        NodeId::new("root")
+    }
+
+    fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, _deadline: Instant) -> Result<Page, RemoteError> {
+        self.list_calls.fetch_add(1, Ordering::SeqCst);
+        self.list_gate.pass();
+        let index: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
+        if index > 0 {
+            self.later_page_gate.pass();
+        }
+        let mut state = self.state.lock().unwrap();
+        if let Some(kind) = state.list_failures.pop_front() {
+            return Err(RemoteError::new(kind, "scripted failure"));
+        }
+        let page_size = self.page_size.load(Ordering::SeqCst);
+        if let Some((page, kind)) = state.broken_page
+            && page == index / page_size
+        {
+            return Err(RemoteError::new(kind, "broken page"));
+        }
+        let children = state.dirs.get(directory.as_str()).cloned();
+        let Some(children) = children else {
+            return Err(RemoteError::new(RemoteErrorKind::NotFound, "no such directory"));
+        };
+        // An empty page before each full one, told apart by an odd cursor far away.
+        const EMPTY_MARK: usize = 1 << 40;
+        if state.empty_pages && index < EMPTY_MARK {
+            return Ok(Page { nodes: vec![], next: Cursor::new((index + EMPTY_MARK).to_string()) });
+        }
+        let index = index % EMPTY_MARK;
+        let end = (index + page_size).min(children.len());
+        let mut nodes = children[index.min(end)..end].to_vec();
+        if state.links_in_listing {
+            for node in &mut nodes {
+                node.link = Some(make_link(&mut state, node.id.as_str()));
+            }
+        }
+        let next = match end < children.len() {
+            _ if state.loops => Cursor::new("0".to_owned()),
+            true => Cursor::new(end.to_string()),
+            false => None,
+        };
+        Ok(Page { nodes, next })
+    }
+
+    fn max_links_per_call(&self) -> usize {
+        self.batch.load(Ordering::SeqCst)
+    }
+
+    fn resolve_links(&self, ids: &[NodeId], _deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+        self.link_calls.fetch_add(1, Ordering::SeqCst);
+        self.links_asked.fetch_add(ids.len(), Ordering::SeqCst);
+        self.link_gate.pass();
+        let mut state = self.state.lock().unwrap();
+        ids.iter()
+            .map(|id| match state.link_failures.pop_front() {
+                Some(kind) => Err(RemoteError::new(kind, "scripted failure")),
+                None => Ok(make_link(&mut state, id.as_str())),
+            })
+            .collect()
+    }
+
+    fn capacity(&self) -> Capacity {
+        Capacity { total_bytes: 1 << 40, used_bytes: 1 << 20 }
+    }
+}
+
+/// How the object store misbehaves, once.
+#[derive(Clone, Copy, Debug)]
+pub enum StoreFault {
+    /// Answers this status without a body.
+    Status(u16),
+    /// Ends the body after so many bytes.
+    CutAfter(u64),
+    /// Sends the whole object with 200.
+    IgnoreRange,
+    /// Claims and sends another range.
+    WrongRange,
+    /// Claims another total size.
+    WrongTotal,
+    /// Carries another version tag.
+    OtherEtag,
+    /// Sends nothing until the deadline of the request, then times out.
+    Stall,
+    /// Breaks the fetching thread.
+    Panic,
+}
+
+/// An object store in memory: serves [`content`] of whatever id the link names.
+pub struct FakeStore {
+    pub sizes: Mutex<HashMap<String, u64>>,
+    pub faults: Mutex<VecDeque<StoreFault>>,
+    pub gets: Mutex<Vec<(String, ByteRange)>>,
+    pub bytes_sent: AtomicU64,
+    pub gate: Gate,
+    /// Bodies pass here after their first `free_bytes` bytes.
+    pub body_gate: Arc<Gate>,
+    pub free_bytes: AtomicU64,
+}
+
+impl FakeStore {
+    pub fn new() -> Arc<FakeStore> {
+        Arc::new(FakeStore {
+            sizes: Mutex::default(),
+            faults: Mutex::default(),
+            gets: Mutex::default(),
+            bytes_sent: AtomicU64::new(0),
+            gate: Gate::default(),
+            body_gate: Arc::default(),
+            free_bytes: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    pub fn fault(&self, faults: impl IntoIterator<Item = StoreFault>) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+
+    pub fn gets(&self) -> Vec<(String, ByteRange)> {
+        self.gets.lock().unwrap().clone()
+    }
+}
+
+struct FakeBody {
+    id: String,
+    range: ByteRange,
+    cut: Option<u64>,
+    sent: u64,
+    gate: Arc<Gate>,
+    free_bytes: u64,
+}
+
+impl StoreBody for FakeBody {
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        if self.sent >= self.free_bytes {
+            self.gate.pass();
+        }
+        if self.cut.is_some_and(|cut| self.sent >= cut) {
+            return Err(store_error(FailureKind::Interrupted, "cut"));
+        }
+        // Odd pieces: 10,007 bytes fit no block.
+        let left = ByteRange::new(self.range.start + self.sent, self.range.end);
+        let count = (buffer.len() as u64).min(left.len()).min(10_007);
+        let piece = content(&self.id, ByteRange::new(left.start, left.start + count));
+        buffer[..piece.len()].copy_from_slice(&piece);
+        self.sent += count;
+        Ok(piece.len())
+    }
+}
+
+fn store_error(failure: FailureKind, context: &str) -> StoreError {
+    StoreError { kind: RemoteErrorKind::Unavailable, failure, retry_after: None, context: context.to_owned() }
+}
+
+impl ObjectStore for FakeStore {
+    fn get(
+        &self,
+        link: &Link,
+        range: ByteRange,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<StoreAnswer, StoreError> {
+        let path = link.secret_url().strip_prefix("http://127.0.0.1/").unwrap();
+        let id = path.split('?').next().unwrap().to_owned();
+        self.gets.lock().unwrap().push((id.clone(), range));
+        self.gate.pass();
+        let size = self.sizes.lock().unwrap()[&id];
+        let mut answer = StoreAnswer {
+            status: 206,
+            content_range: Some(format!("bytes {}-{}/{size}", range.start, range.end - 1)),
+            content_length: Some(range.len()),
+            etag: Some("\"one\"".to_owned()),
+            error_code: None,
+            retry_after: None,
+            body: Box::new(FakeBody {
+                id: id.clone(),
+                range,
+                cut: None,
+                sent: 0,
+                gate: Arc::clone(&self.body_gate),
+                free_bytes: self.free_bytes.load(Ordering::SeqCst),
+            }),
+        };
+        assert!(etag.is_none_or(|etag| etag == "\"one\""));
+        let body = |range, cut| -> Box<dyn StoreBody> {
+            Box::new(FakeBody {
+                id: id.clone(),
+                range,
+                cut,
+                sent: 0,
+                gate: Arc::clone(&self.body_gate),
+                free_bytes: u64::MAX,
+            })
+        };
+        let fault = self.faults.lock().unwrap().pop_front();
+        match fault {
+            None => {}
+            Some(StoreFault::Status(status)) => {
+                answer = StoreAnswer {
+                    status,
+                    content_range: None,
+                    content_length: Some(0),
+                    etag: None,
+                    body: body(ByteRange::new(0, 0), None),
+                    ..answer
+                };
+            }
+            Some(StoreFault::CutAfter(bytes)) => answer.body = body(range, Some(bytes)),
+            Some(StoreFault::IgnoreRange) => {
+                answer = StoreAnswer {
+                    status: 200,
+                    content_range: None,
+                    content_length: Some(size),
+                    body: body(ByteRange::new(0, size), None),
+                    ..answer
+                };
+            }
+            Some(StoreFault::WrongRange) => {
+                answer.content_range = Some(format!("bytes {}-{}/{size}", range.start + 1, range.end));
+                answer.body = body(ByteRange::new(range.start + 1, range.end + 1), None);
+            }
+            Some(StoreFault::WrongTotal) => {
+                answer.content_range = Some(format!("bytes {}-{}/{}", range.start, range.end - 1, size + 1))
+            }
+            Some(StoreFault::OtherEtag) => answer.etag = Some("\"two\"".to_owned()),
+            Some(StoreFault::Stall) => {
+                std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+                return Err(StoreError {
+                    kind: RemoteErrorKind::Timeout,
+                    ..store_error(FailureKind::Transient, "stalled")
+                });
+            }
+            Some(StoreFault::Panic) => panic!("scripted panic"),
+        }
+        self.bytes_sent.fetch_add(range.len(), Ordering::SeqCst);
+        Ok(answer)
+    }
+}
+
+/// A filesystem over the fakes.
+pub struct Bench {
+    pub remote: Arc<FakeRemote>,
+    pub store: Arc<FakeStore>,
+    pub clock: Arc<dyn Clock>,
+    pub timer: Arc<Timer>,
+    pub fs: Arc<DriveFs>,
+}
+
+pub struct BenchConfig {
+    pub ttl: Duration,
+    pub op_timeout: Duration,
+    pub memory_bytes: u64,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for BenchConfig {
+    fn default() -> BenchConfig {
+        let (ttl, op_timeout) = (Duration::from_secs(300), PATIENCE);
+        BenchConfig { ttl, op_timeout, memory_bytes: 64 << 20, clock: Arc::new(SystemClock) }
+    }
+}
+
+impl Bench {
+    pub fn new(remote: Arc<FakeRemote>) -> Bench {
+        Bench::with(remote, BenchConfig::default())
+    }
+
+    pub fn with(remote: Arc<FakeRemote>, config: BenchConfig) -> Bench {
+        let store = FakeStore::new();
+        let timer = Timer::new(Arc::clone(&config.clock));
+        let running = Arc::clone(&timer);
+        std::thread::spawn(move || running.run());
+        let links = Arc::new(LinkStore::new(Arc::clone(&remote) as Arc<dyn Remote>, Arc::clone(&config.clock)));
+        let jobs = JobQueue::start("content", 16, 12).unwrap();
+        let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout: config.op_timeout };
+        let content = Content::new(content_config, Arc::clone(&store) as _, links, jobs, Arc::clone(&config.clock));
+        let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout };
+        let jobs = JobQueue::start("listing", 4, 2).unwrap();
+        let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer));
+        let bench = Bench { remote, store, clock: config.clock, timer, fs: Arc::new(fs) };
+        bench.sync_sizes();
+        bench
+    }
+
+    /// Tells the object store of the sizes that the remote lists.
+    pub fn sync_sizes(&self) {
+        let state = self.remote.state.lock().unwrap();
+        let nodes = state.dirs.values().flatten();
+        *self.store.sizes.lock().unwrap() =
+            nodes.map(|node| (node.id.as_str().to_owned(), node.version.size_bytes)).collect();
+    }
+
+    pub fn lookup_later(&self, parent: Ino, name: &str) -> Receiver<Result<Lookup, FsError>> {
+        let (sender, receiver) = channel();
+        self.fs.lookup(parent, name.as_bytes(), Box::new(move |result| drop(sender.send(result))));
+        receiver
+    }
+
+    pub fn lookup(&self, parent: Ino, name: &str) -> Result<Lookup, FsError> {
+        self.lookup_later(parent, name).recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// The inode number of a name that must be there.
+    pub fn ino(&self, parent: Ino, name: &str) -> Ino {
+        match self.lookup(parent, name).unwrap() {
+            Lookup::Found(attr, _) => attr.ino,
+            Lookup::Absent(_) => panic!("{name:?} is absent"),
+        }
+    }
+
+    pub fn readdir_later(
+        &self,
+        fh: Fh,
+        cookie: u64,
+        room: usize,
+    ) -> Receiver<Result<Vec<(String, Ino, u64)>, FsError>> {
+        let (sender, receiver) = channel();
+        self.fs.readdir(fh, cookie, Box::new(ListSink { room, items: Vec::new(), finished: sender }));
+        receiver
+    }
+
+    pub fn readdir(&self, fh: Fh, cookie: u64, room: usize) -> Result<Vec<(String, Ino, u64)>, FsError> {
+        self.readdir_later(fh, cookie, room).recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// All names of a directory but the dots, read `room` entries at a time; the lookups are given back.
+    pub fn names(&self, dir: Ino, room: usize) -> Result<Vec<String>, FsError> {
+        let fh = self.fs.opendir(dir)?;
+        let (mut names, mut cookie) = (Vec::new(), 0);
+        loop {
+            let items = self.readdir(fh, cookie, room)?;
+            let Some(last) = items.last() else { break };
+            cookie = last.2;
+            for (name, ino, _) in items {
+                if name != "." && name != ".." {
+                    self.fs.forget([(ino, 1)]);
+                    names.push(name);
+                }
+            }
+        }
+        self.fs.releasedir(fh);
+        Ok(names)
+    }
+
+    pub fn read_later(&self, fh: Fh, offset: u64, len: u32) -> Receiver<Result<Vec<u8>, FsError>> {
+        let (sender, receiver) = channel();
+        let done =
+            move |result: Result<ReadData, FsError>| drop(sender.send(result.map(|data| data.bytes().into_owned())));
+        self.fs.read(fh, offset, len, Box::new(done));
+        receiver
+    }
+
+    pub fn read(&self, fh: Fh, offset: u64, len: u32) -> Result<Vec<u8>, FsError> {
+        self.read_later(fh, offset, len).recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Opens the file `name` of the root.
+    pub fn open(&self, name: &str) -> Fh {
+        self.fs.open(self.ino(Ino::ROOT, name)).unwrap()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for gate in [
+            &self.remote.list_gate,
+            &self.remote.later_page_gate,
+            &self.remote.link_gate,
+            &self.store.gate,
+            &*self.store.body_gate,
+        ] {
+            gate.open();
+        }
+        self.timer.close();
+    }
+}
+
+struct ListSink {
+    room: usize,
+    items: Vec<(String, Ino, u64)>,
+    finished: std::sync::mpsc::Sender<Result<Vec<(String, Ino, u64)>, FsError>>,
+}
+
+impl DirSink for ListSink {
+    fn add(&mut self, item: DirItem<'_>) -> bool {
+        let has_room = self.items.len() < self.room;
+        if has_room {
+            self.items.push((item.name.to_owned(), item.attr.ino, item.next_cookie));
+        }
+        has_room
+    }
+
+    fn counts_lookups(&self) -> bool {
+        true
+    }
+
+    fn finish(self: Box<Self>, result: Result<(), FsError>) {
+        let ListSink { items, finished, .. } = *self;
+        let _ = finished.send(result.map(|()| items));
+    }
+}
