@@ -302,8 +302,6 @@ impl ApiClient {
 /// The head of the answer to a range request, and its body, still to be read.
 #[derive(Debug)]
 pub struct ObjectAnswer {
-    /// The range that was sent: the one that was wanted, or one byte more (see [`ObjectClient::get_range`]).
-    pub asked: ByteRange,
     /// HTTP status; never a redirect that names its target.
     pub status: u16,
     /// `Content-Range` as sent.
@@ -366,13 +364,11 @@ impl ObjectClient {
         Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config })
     }
 
-    /// Sends one GET for `range` of the object of `object_size` bytes behind `link`, and waits for the head of the answer.
+    /// Sends one GET for `range` of the object behind `link`, and waits for the head of the answer.
     ///
     /// The link goes out byte for byte, with `Range`, `Accept-Encoding: identity` and `If-Match` where given, and nothing else
-    /// of ours. The verb is signed, so this is a GET always. A range of one byte is asked for with a neighbour, if there is one:
-    /// OBS documents that it ignores a range whose end is not greater than its start and sends the whole object
-    /// (koodrive-api.md, 10.3). The neighbour is the next byte, for the last byte the one before: see [`ObjectAnswer::asked`].
-    /// `deadline` holds for the body as well. Up to 3 redirects are followed, never from https to http.
+    /// of ours. The verb is signed, so this is a GET always. (Single bytes are the caller's business: see
+    /// [`crate::policy::range::never_one_byte`].) `deadline` holds for the body as well. Up to 3 redirects are followed, never from https to http.
     ///
     /// # Errors
     /// Any [`HttpErrorKind`]; `Other` for an empty range. An error status is no error.
@@ -380,26 +376,24 @@ impl ObjectClient {
         &self,
         link: &Link,
         range: ByteRange,
-        object_size: u64,
         if_match: Option<&str>,
         deadline: Instant,
     ) -> Result<ObjectAnswer, HttpError> {
         if range.is_empty() {
             return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
         }
-        let asked = at_least_two_bytes(range, object_size);
+        let range = format!("bytes={}-{}", range.start, range.end - 1);
         let mut url = sendable(link.secret_url(), self.config)?;
         for _ in 0..=MAX_REDIRECTS {
             let origin = origin_of(&url);
-            let range = format!("bytes={}-{}", asked.start, asked.end - 1);
-            let mut request = self.next_client().get(url.clone()).header(RANGE, range);
+            let mut request = self.next_client().get(url.clone()).header(RANGE, &range);
             if let Some(etag) = if_match {
                 request = request.header(IF_MATCH, etag);
             }
             let body = send(request, &origin, self.config, deadline)?;
             match redirect_target(&body.response) {
                 Some(location) => url = redirected(&url, location, self.config)?,
-                None => return Ok(object_answer(asked, body)),
+                None => return Ok(object_answer(body)),
             }
         }
         Err(HttpError::new(HttpErrorKind::RedirectRefused, format!("{}: too many redirects", origin_of(&url))))
@@ -410,7 +404,7 @@ impl ObjectClient {
     }
 }
 
-fn object_answer(asked: ByteRange, mut body: Body) -> ObjectAnswer {
+fn object_answer(mut body: Body) -> ObjectAnswer {
     let head = Head::of(&body.response);
     let headers = body.response.headers();
     let content_range = text_of(headers, &CONTENT_RANGE).map(str::to_owned);
@@ -418,7 +412,6 @@ fn object_answer(asked: ByteRange, mut body: Body) -> ObjectAnswer {
     let etag = text_of(headers, &ETAG).map(str::to_owned);
     let error_code = if head.status >= 400 { body.read_error_code() } else { None };
     ObjectAnswer {
-        asked,
         status: head.status,
         content_range,
         content_length,
@@ -427,17 +420,6 @@ fn object_answer(asked: ByteRange, mut body: Body) -> ObjectAnswer {
         retry_after: head.retry_after,
         error_code,
         body: ObjectBody(body),
-    }
-}
-
-/// `range`, or two bytes around the only one of it if the object has two.
-fn at_least_two_bytes(range: ByteRange, object_size: u64) -> ByteRange {
-    if range.len() > 1 || object_size < 2 {
-        range
-    } else if range.end < object_size {
-        ByteRange::new(range.start, range.end + 1)
-    } else {
-        ByteRange::new(range.start.saturating_sub(1), range.end)
     }
 }
 

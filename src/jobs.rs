@@ -215,10 +215,18 @@ mod tests {
         let queue = JobQueue::start("test", 1, 1).expect("threads start");
         let (sender, receiver) = mpsc::channel();
         let (release, gate) = mpsc::channel::<()>();
-        queue.push(Class::Foreground, move || drop(gate.recv())).expect("room");
+        queue
+            .push(Class::Foreground, move || {
+                let _ = gate.recv();
+            })
+            .expect("room");
         for (class, number) in [(Class::Background, 2), (Class::Background, 3), (Class::Foreground, 1)] {
             let sender = sender.clone();
-            queue.push(class, move || drop(sender.send(number))).expect("room");
+            queue
+                .push(class, move || {
+                    let _ = sender.send(number);
+                })
+                .expect("room");
         }
         release.send(()).expect("the gate waits");
         let order: Vec<i32> =
@@ -233,10 +241,18 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         for _ in 0..2 {
             let gate = Arc::clone(&gate);
-            queue.push(Class::Background, move || drop(lock(&gate).recv())).expect("room");
+            queue
+                .push(Class::Background, move || {
+                    let _ = lock(&gate).recv();
+                })
+                .expect("room");
         }
         let (sender, receiver) = mpsc::channel();
-        queue.push(Class::Foreground, move || drop(sender.send(()))).expect("room");
+        queue
+            .push(Class::Foreground, move || {
+                let _ = sender.send(());
+            })
+            .expect("room");
         receiver.recv_timeout(Duration::from_secs(10)).expect("runs beside the blocked background job");
         drop(release);
     }
@@ -246,7 +262,11 @@ mod tests {
         let queue = JobQueue::start("test", 1, 1).expect("threads start");
         queue.push(Class::Foreground, || panic!("on purpose")).expect("room");
         let (sender, receiver) = mpsc::channel();
-        queue.push_after(Duration::from_millis(1), Class::Foreground, move || drop(sender.send(()))).expect("room");
+        queue
+            .push_after(Duration::from_millis(1), Class::Foreground, move || {
+                let _ = sender.send(());
+            })
+            .expect("room");
         receiver.recv_timeout(Duration::from_secs(10)).expect("the thread goes on");
     }
 

@@ -1,4 +1,5 @@
-//! `koofs ls`: a directory of a remote drive on standard output, page by page, under the names that the mount shows.
+//! `koofs ls`: a directory of a remote drive on standard output, page by page, under the names that the mount shows; and
+//! the way to a directory by such names, for `--root`.
 //!
 //! Knows `Remote` and `policy::name`; no kernel, no threads. One attempt per page: whoever typed it can type it again.
 
@@ -6,12 +7,13 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{ListConfig, ListFormat};
 use crate::policy::name::EntryName;
 use crate::policy::printable::printable;
-use crate::remote::{Cursor, Node, NodeId, NodeKind, Remote, RemoteError};
+use crate::remote::{Cursor, Node, NodeId, NodeKind, Remote, RemoteError, name_page};
 
 /// The most pages that are read of one directory: ten million entries at 100 a page, far above what a share may hold.
 const MAX_PAGES: usize = 100_000;
@@ -65,18 +67,11 @@ pub fn list(
     is_terminal: bool,
     out: &mut dyn Write,
 ) -> Result<(), ListError> {
-    let mut directory = Directory::new(remote, clock, config, "/".to_owned(), remote.root());
-    for (index, name) in config.path.iter().enumerate() {
-        let path = format!("/{}", config.path[..=index].join("/"));
-        let (entry, node) = directory.find(name)?.ok_or_else(|| ListError::NotFound(path.clone()))?;
-        if node.kind == NodeKind::Directory {
-            directory = Directory::new(remote, clock, config, path, node.id);
-        } else if index + 1 == config.path.len() {
-            return print(&entry, &node, config.format, is_terminal, out);
-        } else {
-            return Err(ListError::NotADirectory(path));
-        }
-    }
+    let walk = Walk { remote, clock, page_timeout: config.share.op_timeout };
+    let mut directory = match walk.resolve(&config.path)? {
+        Found::Directory(directory) => directory,
+        Found::File(name, node) => return print(&name, &node, config.format, is_terminal, out),
+    };
     while let Some(entries) = directory.next_page()? {
         for (name, node) in &entries {
             print(name, node, config.format, is_terminal, out)?;
@@ -86,11 +81,55 @@ pub fn list(
     Ok(())
 }
 
-/// One directory on its way in.
-struct Directory<'a> {
+/// The directory that `path` names, or `None` if that is a file. Names are those that the mount shows.
+///
+/// # Errors
+/// [`ListError`]
+pub fn find_directory(
+    remote: &dyn Remote,
+    clock: &dyn Clock,
+    page_timeout: Duration,
+    path: &[String],
+) -> Result<Option<NodeId>, ListError> {
+    match (Walk { remote, clock, page_timeout }).resolve(path)? {
+        Found::Directory(directory) => Ok(Some(directory.id)),
+        Found::File(..) => Ok(None),
+    }
+}
+
+/// How to walk the drive.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
     remote: &'a dyn Remote,
     clock: &'a dyn Clock,
-    config: &'a ListConfig,
+    page_timeout: Duration,
+}
+
+/// What a path names.
+enum Found<'a> {
+    Directory(Directory<'a>),
+    File(EntryName, Node),
+}
+
+impl<'a> Walk<'a> {
+    fn resolve(self, names: &[String]) -> Result<Found<'a>, ListError> {
+        let mut directory = Directory::new(self, "/".to_owned(), self.remote.root());
+        for (index, name) in names.iter().enumerate() {
+            let path = format!("/{}", names[..=index].join("/"));
+            let (entry, node) = directory.find(name)?.ok_or_else(|| ListError::NotFound(path.clone()))?;
+            match node.kind {
+                NodeKind::Directory => directory = Directory::new(self, path, node.id),
+                NodeKind::File if index + 1 == names.len() => return Ok(Found::File(entry, node)),
+                NodeKind::File => return Err(ListError::NotADirectory(path)),
+            }
+        }
+        Ok(Found::Directory(directory))
+    }
+}
+
+/// One directory on its way in.
+struct Directory<'a> {
+    walk: Walk<'a>,
     path: String,
     id: NodeId,
     /// The page to ask for: the first, one at a cursor, or none as the listing is complete.
@@ -101,9 +140,9 @@ struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    fn new(remote: &'a dyn Remote, clock: &'a dyn Clock, config: &'a ListConfig, path: String, id: NodeId) -> Self {
+    fn new(walk: Walk<'a>, path: String, id: NodeId) -> Self {
         let (cursors, ids, names) = Default::default();
-        Directory { remote, clock, config, path, id, next: Some(None), cursors, ids, names }
+        Directory { walk, path, id, next: Some(None), cursors, ids, names }
     }
 
     /// The entry `wanted`, looked for no further than its page.
@@ -119,8 +158,8 @@ impl<'a> Directory<'a> {
     /// The next entries, perhaps none of them yet; `None` when the listing is complete.
     fn next_page(&mut self) -> Result<Option<Vec<(EntryName, Node)>>, ListError> {
         let Some(cursor) = self.next.take() else { return Ok(None) };
-        let deadline = self.clock.now() + self.config.share.op_timeout;
-        let page = self.remote.list_page(&self.id, cursor.as_ref(), deadline);
+        let deadline = self.walk.clock.now() + self.walk.page_timeout;
+        let page = self.walk.remote.list_page(&self.id, cursor.as_ref(), deadline);
         let page = page.map_err(|error| ListError::Remote(self.path.clone(), error))?;
         if let Some(next) = page.next {
             if self.cursors.len() >= MAX_PAGES || !self.cursors.insert(next.clone()) {
@@ -128,17 +167,9 @@ impl<'a> Directory<'a> {
             }
             self.next = Some(Some(next));
         }
-        Ok(Some(page.nodes.into_iter().filter_map(|node| self.named(node)).collect()))
-    }
-
-    /// `node` under the name that the mount gives it; `None` for an id that was there already.
-    fn named(&mut self, node: Node) -> Option<(EntryName, Node)> {
-        if !self.ids.insert(node.id.clone()) {
-            return None;
-        }
-        let name = EntryName::assign(&node.name, node.id.as_str(), |name| self.names.contains(name));
-        self.names.insert(name.clone());
-        Some((name, node))
+        let named = name_page(page.nodes, &mut self.ids, |name| self.names.contains(name));
+        self.names.extend(named.iter().map(|(name, _)| name.clone()));
+        Ok(Some(named))
     }
 }
 

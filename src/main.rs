@@ -8,7 +8,8 @@ use koofs::clock::SystemClock;
 use koofs::config::{Command, ListConfig};
 use koofs::kernel::unmount::Unmounted;
 use koofs::listing::{self, ListError};
-use koofs::mount::{self, one_line};
+use koofs::mount;
+use koofs::policy::printable::one_line;
 
 fn main() -> ExitCode {
     // SAFETY: first statement of the only thread.
@@ -53,7 +54,7 @@ fn run(command: Command) -> ExitCode {
 
 fn list(config: &ListConfig) -> Result<(), String> {
     mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
-    let remote = mount::build_remote(&config.share).map_err(|error| one_line(&error))?;
+    let remote = mount::open_share(&config.share).map_err(|error| one_line(&error))?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let is_terminal = io::stdout().is_terminal();
     match listing::list(remote.as_ref(), config, &SystemClock, is_terminal, &mut out) {

@@ -13,6 +13,7 @@ use super::store::{ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Class, JobQueue};
+use crate::policy::printable::one_line;
 use crate::policy::range::{self, ByteRange, Verdict};
 use crate::policy::retry::{self, Decision};
 use crate::remote::Link;
@@ -159,7 +160,7 @@ impl Fetcher {
         let remaining = job.deadline().saturating_duration_since(self.clock.now());
         match retry::decide(error.failure_kind(), progress.tries, remaining, error.retry_after(), fastrand::f64()) {
             Decision::Again(pause) => {
-                log::debug!("fetch of {:?} failed, trying again in {pause:?}: {}", job.range(), chain(&error));
+                log::debug!("fetch of {:?} failed, trying again in {pause:?}: {}", job.range(), one_line(&error));
                 *lock(&job.progress) = Some(progress);
                 self.queue(Arc::clone(job), pause);
             }
@@ -301,16 +302,4 @@ fn skip_bytes(
         count -= read(&mut scratch[..len])? as u64;
     }
     Ok(())
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

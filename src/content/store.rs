@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::StoreError;
+use crate::http::{HttpError, ObjectBody, ObjectClient};
+use crate::policy::printable::one_line;
 use crate::policy::range::{AnswerHead, ByteRange};
 use crate::remote::Link;
 
@@ -59,4 +61,38 @@ pub trait StoreBody: Send {
     /// # Errors
     /// If the connection breaks or stalls, or the body ends before its announced length.
     fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError>;
+}
+
+impl ObjectStore for ObjectClient {
+    fn get(
+        &self,
+        link: &Link,
+        range: ByteRange,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<StoreAnswer, StoreError> {
+        let answer = self.get_range(link, range, etag, deadline)?;
+        Ok(StoreAnswer {
+            status: answer.status,
+            content_range: answer.content_range,
+            content_length: answer.content_length,
+            etag: answer.etag,
+            error_code: answer.error_code,
+            retry_after: answer.retry_after,
+            body: Box::new(answer.body),
+        })
+    }
+}
+
+impl StoreBody for ObjectBody {
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        Ok(ObjectBody::read_some(self, buffer)?)
+    }
+}
+
+impl From<HttpError> for StoreError {
+    fn from(error: HttpError) -> StoreError {
+        let (kind, failure) = (error.kind().remote_kind(), error.kind().failure_kind());
+        StoreError { kind, failure, retry_after: None, context: one_line(&error) }
+    }
 }

@@ -15,8 +15,7 @@ use lru::LruCache;
 use super::FsError;
 use super::inode::{Entry, Ino, InodeTable};
 use crate::clock::lock;
-use crate::policy::name::EntryName;
-use crate::remote::{Cursor, Node, NodeId};
+use crate::remote::{Cursor, Node, NodeId, name_page};
 
 /// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
 const PAGES_MAX: usize = 100_000;
@@ -188,7 +187,11 @@ impl Listing {
 
     /// Takes in the next page; says where to go on. One loader at a time calls this.
     pub fn accept(&self, nodes: Vec<Node>, next: Option<Cursor>, now: Instant) -> Next {
-        let named = self.name_nodes(nodes);
+        let named = {
+            let mut state = lock(&self.state);
+            let State { by_name, seen, .. } = &mut *state;
+            name_page(nodes, &mut seen.ids, |name| by_name.contains(name))
+        };
         let entries = self.inodes.enlist(self.dir, named);
         let mut state = lock(&self.state);
         state.by_name.extend(entries.iter().map(|entry| ByName(Arc::clone(entry))));
@@ -218,27 +221,6 @@ impl Listing {
             state.end(Progress::Failed(now, error));
         }
         wake_settled(state);
-    }
-
-    /// Gives each new node a name that is free. Among equal names of one page the smallest id comes first, so that the
-    /// names do not depend on how the service orders ties.
-    fn name_nodes(&self, mut nodes: Vec<Node>) -> Vec<(EntryName, Node)> {
-        let mut state = lock(&self.state);
-        nodes.retain(|node| state.seen.ids.insert(node.id.clone()));
-        let is_sorted = nodes.is_sorted_by(|a, b| a.name != b.name || a.id <= b.id);
-        if !is_sorted {
-            sort_ties_by_id(&mut nodes);
-        }
-        let mut new_names: HashSet<EntryName> = HashSet::with_capacity(nodes.len());
-        let mut named = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let name = EntryName::assign(&node.name, node.id.as_str(), |name| {
-                state.by_name.contains(name) || new_names.contains(name)
-            });
-            new_names.insert(name.clone());
-            named.push((name, node));
-        }
-        named
     }
 
     /// How many entries are in.
@@ -292,16 +274,6 @@ fn wake_settled(mut state: MutexGuard<'_, State>) {
     drop(state);
     for (_, wake) in settled {
         wake();
-    }
-}
-
-/// Sorts each run of equal names by id; runs stay where they are.
-fn sort_ties_by_id(nodes: &mut [Node]) {
-    let mut start = 0;
-    while start < nodes.len() {
-        let run = nodes[start..].iter().take_while(|node| node.name == nodes[start].name).count();
-        nodes[start..start + run].sort_by(|a, b| a.id.cmp(&b.id));
-        start += run;
     }
 }
 

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use fuser::{
-    AccessFlags, Errno, FileHandle, Filesystem, FopenFlags, ForgetOne, Generation, INodeNo, KernelConfig, LockOwner,
-    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    AccessFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig, LockOwner, OpenFlags,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
     ReplyStatfs, ReplyXattr, Request,
 };
 
@@ -21,6 +21,7 @@ use super::session;
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
 use crate::policy::name::NAME_MAX_BYTES;
+use crate::policy::printable::one_line;
 use crate::remote::NodeKind;
 
 /// Inode numbers derive from content, so the same number never means another file, and one generation does.
@@ -52,20 +53,9 @@ fn guarded(handler: impl FnOnce()) {
 fn refuse(operation: &str, path: impl FnOnce() -> String, error: &FsError) -> Errno {
     let level = if is_expected(error) { log::Level::Debug } else { log::Level::Warn };
     if log::log_enabled!(level) {
-        log::log!(level, "{operation} {}: {}", path(), chain(error));
+        log::log!(level, "{operation} {}: {}", path(), one_line(error));
     }
     errno(error)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 impl Filesystem for Adapter {
@@ -89,12 +79,9 @@ impl Filesystem for Adapter {
         });
     }
 
+    /// Batches come here one by one: fuser 0.18.0 does not export the type that `batch_forget` takes.
     fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
         guarded(|| self.fs.forget([(Ino(ino.0), lookups)]));
-    }
-
-    fn batch_forget(&self, _request: &Request, nodes: &[ForgetOne]) {
-        guarded(|| self.fs.forget(nodes.iter().map(|node| (Ino(node.nodeid().0), node.nlookup()))));
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
@@ -158,12 +145,22 @@ impl Filesystem for Adapter {
     }
 
     fn readdir(&self, _request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let sink = DirectoryReply { reply: Entries::Names(reply), ino: Ino(ino.0), fs: Arc::clone(&self.fs), owner: self.owner };
+        let sink = DirectoryReply {
+            reply: Entries::Names(reply),
+            ino: Ino(ino.0),
+            fs: Arc::clone(&self.fs),
+            owner: self.owner,
+        };
         guarded(|| self.fs.readdir(Fh(fh.0), offset, Box::new(sink)));
     }
 
     fn readdirplus(&self, _request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        let sink = DirectoryReply { reply: Entries::Plus(reply), ino: Ino(ino.0), fs: Arc::clone(&self.fs), owner: self.owner };
+        let sink = DirectoryReply {
+            reply: Entries::Plus(reply),
+            ino: Ino(ino.0),
+            fs: Arc::clone(&self.fs),
+            owner: self.owner,
+        };
         guarded(|| self.fs.readdir(Fh(fh.0), offset, Box::new(sink)));
     }
 
@@ -235,9 +232,7 @@ impl DirSink for DirectoryReply {
         let attr = file_attr(&item.attr, self.owner);
         let is_full = match &mut self.reply {
             Entries::Names(reply) => reply.add(attr.ino, item.next_cookie, attr.kind, item.name),
-            Entries::Plus(reply) => {
-                reply.add(attr.ino, item.next_cookie, item.name, &item.validity, &attr, GENERATION)
-            }
+            Entries::Plus(reply) => reply.add(attr.ino, item.next_cookie, item.name, &item.validity, &attr, GENERATION),
         };
         !is_full
     }

@@ -21,6 +21,15 @@ pub struct Owner {
     pub gid: u32,
 }
 
+impl Owner {
+    /// The user that this process runs as.
+    pub fn this_process() -> Owner {
+        // SAFETY: these calls take nothing, cannot fail and touch no memory.
+        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+        Owner { uid, gid }
+    }
+}
+
 /// `attr` as the kernel wants it: directories 0555, files 0444, owned by `owner`.
 pub fn file_attr(attr: &Attr, owner: Owner) -> FileAttr {
     let (kind, perm, nlink) = match attr.kind {

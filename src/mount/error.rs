@@ -6,9 +6,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::HttpError;
 use crate::kernel::mountinfo::MountEntry;
-use crate::policy::printable::printable;
-use crate::remote::RemoteError;
+use crate::koodrive::OpenError;
+use crate::listing::ListError;
 
 /// A failed `koofs mount` or `koofs unmount`. `Display` is one line with a remedy, the cause is its `source`.
 #[derive(Debug)]
@@ -32,7 +33,13 @@ pub enum MountError {
     /// `--allow-other` needs a line in this file.
     AllowOtherRefused(PathBuf),
     /// The share could not be opened.
-    Share(RemoteError),
+    Share(OpenError),
+    /// `--root` names nothing in the share, or not a directory.
+    Root(ListError),
+    /// `--root` names a file.
+    RootIsAFile(String),
+    /// The connection to the object store could not be prepared.
+    Http(HttpError),
     /// The kernel, or the helper, refused the mount.
     Refused(io::Error),
     /// A system call failed that does not.
@@ -51,8 +58,6 @@ pub enum MountError {
     NotOurs(MountEntry),
     /// The kernel, or the helper, refused to unmount.
     Unmount(PathBuf, io::Error),
-    /// This version has no share client yet.
-    NotComposed,
 }
 
 impl fmt::Display for MountError {
@@ -101,7 +106,11 @@ impl fmt::Display for MountError {
             MountError::AllowOtherRefused(file) => {
                 write!(f, "--allow-other is for root only, until {} has a line `user_allow_other`", file.display())
             }
-            MountError::Share(_) => f.write_str("cannot open the share"),
+            // Says itself what is wrong, why, and what to do: it has no source here.
+            MountError::Share(error) => error.fmt(f),
+            MountError::Root(_) => f.write_str("--root cannot be mounted; see what there is with koofs ls"),
+            MountError::RootIsAFile(path) => write!(f, "--root {path} is a file; name the folder that holds it"),
+            MountError::Http(_) => f.write_str("cannot prepare to read from object stores"),
             MountError::Refused(_) => f.write_str("the mount was refused"),
             MountError::System(call, _) => write!(f, "{call} failed"),
             MountError::LogFile(path, _) => write!(f, "cannot open log file {}", path.display()),
@@ -118,7 +127,6 @@ impl fmt::Display for MountError {
                 write!(f, "{path} is not a KooFS mount: {} of type {}; not unmounted", mount.source, mount.fstype)
             }
             MountError::Unmount(path, _) => write!(f, "cannot unmount {}", path.display()),
-            MountError::NotComposed => f.write_str("this build has no share client yet"),
         }
     }
 }
@@ -126,7 +134,8 @@ impl fmt::Display for MountError {
 impl Error for MountError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            MountError::Share(cause) => Some(cause),
+            MountError::Root(cause) => Some(cause),
+            MountError::Http(cause) => Some(cause),
             MountError::DeadMount(_, cause)
             | MountError::Inspect(_, cause)
             | MountError::DeviceDenied(_, cause)
@@ -137,15 +146,4 @@ impl Error for MountError {
             _ => None,
         }
     }
-}
-
-/// `error` and its causes as one line that is fit for a terminal.
-pub fn one_line(error: &dyn Error) -> String {
-    let mut chain = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        chain = format!("{chain}: {error}");
-        cause = error.source();
-    }
-    printable(&chain).into_owned()
 }

@@ -8,44 +8,25 @@ mod error;
 pub mod logging;
 mod preflight;
 mod signals;
+mod stack;
 mod users;
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
 
 use fuser::Filesystem;
 use log::{info, warn};
 
-use crate::config::{MountConfig, ShareConfig};
+use crate::config::MountConfig;
 use crate::kernel::mountinfo::{self, MountEntry};
 use crate::kernel::session::{self, SessionOptions};
 use crate::kernel::unmount::{self, Unmounted};
-use crate::remote::Remote;
+use crate::policy::printable::one_line;
 use daemon::{Reporter, Side};
-pub use error::{MountError, one_line};
-
-/// COMPOSE: the client of the share. Blocks until the share is known to be open, or the time limit of one operation.
-///
-/// # Errors
-/// [`MountError::Share`].
-pub fn build_remote(_config: &ShareConfig) -> Result<Arc<dyn Remote>, MountError> {
-    Err(MountError::NotComposed)
-}
-
-/// COMPOSE: the whole stack. May start threads; signals are blocked already.
-///
-/// # Errors
-/// [`MountError::Share`].
-pub fn build_filesystem(_config: &MountConfig) -> Result<impl Filesystem + use<>, MountError> {
-    Err::<NotComposed, _>(MountError::NotComposed)
-}
-
-/// COMPOSE: goes with the error above.
-enum NotComposed {}
-
-impl Filesystem for NotComposed {}
+pub use error::MountError;
+use stack::build_filesystem;
+pub use stack::open_share;
 
 /// `koofs mount`: returns when the mount answers, or, in the foreground, never but by error: the process ends with the mount.
 ///
@@ -111,8 +92,7 @@ fn serve<F: Filesystem>(
     preflight::Machine::this().check(config.allow_other)?;
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
     let filesystem = build(config)?;
-    let options =
-        SessionOptions { mountpoint, source: format!("koofs:{}", config.share.code), allow_other: config.allow_other };
+    let options = SessionOptions { mountpoint, source: config.share.code.clone(), allow_other: config.allow_other };
     let mounted = {
         let mut slot = shared.lock();
         let mounted = session::mount(filesystem, &options).map_err(refused)?;

@@ -121,7 +121,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::mount::error::one_line;
+    use crate::policy::printable::one_line;
 
     fn machine(directory: &Path, is_root: bool) -> Machine {
         let device = directory.join("fuse");

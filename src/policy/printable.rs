@@ -1,6 +1,7 @@
-//! Remote text on its way to a terminal or a log line: control characters must not act there.
+//! Text on its way to a terminal or a log: one line, in which control characters of remote text do not act.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 /// `text` with its control characters written as escapes (`\n`, `\u{1b}`); unchanged, and not copied, where it has none.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -12,6 +13,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     Cow::Owned(shown)
+}
+
+/// `error` and its causes as one line that is fit for a terminal.
+pub fn one_line(error: &dyn Error) -> String {
+    let mut chain = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        chain = format!("{chain}: {error}");
+        cause = error.source();
+    }
+    printable(&chain).into_owned()
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@
 //! Every method of [`Remote`] blocks; only worker threads may call it. Implementations are shared by all threads.
 
 mod error;
+mod naming;
+mod rooted;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{RemoteError, RemoteErrorKind};
+pub use naming::name_page;
+pub use rooted::Rooted;
 
 /// The opaque id that the service gives a file or a directory. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -75,10 +75,7 @@ impl Pacer {
         if rate == 0 {
             return;
         }
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a chunk's length and a rate are far below 2^53"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a chunk's length and a rate are far below 2^53")]
         let takes = Duration::from_secs_f64(len as f64 / rate as f64);
         let until = {
             let mut next = lock(&self.next);
@@ -129,29 +126,19 @@ pub struct Body {
 #[derive(Debug)]
 enum Inner {
     Full(Option<Bytes>),
-    Direct {
-        segments: VecDeque<Segment>,
-        source: Source,
-        counters: Arc<LiveCounters>,
-    },
+    Direct { segments: VecDeque<Segment>, source: Source, counters: Arc<LiveCounters> },
     Produced(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl Body {
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            inner: Inner::Full(Some(bytes.into())),
-            guard: None,
-        }
+        Self { inner: Inner::Full(Some(bytes.into())), guard: None }
     }
 
     /// Nothing.
     pub fn empty() -> Self {
-        Self {
-            inner: Inner::Full(None),
-            guard: None,
-        }
+        Self { inner: Inner::Full(None), guard: None }
     }
 
     /// Counts as "in flight" until it was sent or given up.
@@ -166,22 +153,12 @@ impl Body {
         let segments: VecDeque<Segment> = segments.into();
         let paced = outlet.rate > 0 || outlet.shared_rate > 0;
         if !paced && ending == Ending::Whole && !matches!(source, Source::File(_)) {
-            return Self {
-                inner: Inner::Direct {
-                    segments,
-                    source,
-                    counters: outlet.counters,
-                },
-                guard: None,
-            };
+            return Self { inner: Inner::Direct { segments, source, counters: outlet.counters }, guard: None };
         }
         // One chunk waits while the one before is written: disk and socket overlap.
         let (to_hyper, chunks) = mpsc::channel(1);
         tokio::spawn(produce(segments, source, ending, outlet, to_hyper));
-        Self {
-            inner: Inner::Produced(chunks),
-            guard: None,
-        }
+        Self { inner: Inner::Produced(chunks), guard: None }
     }
 }
 
@@ -189,25 +166,13 @@ impl HyperBody for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.inner {
-            Inner::Full(bytes) => Poll::Ready(
-                bytes
-                    .take()
-                    .filter(|bytes| !bytes.is_empty())
-                    .map(|bytes| Ok(Frame::data(bytes))),
-            ),
-            Inner::Produced(chunks) => chunks
-                .poll_recv(cx)
-                .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
-            Inner::Direct {
-                segments,
-                source,
-                counters,
-            } => {
+            Inner::Full(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Inner::Produced(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Inner::Direct { segments, source, counters } => {
                 let Some(chunk) = next_chunk(segments, CHUNK) else {
                     return Poll::Ready(None);
                 };
@@ -227,9 +192,7 @@ impl HyperBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Full(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
+            Inner::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             _ => SizeHint::default(),
         }
     }
@@ -243,10 +206,7 @@ fn next_chunk(segments: &mut VecDeque<Segment>, max: u64) -> Option<Segment> {
             Segment::Part { len: 0, .. } => {}
             Segment::Part { offset, len } => {
                 let take = (*len).min(max);
-                let chunk = Segment::Part {
-                    offset: *offset,
-                    len: take,
-                };
+                let chunk = Segment::Part { offset: *offset, len: take };
                 *offset += take;
                 *len -= take;
                 return Some(chunk);
@@ -267,9 +227,7 @@ fn in_memory(source: &Source, offset: u64, len: u64) -> Bytes {
     match source {
         Source::Pattern(seed) => pattern::slice(*seed, offset, len),
         Source::Bytes(bytes) => {
-            let start = usize::try_from(offset)
-                .unwrap_or(usize::MAX)
-                .min(bytes.len());
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             bytes.slice(start..start.saturating_add(len).min(bytes.len()))
         }
         Source::File(path) => unreachable!("{} is on disk", path.display()),
@@ -288,9 +246,7 @@ async fn produce(
     let total: u64 = segments.iter().map(Segment::len).sum();
     let mut left = match ending {
         Ending::Whole => total,
-        Ending::CloseAfter(bytes) | Ending::ResetAfter(bytes) | Ending::StallAfter(bytes) => {
-            bytes.min(total)
-        }
+        Ending::CloseAfter(bytes) | Ending::ResetAfter(bytes) | Ending::StallAfter(bytes) => bytes.min(total),
     };
     let mut sent = 0;
     let mut file: Option<Arc<File>> = None;
@@ -352,10 +308,7 @@ async fn produce(
                 outlet.conn.reset.store(true, Ordering::SeqCst);
             }
             // An error makes hyper drop the connection; the receiver may already be gone.
-            to_hyper
-                .send(Err(io::Error::other("fault: the body ends here")))
-                .await
-                .ok();
+            to_hyper.send(Err(io::Error::other("fault: the body ends here"))).await.ok();
         }
     }
 }

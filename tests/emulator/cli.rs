@@ -103,9 +103,7 @@ impl Cli {
     /// # Errors
     /// Says what cannot be done, and what can.
     pub(crate) fn config(self) -> Result<EmulatorConfig, String> {
-        let listen_objects = self
-            .listen_objects
-            .unwrap_or_else(|| SocketAddr::new(self.listen.ip(), 0));
+        let listen_objects = self.listen_objects.unwrap_or_else(|| SocketAddr::new(self.listen.ip(), 0));
         for address in [self.listen, listen_objects] {
             if !address.ip().is_loopback() && !self.i_know_this_is_a_test_server {
                 return Err(format!(
@@ -114,22 +112,19 @@ impl Cli {
                 ));
             }
             if address.ip().is_unspecified() {
-                return Err(format!(
-                    "{address}: links name their host, so listen on an address that clients can use"
-                ));
+                return Err(format!("{address}: links name their host, so listen on an address that clients can use"));
             }
         }
         let tree = match (&self.directory, &self.synthetic) {
-            (Some(directory), _) => Tree::directory(directory)
-                .map_err(|error| format!("{}: {error}", directory.display()))?,
+            (Some(directory), _) => {
+                Tree::directory(directory).map_err(|error| format!("{}: {error}", directory.display()))?
+            }
             (None, Some(spec)) => Tree::from_spec(spec)?,
             (None, None) => return Err("say what to serve: a directory, or --synthetic".to_owned()),
         };
         let mut changes = Map::new();
         for set in &self.sets {
-            let (name, text) = set
-                .split_once('=')
-                .ok_or_else(|| format!("--set {set}: write KNOB=VALUE"))?;
+            let (name, text) = set.split_once('=').ok_or_else(|| format!("--set {set}: write KNOB=VALUE"))?;
             // Numbers, true, null and quoted text as JSON; anything else is text without quotes.
             let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
             changes.insert(name.to_owned(), value);

@@ -39,19 +39,11 @@ pub struct Answer {
 
 impl Answer {
     fn json(value: &Value) -> Self {
-        Self {
-            status: 200,
-            content_type: "application/json",
-            body: Bytes::from(format!("{value:#}\n")),
-        }
+        Self { status: 200, content_type: "application/json", body: Bytes::from(format!("{value:#}\n")) }
     }
 
     fn text(status: u16, text: impl std::fmt::Display) -> Self {
-        Self {
-            status,
-            content_type: "text/plain;charset=UTF-8",
-            body: Bytes::from(format!("{text}\n")),
-        }
+        Self { status, content_type: "text/plain;charset=UTF-8", body: Bytes::from(format!("{text}\n")) }
     }
 }
 
@@ -109,9 +101,7 @@ pub fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Answer {
 }
 
 fn knobs(shared: &Shared) -> Result<Answer, String> {
-    serde_json::to_value(&*shared.knobs())
-        .map(|knobs| Answer::json(&knobs))
-        .map_err(|error| error.to_string())
+    serde_json::to_value(&*shared.knobs()).map(|knobs| Answer::json(&knobs)).map_err(|error| error.to_string())
 }
 
 /// One fault per line, or a JSON array of strings.
@@ -120,16 +110,9 @@ fn add_faults(shared: &Shared, body: &[u8]) -> Result<Answer, String> {
     let lines: Vec<String> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text).map_err(|error| error.to_string())?
     } else {
-        text.lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect()
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     };
-    let faults: Vec<super::faults::Fault> = lines
-        .iter()
-        .map(|line| line.parse())
-        .collect::<Result<_, String>>()?;
+    let faults: Vec<super::faults::Fault> = lines.iter().map(|line| line.parse()).collect::<Result<_, String>>()?;
     for fault in faults {
         shared.faults.add(fault);
     }
@@ -147,10 +130,7 @@ fn parameter(query: &str, wanted: &str) -> Option<String> {
 
 fn node(shared: &Shared, query: &str) -> Result<Arc<Node>, String> {
     let path = parameter(query, "path").ok_or("path=… is missing")?;
-    shared
-        .tree
-        .find(&path)
-        .ok_or_else(|| format!("nothing is served at {path:?}"))
+    shared.tree.find(&path).ok_or_else(|| format!("nothing is served at {path:?}"))
 }
 
 fn expected(shared: &Shared, query: &str) -> Result<Answer, String> {
@@ -164,14 +144,6 @@ fn expected(shared: &Shared, query: &str) -> Result<Answer, String> {
     };
     let offset = number("offset", 0)?;
     let len = number("len", node.size.saturating_sub(offset))?.min(1 << 30);
-    let bytes = shared.tree.expected(
-        &node.id,
-        offset,
-        usize::try_from(len).map_err(|error| error.to_string())?,
-    );
-    Ok(Answer {
-        status: 200,
-        content_type: "application/octet-stream",
-        body: Bytes::from(bytes),
-    })
+    let bytes = shared.tree.expected(&node.id, offset, usize::try_from(len).map_err(|error| error.to_string())?);
+    Ok(Answer { status: 200, content_type: "application/octet-stream", body: Bytes::from(bytes) })
 }

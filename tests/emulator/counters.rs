@@ -78,18 +78,12 @@ pub struct FileCounters {
 impl Counters {
     /// Calls of one endpoint, whatever their status.
     pub fn calls_of(&self, endpoint: &str) -> u64 {
-        self.calls
-            .get(endpoint)
-            .map_or(0, |by_status| by_status.values().sum())
+        self.calls.get(endpoint).map_or(0, |by_status| by_status.values().sum())
     }
 
     /// Calls of one endpoint that were answered with `status`.
     pub fn calls_with(&self, endpoint: &str, status: u16) -> u64 {
-        self.calls
-            .get(endpoint)
-            .and_then(|by_status| by_status.get(&status))
-            .copied()
-            .unwrap_or(0)
+        self.calls.get(endpoint).and_then(|by_status| by_status.get(&status)).copied().unwrap_or(0)
     }
 
     /// All API calls.

@@ -136,17 +136,7 @@ pub struct Fault {
 impl Fault {
     fn new(on: FaultOn, kind: FaultKind) -> Self {
         let retry_after = (kind == FaultKind::Throttle).then_some(Duration::from_secs(1));
-        Self {
-            kind,
-            on,
-            every: 1,
-            probability: None,
-            seed: 1,
-            limit: None,
-            skip: 0,
-            retry_after,
-            after_bytes: None,
-        }
+        Self { kind, on, every: 1, probability: None, seed: 1, limit: None, skip: 0, retry_after, after_bytes: None }
     }
 
     /// A fault of every call of the API endpoint (`visit`, `userInfo`, `verify`, `files`, `download`).
@@ -225,9 +215,7 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (place, rest) = text.split_once(':').ok_or_else(|| {
-            format!(
-                "{text:?}: write a fault like object:stall,every=7,limit=3 or api/files:throttle"
-            )
+            format!("{text:?}: write a fault like object:stall,every=7,limit=3 or api/files:throttle")
         })?;
         let mut parts = rest.split(',');
         let kind: FaultKind = parts.next().unwrap_or_default().trim().parse()?;
@@ -239,21 +227,13 @@ impl FromStr for Fault {
             "api" => FaultOn::Api(filter),
             "object" => FaultOn::Object(filter),
             _ => {
-                return Err(format!(
-                    "{place:?}: a fault is on api, api/ENDPOINT, object or object/FILE"
-                ));
+                return Err(format!("{place:?}: a fault is on api, api/ENDPOINT, object or object/FILE"));
             }
         };
         let mut fault = Self::new(on, kind);
         for part in parts {
-            let (key, value) = part
-                .split_once('=')
-                .ok_or_else(|| format!("{part:?}: write key=value"))?;
-            let number = || {
-                value
-                    .parse::<u64>()
-                    .map_err(|error| format!("{part:?}: {error}"))
-            };
+            let (key, value) = part.split_once('=').ok_or_else(|| format!("{part:?}: write key=value"))?;
+            let number = || value.parse::<u64>().map_err(|error| format!("{part:?}: {error}"));
             match key.trim() {
                 "every" => fault.every = number()?.max(1),
                 "limit" => fault.limit = Some(number()?),
@@ -261,20 +241,14 @@ impl FromStr for Fault {
                 "seed" => fault.seed = number()?,
                 "after" => fault.after_bytes = Some(parse_bytes(value)?),
                 "probability" => {
-                    let chance: f64 = value
-                        .parse()
-                        .map_err(|error| format!("{part:?}: {error}"))?;
+                    let chance: f64 = value.parse().map_err(|error| format!("{part:?}: {error}"))?;
                     if !(0.0..=1.0).contains(&chance) {
                         return Err(format!("{part:?}: a probability is between 0 and 1"));
                     }
                     fault.probability = Some(chance);
                 }
                 "retry_after" => {
-                    fault.retry_after = if value == "none" {
-                        None
-                    } else {
-                        Some(parse_duration(value)?)
-                    };
+                    fault.retry_after = if value == "none" { None } else { Some(parse_duration(value)?) };
                 }
                 _ => {
                     return Err(format!(
@@ -295,10 +269,7 @@ impl Fault {
     /// Says where it belongs.
     pub fn check(&self) -> Result<(), String> {
         let name = self.kind.name();
-        let place = FAULT_HELP
-            .iter()
-            .find(|(known, _, _)| *known == name)
-            .map_or("both", |(_, place, _)| place);
+        let place = FAULT_HELP.iter().find(|(known, _, _)| *known == name).map_or("both", |(_, place, _)| place);
         let here = match self.on {
             FaultOn::Api(_) => "api",
             FaultOn::Object(_) => "object",
@@ -306,9 +277,7 @@ impl Fault {
         if place == "both" || place == here {
             Ok(())
         } else {
-            Err(format!(
-                "{name} is a fault of {place} calls, not of {here} calls"
-            ))
+            Err(format!("{name} is a fault of {place} calls, not of {here} calls"))
         }
     }
 }
@@ -383,12 +352,7 @@ impl Faults {
     /// Adds a fault.
     pub fn add(&self, fault: Fault) {
         let random = fastrand::Rng::with_seed(fault.seed);
-        lock(&self.table).push(Active {
-            fault,
-            seen: 0,
-            fired: 0,
-            random,
-        });
+        lock(&self.table).push(Active { fault, seen: 0, fired: 0, random });
         self.any.store(true, Ordering::SeqCst);
     }
 
@@ -402,11 +366,7 @@ impl Faults {
     pub fn list(&self) -> Vec<FaultState> {
         lock(&self.table)
             .iter()
-            .map(|active| FaultState {
-                fault: active.fault.to_string(),
-                seen: active.seen,
-                fired: active.fired,
-            })
+            .map(|active| FaultState { fault: active.fault.to_string(), seen: active.seen, fired: active.fired })
             .collect()
     }
 
@@ -418,13 +378,9 @@ impl Faults {
         let mut chosen = None;
         for active in lock(&self.table).iter_mut() {
             let about = match (&active.fault.on, call) {
-                (FaultOn::Api(None), Call::Api(_)) | (FaultOn::Object(None), Call::Object(_)) => {
-                    true
-                }
+                (FaultOn::Api(None), Call::Api(_)) | (FaultOn::Object(None), Call::Object(_)) => true,
                 (FaultOn::Api(Some(wanted)), Call::Api(endpoint)) => wanted == endpoint,
-                (FaultOn::Object(Some(wanted)), Call::Object(names)) => {
-                    names.contains(&wanted.as_str())
-                }
+                (FaultOn::Object(Some(wanted)), Call::Object(names)) => names.contains(&wanted.as_str()),
                 _ => false,
             };
             if !about {
@@ -437,10 +393,7 @@ impl Faults {
                     Some(chance) => active.random.f64() < chance,
                     None => count.is_multiple_of(active.fault.every),
                 };
-            if due
-                && chosen.is_none()
-                && active.fault.limit.is_none_or(|limit| active.fired < limit)
-            {
+            if due && chosen.is_none() && active.fault.limit.is_none_or(|limit| active.fired < limit) {
                 active.fired += 1;
                 chosen = Some(active.fault.clone());
             }

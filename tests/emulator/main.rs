@@ -28,17 +28,11 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     }
     let ready_file = cli.print_ready_file.clone();
     let config = cli.config()?;
-    let agent = config
-        .knobs
-        .agent
-        .clone()
-        .unwrap_or_else(|| "emulator".to_owned());
+    let agent = config.knobs.agent.clone().unwrap_or_else(|| "emulator".to_owned());
     let code = config.knobs.access_code.clone();
     // Before the threads of the emulator: a signal that comes early must not kill us half-way.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let emulator = emulator::Emulator::try_start(config).map_err(|error| error.to_string())?;
 
     let url = emulator.url();
@@ -52,9 +46,7 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     println!("control      {url}/emulator   (curl it for help)");
     println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
     println!("ready {url}");
-    std::io::stdout()
-        .flush()
-        .map_err(|error| error.to_string())?;
+    std::io::stdout().flush().map_err(|error| error.to_string())?;
     if let Some(path) = ready_file {
         // Written aside and renamed: who waits for the file never reads half of it.
         let aside = path.with_extension("tmp");

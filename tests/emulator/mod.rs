@@ -21,15 +21,8 @@
 //! // mount emulator.share_link() …
 //! assert_eq!(emulator.counters().secret_leaks, 0);
 //! ```
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "two programs compile this, and neither uses all of it"
-)]
-#![allow(
-    unreachable_pub,
-    reason = "a private module of two programs: pub says what their other parts may use"
-)]
+#![allow(dead_code, unused_imports, reason = "two programs compile this, and neither uses all of it")]
+#![allow(unreachable_pub, reason = "a private module of two programs: pub says what their other parts may use")]
 
 pub mod body;
 pub mod control;
@@ -131,12 +124,8 @@ impl Emulator {
     /// # Panics
     /// As [`Self::start`], and if the directory cannot be read.
     pub fn serving(directory: &Path) -> Self {
-        let tree = Tree::directory(directory)
-            .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-        Self::start(EmulatorConfig {
-            tree,
-            ..EmulatorConfig::default()
-        })
+        let tree = Tree::directory(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        Self::start(EmulatorConfig { tree, ..EmulatorConfig::default() })
     }
 
     /// Starts one.
@@ -168,10 +157,7 @@ impl Emulator {
         runtime.spawn(server::accept(api, Arc::clone(&shared), Role::Api));
         runtime.spawn(server::accept(objects, Arc::clone(&shared), Role::Objects));
         drop(entered);
-        Ok(Self {
-            shared,
-            runtime: Some(runtime),
-        })
+        Ok(Self { shared, runtime: Some(runtime) })
     }
 
     /// `http://host:port` of the API: what a client takes as its endpoint.
@@ -196,11 +182,7 @@ impl Emulator {
 
     /// The link a person would be sent (section 5.7).
     pub fn share_link(&self) -> String {
-        format!(
-            "{}/cloudfile/#/sharelink/i/{}",
-            self.url(),
-            self.share_code()
-        )
+        format!("{}/cloudfile/#/sharelink/i/{}", self.url(), self.share_code())
     }
 
     /// Turns knobs, for all requests that begin from now on.
@@ -281,11 +263,7 @@ impl Drop for Emulator {
 
 /// Listens with room for a thousand clients that come at once.
 fn listen(at: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if at.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(at)?;
     socket.listen(BACKLOG)
@@ -294,15 +272,10 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 /// Lets this process have as many open files as it may: a thousand connections, client side included, need more than
 /// the usual 1024. Failing is no error: the limit stays what it was.
 fn raise_file_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid rlimit that getrlimit fills and setrlimit reads, both only during the call.
     unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0
-            && limit.rlim_cur < limit.rlim_max
-        {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
             limit.rlim_cur = limit.rlim_max.min(65_536).max(limit.rlim_cur);
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }

@@ -42,8 +42,7 @@ fn table() -> &'static Bytes {
 
 /// Up to `len` bytes (at most [`SLICE_MAX`]) of the file with `seed` from `offset`, without copying.
 pub fn slice(seed: u64, offset: u64, len: usize) -> Bytes {
-    let start = usize::try_from((seed % PERIOD + offset % PERIOD) % PERIOD)
-        .expect("smaller than the period");
+    let start = usize::try_from((seed % PERIOD + offset % PERIOD) % PERIOD).expect("smaller than the period");
     table().slice(start..start + len.min(SLICE_MAX))
 }
 

@@ -61,26 +61,11 @@ pub struct Endpoint {
 }
 
 const ENDPOINTS: [Endpoint; 5] = [
-    Endpoint {
-        name: "visit",
-        method: "GET",
-    },
-    Endpoint {
-        name: "userInfo",
-        method: "GET",
-    },
-    Endpoint {
-        name: "verify",
-        method: "POST",
-    },
-    Endpoint {
-        name: "files",
-        method: "POST",
-    },
-    Endpoint {
-        name: "download",
-        method: "POST",
-    },
+    Endpoint { name: "visit", method: "GET" },
+    Endpoint { name: "userInfo", method: "GET" },
+    Endpoint { name: "verify", method: "POST" },
+    Endpoint { name: "files", method: "POST" },
+    Endpoint { name: "download", method: "POST" },
 ];
 
 /// The call with this path.
@@ -112,30 +97,17 @@ struct Refusal {
 impl Refusal {
     /// The client's own mistake.
     fn parameter(message: impl Into<String>) -> Self {
-        Self {
-            status: None,
-            code: BAD_PARAMETER,
-            message: message.into(),
-            complaint: true,
-        }
+        Self { status: None, code: BAD_PARAMETER, message: message.into(), complaint: true }
     }
 
     /// A mistake in a header: the gateway's layer, always 400.
     fn header(message: impl Into<String>) -> Self {
-        Self {
-            status: Some(400),
-            ..Self::parameter(message)
-        }
+        Self { status: Some(400), ..Self::parameter(message) }
     }
 
     /// Something that can happen to anybody.
     fn business(code: u32, message: impl Into<String>) -> Self {
-        Self {
-            status: None,
-            code,
-            message: message.into(),
-            complaint: false,
-        }
+        Self { status: None, code, message: message.into(), complaint: false }
     }
 }
 
@@ -205,12 +177,7 @@ pub fn answer(
     body: &[u8],
     cursor_loop: bool,
 ) -> Answer {
-    let call = Call {
-        shared,
-        knobs,
-        now: now(knobs),
-        cursor_loop,
-    };
+    let call = Call { shared, knobs, now: now(knobs), cursor_loop };
     let payload = check_headers(knobs, endpoint, parts).and_then(|()| match endpoint.name {
         "visit" => call.visit(parts),
         "userInfo" => call.user_info(parts),
@@ -219,10 +186,7 @@ pub fn answer(
         _ => call.download(&json_object(body)?),
     });
     match payload {
-        Ok(payload) => Answer {
-            status: 200,
-            body: envelope(knobs, 0, "Success.", payload),
-        },
+        Ok(payload) => Answer { status: 200, body: envelope(knobs, 0, "Success.", payload) },
         Err(refusal) => {
             let text = format!("{}: {} ({})", endpoint.name, refusal.message, refusal.code);
             if refusal.complaint {
@@ -260,10 +224,7 @@ fn envelope(knobs: &Knobs, code: u32, message: &str, payload: Map<String, Value>
     }
     body.insert("msg".to_owned(), json!(message));
     if knobs.extra_fields {
-        body.insert(
-            "traceInfo".to_owned(),
-            json!({"span": [1, 2.5, null, {"deep": ["er"]}], "sampled": false}),
-        );
+        body.insert("traceInfo".to_owned(), json!({"span": [1, 2.5, null, {"deep": ["er"]}], "sampled": false}));
         body.insert("1234".to_owned(), json!("a key that is no identifier"));
     }
     Value::Object(body)
@@ -274,10 +235,7 @@ fn check_headers(knobs: &Knobs, endpoint: &Endpoint, parts: &Parts) -> Result<()
     if parts.method.as_str() != endpoint.method {
         return Err(Refusal {
             status: Some(405),
-            ..Refusal::parameter(format!(
-                "{} is called by {}, not {}",
-                endpoint.name, endpoint.method, parts.method
-            ))
+            ..Refusal::parameter(format!("{} is called by {}, not {}", endpoint.name, endpoint.method, parts.method))
         });
     }
     let header = |name: &str| -> Result<Option<&str>, Refusal> {
@@ -288,51 +246,35 @@ fn check_headers(knobs: &Knobs, endpoint: &Endpoint, parts: &Parts) -> Result<()
         if values.next().is_some() {
             return Err(Refusal::header(format!("{name} came twice")));
         }
-        value
-            .to_str()
-            .map(Some)
-            .map_err(|_| Refusal::header(format!("{name} is not printable ASCII")))
+        value.to_str().map(Some).map_err(|_| Refusal::header(format!("{name} is not printable ASCII")))
     };
     match (header("x-hw-agentname")?, &knobs.agent) {
         (None | Some(""), _) => return Err(Refusal::header("X-Hw-Agentname is mandatory")),
         (Some(agent), Some(wanted)) if agent != wanted => {
-            return Err(Refusal::header(format!(
-                "X-Hw-Agentname {agent:?} is not known"
-            )));
+            return Err(Refusal::header(format!("X-Hw-Agentname {agent:?} is not known")));
         }
         _ => {}
     }
     if let Some(trace) = header("x-traceid")? {
-        let fits = trace.len() == 58
-            && trace
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let fits = trace.len() == 58 && trace.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !fits {
-            return Err(Refusal::header(
-                "X-Traceid must be 58 letters, digits or underscores",
-            ));
+            return Err(Refusal::header("X-Traceid must be 58 letters, digits or underscores"));
         }
     }
     if let Some(language) = header("language")?
         && !["en-US", "en_us", "en_US", "zh-CN", "zh_cn", "zh_CN"].contains(&language)
     {
-        return Err(Refusal::header(format!(
-            "language {language:?} is not known"
-        )));
+        return Err(Refusal::header(format!("language {language:?} is not known")));
     }
     if let Some(content_type) = header("content-type")? {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Refusal::header(format!(
-                "Content-Type {content_type:?} is not application/json"
-            )));
+            return Err(Refusal::header(format!("Content-Type {content_type:?} is not application/json")));
         }
     }
     for secret in ["authorization", "cookie"] {
         if header(secret)?.is_some() {
-            return Err(Refusal::header(format!(
-                "{secret} has no place in a public call"
-            )));
+            return Err(Refusal::header(format!("{secret} has no place in a public call")));
         }
     }
     if endpoint.method == "POST" && parts.uri.query().is_some() {
@@ -363,9 +305,7 @@ fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>,
     match body.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(Refusal::parameter(format!(
-            "{name}: {other} is not a string"
-        ))),
+        Some(other) => Err(Refusal::parameter(format!("{name}: {other} is not a string"))),
     }
 }
 
@@ -382,33 +322,21 @@ fn truth(body: &Map<String, Value>, name: &str) -> Result<bool, Refusal> {
     match body.get(name) {
         None => Ok(false),
         Some(Value::Bool(value)) => Ok(*value),
-        Some(other) => Err(Refusal::parameter(format!(
-            "{name}: {other} is not a boolean"
-        ))),
+        Some(other) => Err(Refusal::parameter(format!("{name}: {other} is not a boolean"))),
     }
 }
 
 /// An optional integer, which may be written as a string (section 12, row 4).
-fn integer(
-    body: &Map<String, Value>,
-    name: &str,
-    default: u64,
-    allowed: impl Fn(u64) -> bool,
-) -> Result<u64, Refusal> {
+fn integer(body: &Map<String, Value>, name: &str, default: u64, allowed: impl Fn(u64) -> bool) -> Result<u64, Refusal> {
     let number = match body.get(name) {
         None => Some(default),
         Some(Value::Number(number)) => number.as_u64(),
-        Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().ok()
-        }
+        Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         Some(_) => None,
     };
-    number.filter(|number| allowed(*number)).ok_or_else(|| {
-        Refusal::parameter(format!(
-            "{name}: {} is not allowed",
-            body.get(name).unwrap_or(&Value::Null)
-        ))
-    })
+    number
+        .filter(|number| allowed(*number))
+        .ok_or_else(|| Refusal::parameter(format!("{name}: {} is not allowed", body.get(name).unwrap_or(&Value::Null))))
 }
 
 /// One call and what it needs.
@@ -442,10 +370,7 @@ impl Call<'_> {
         self.check_valid()?;
         let mut tokens = lock(&self.shared.share.tokens);
         if tokens.wrong_codes >= self.knobs.wrong_code_limit {
-            return Err(Refusal::business(
-                LOCKED,
-                "the share is locked after too many wrong access codes",
-            ));
+            return Err(Refusal::business(LOCKED, "the share is locked after too many wrong access codes"));
         }
         if self.knobs.access_code.as_deref() != Some(code) {
             tokens.wrong_codes += 1;
@@ -458,10 +383,7 @@ impl Call<'_> {
         let ends = self.now.as_millisecond().saturating_add(lifetime);
         let now = self.now;
         tokens.ends.retain(|_, ends| *ends > now);
-        tokens.ends.insert(
-            token.clone(),
-            Timestamp::from_millisecond(ends).unwrap_or(Timestamp::MAX),
-        );
+        tokens.ends.insert(token.clone(), Timestamp::from_millisecond(ends).unwrap_or(Timestamp::MAX));
         Ok(Map::from_iter([("kdstoken".to_owned(), json!(token))]))
     }
 
@@ -487,9 +409,7 @@ impl Call<'_> {
         let page_size = integer(body, "pageSize", 100, |size| (1..=100).contains(&size))?;
         let cursor = text(body, "pageCursor")?.filter(|cursor| !cursor.is_empty());
         let sort = integer(body, "sortType", 4, |sort| [1, 2, 4].contains(&sort))?;
-        let direction = integer(body, "sortDirection", 2, |direction| {
-            [1, 2].contains(&direction)
-        })?;
+        let direction = integer(body, "sortDirection", 2, |direction| [1, 2].contains(&direction))?;
         let token = text(body, "kdstoken")?.unwrap_or_default();
         let refresh = truth(body, "refreshCount")?;
         let filter = text(body, "fileName")?.unwrap_or_default();
@@ -505,74 +425,35 @@ impl Call<'_> {
         if refresh {
             self.shared.counters.update(|all| all.views += 1);
         }
-        let bound = Bound {
-            parent,
-            sort,
-            descending: direction == 2,
-            filter,
-        };
-        let page_size =
-            usize::try_from(page_size.min(u64::from(self.knobs.page_cap))).unwrap_or(100);
+        let bound = Bound { parent, sort, descending: direction == 2, filter };
+        let page_size = usize::try_from(page_size.min(u64::from(self.knobs.page_cap))).unwrap_or(100);
         self.page(&bound, cursor, page_size)
     }
 
     /// Cuts one page.
-    fn page(
-        &self,
-        bound: &Bound<'_>,
-        cursor: Option<&str>,
-        page_size: usize,
-    ) -> Result<Map<String, Value>, Refusal> {
+    fn page(&self, bound: &Bound<'_>, cursor: Option<&str>, page_size: usize) -> Result<Map<String, Value>, Refusal> {
         let tag = bound.tag();
         let place = match cursor {
-            None => Place {
-                index: 0,
-                page: 1,
-                issued_ms: self.now.as_millisecond(),
-                snapshot: u64::MAX,
-            },
+            None => Place { index: 0, page: 1, issued_ms: self.now.as_millisecond(), snapshot: u64::MAX },
             Some(text) => self.read_cursor(text, &tag)?,
         };
         let snapshot = self.listing(bound, &tag, &place)?;
         let entries = snapshot.entries.as_slice();
         let index = place.index.min(entries.len());
-        let empty = self.knobs.empty_pages > 0
-            && place.page.is_multiple_of(u64::from(self.knobs.empty_pages));
-        let end = if empty {
-            index
-        } else {
-            (index + page_size).min(entries.len())
-        };
-        let full_last =
-            self.knobs.trailing_empty_page && end == entries.len() && end - index == page_size;
-        let next = Place {
-            index: end,
-            page: place.page + 1,
-            issued_ms: self.now.as_millisecond(),
-            snapshot: snapshot.number,
-        };
+        let empty = self.knobs.empty_pages > 0 && place.page.is_multiple_of(u64::from(self.knobs.empty_pages));
+        let end = if empty { index } else { (index + page_size).min(entries.len()) };
+        let full_last = self.knobs.trailing_empty_page && end == entries.len() && end - index == page_size;
+        let next =
+            Place { index: end, page: place.page + 1, issued_ms: self.now.as_millisecond(), snapshot: snapshot.number };
 
         let signer = self.shared.keys.signer(self.now);
-        let files: Vec<Value> = entries[index..end]
-            .iter()
-            .enumerate()
-            .map(|(nth, node)| self.entry(node, &signer, nth))
-            .collect();
-        let mut payload = Map::from_iter([
-            ("link".to_owned(), self.link()),
-            ("files".to_owned(), Value::Array(files)),
-        ]);
+        let files: Vec<Value> =
+            entries[index..end].iter().enumerate().map(|(nth, node)| self.entry(node, &signer, nth)).collect();
+        let mut payload = Map::from_iter([("link".to_owned(), self.link()), ("files".to_owned(), Value::Array(files))]);
         let next_cursor = if self.cursor_loop {
-            Some(json!(cursor.map_or_else(
-                || write_cursor(
-                    &tag,
-                    &Place {
-                        snapshot: snapshot.number,
-                        ..place
-                    }
-                ),
-                str::to_owned
-            )))
+            Some(json!(
+                cursor.map_or_else(|| write_cursor(&tag, &Place { snapshot: snapshot.number, ..place }), str::to_owned)
+            ))
         } else if end < entries.len() || full_last {
             Some(json!(write_cursor(&tag, &next)))
         } else {
@@ -587,13 +468,11 @@ impl Call<'_> {
     /// What stands for "no more pages".
     fn last_cursor(&self) -> Option<Value> {
         let shape = match self.knobs.last_cursor {
-            LastCursor::Cycle => {
-                match self.shared.share.last_pages.fetch_add(1, Ordering::Relaxed) % 3 {
-                    0 => LastCursor::Absent,
-                    1 => LastCursor::Null,
-                    _ => LastCursor::Empty,
-                }
-            }
+            LastCursor::Cycle => match self.shared.share.last_pages.fetch_add(1, Ordering::Relaxed) % 3 {
+                0 => LastCursor::Absent,
+                1 => LastCursor::Null,
+                _ => LastCursor::Empty,
+            },
             fixed => fixed,
         };
         match shape {
@@ -611,30 +490,18 @@ impl Call<'_> {
             let kept = listings.recent.iter().find(|kept| {
                 let same = kept.bound == tag;
                 let current = version.is_some() && kept.version == version;
-                same && (current
-                    || (self.knobs.paging == Paging::Snapshot && kept.number == place.snapshot))
+                same && (current || (self.knobs.paging == Paging::Snapshot && kept.number == place.snapshot))
             });
             if let Some(kept) = kept {
                 return Ok(kept.clone());
             }
         }
-        let mut entries = self
-            .shared
-            .tree
-            .list(bound.parent)
-            .map_err(|error| match error {
-                ListError::Unknown => {
-                    Refusal::business(NO_RESOURCE, "the directory does not exist")
-                }
-                ListError::Recycled => {
-                    Refusal::business(FOLDER_RECYCLED, "the directory is in the recycle bin")
-                }
-                ListError::NotAFolder => Refusal::business(NOT_A_FOLDER, "this is not a directory"),
-                ListError::Io(error) => Refusal {
-                    status: Some(500),
-                    ..Refusal::business(13_000_201, error.to_string())
-                },
-            })?;
+        let mut entries = self.shared.tree.list(bound.parent).map_err(|error| match error {
+            ListError::Unknown => Refusal::business(NO_RESOURCE, "the directory does not exist"),
+            ListError::Recycled => Refusal::business(FOLDER_RECYCLED, "the directory is in the recycle bin"),
+            ListError::NotAFolder => Refusal::business(NOT_A_FOLDER, "this is not a directory"),
+            ListError::Io(error) => Refusal { status: Some(500), ..Refusal::business(13_000_201, error.to_string()) },
+        })?;
         if !bound.filter.is_empty() {
             entries.retain(|node| node.name.contains(bound.filter));
         }
@@ -648,12 +515,7 @@ impl Call<'_> {
         }
         let mut listings = lock(&self.shared.share.listings);
         listings.next += 1;
-        let snapshot = Snapshot {
-            number: listings.next,
-            bound: tag.to_owned(),
-            version,
-            entries: Arc::new(entries),
-        };
+        let snapshot = Snapshot { number: listings.next, bound: tag.to_owned(), version, entries: Arc::new(entries) };
         listings.recent.push_back(snapshot.clone());
         if listings.recent.len() > SNAPSHOTS {
             listings.recent.pop_front();
@@ -680,10 +542,7 @@ impl Call<'_> {
         }
         let lifetime = i64::try_from(self.knobs.cursor_lifetime.as_millis()).unwrap_or(i64::MAX);
         if place.issued_ms.saturating_add(lifetime) <= self.now.as_millisecond() {
-            return Err(Refusal {
-                complaint: false,
-                ..Refusal::parameter("pageCursor: expired")
-            });
+            return Err(Refusal { complaint: false, ..Refusal::parameter("pageCursor: expired") });
         }
         Ok(place)
     }
@@ -694,9 +553,7 @@ impl Call<'_> {
         let file_id = mandatory(body, "fileId")?;
         let token = text(body, "kdstoken")?.unwrap_or_default();
         if share_id == self.shared.share.short_code {
-            return Err(Refusal::parameter(
-                "shareId: this is the short code, not the share's id",
-            ));
+            return Err(Refusal::parameter("shareId: this is the short code, not the share's id"));
         }
         if share_id != self.shared.share.share_id {
             return Err(Refusal::business(NO_RESOURCE, "the share does not exist"));
@@ -704,30 +561,19 @@ impl Call<'_> {
         self.check_valid()?;
         self.check_token(token)?;
         if self.knobs.permission_download == Some(false) {
-            return Err(Refusal::business(
-                NO_DOWNLOAD,
-                "the share forbids downloads",
-            ));
+            return Err(Refusal::business(NO_DOWNLOAD, "the share forbids downloads"));
         }
         let node = match self.shared.tree.lookup(file_id) {
             Lookup::Found(node) if node.folder => {
-                return Err(Refusal::business(
-                    IS_A_FOLDER,
-                    "a folder cannot be downloaded",
-                ));
+                return Err(Refusal::business(IS_A_FOLDER, "a folder cannot be downloaded"));
             }
             Lookup::Found(node) => node,
             Lookup::Recycled => {
-                return Err(Refusal::business(
-                    FILE_RECYCLED,
-                    "the file is in the recycle bin",
-                ));
+                return Err(Refusal::business(FILE_RECYCLED, "the file is in the recycle bin"));
             }
             Lookup::Unknown => return Err(Refusal::business(NO_FILE, "the file does not exist")),
         };
-        self.shared
-            .counters
-            .file(&node.id, &node.name, |file| file.links += 1);
+        self.shared.counters.file(&node.id, &node.name, |file| file.links += 1);
         let url = self.content_link(&node, &self.shared.keys.signer(self.now));
         Ok(Map::from_iter([("downloadUrl".to_owned(), json!(url))]))
     }
@@ -739,11 +585,7 @@ impl Call<'_> {
 
     fn sign(&self, key: &str, name: &str, signer: &Signer) -> String {
         let disposition = disposition(name);
-        let grant = Grant {
-            host: &self.shared.object_host,
-            key,
-            disposition: Some(&disposition),
-        };
+        let grant = Grant { host: &self.shared.object_host, key, disposition: Some(&disposition) };
         let target = signer.issue(self.knobs.link_style, &grant, self.knobs.link_lifetime);
         format!("http://{}{target}", self.shared.object_host)
     }
@@ -760,10 +602,7 @@ impl Call<'_> {
             ("fileName".to_owned(), json!(node.name)),
             ("fileSuffix".to_owned(), json!(suffix)),
             ("parentFolder".to_owned(), json!([node.parent])),
-            (
-                "containers".to_owned(),
-                json!(["IAAEDBemulatorContainer0add2fea594e4e75b24240415488"]),
-            ),
+            ("containers".to_owned(), json!(["IAAEDBemulatorContainer0add2fea594e4e75b24240415488"])),
             ("editedTime".to_owned(), json!(self.time(node.edited, nth))),
         ]);
         let file_type = match &node.file_type {
@@ -776,33 +615,14 @@ impl Call<'_> {
             NumberShape::Null | NumberShape::Absent if node.folder => NumberShape::String,
             shape => shape,
         };
-        put(
-            &mut entry,
-            "fileType",
-            type_shape,
-            file_type.parse().ok(),
-            file_type,
-        );
-        let size = if node.folder && knobs.odd_folders {
-            4096
-        } else {
-            node.size
-        };
-        put(
-            &mut entry,
-            "size",
-            knobs.size_shape,
-            Some(size),
-            &size.to_string(),
-        );
+        put(&mut entry, "fileType", type_shape, file_type.parse().ok(), file_type);
+        let size = if node.folder && knobs.odd_folders { 4096 } else { node.size };
+        put(&mut entry, "size", knobs.size_shape, Some(size), &size.to_string());
         if !node.folder || knobs.odd_folders {
             self.put_links(&mut entry, node, signer);
         }
         if knobs.extra_fields {
-            entry.insert(
-                "labels".to_owned(),
-                json!([{"id": "F0", "fileName": "not this one", "size": -1}]),
-            );
+            entry.insert("labels".to_owned(), json!([{"id": "F0", "fileName": "not this one", "size": -1}]));
             entry.insert("recycled".to_owned(), json!(false));
         }
         Value::Object(entry)
@@ -820,43 +640,24 @@ impl Call<'_> {
             _ => {}
         }
         // A folder that has links has links to nothing.
-        let key = if node.folder {
-            "0000000000000000000000000000000000f"
-        } else {
-            node.object.as_str()
-        };
+        let key = if node.folder { "0000000000000000000000000000000000f" } else { node.object.as_str() };
         let thumbnail = self.sign(&Tree::thumbnail_key(key), &node.name, signer);
         let granted = self.knobs.listing_links && self.knobs.permission_download != Some(false);
         let content = granted.then(|| self.sign(key, &node.name, signer));
         // The thumbnail comes first: who takes the first link reads the wrong bytes.
         let links = [("thumbnail", Some(thumbnail)), ("content", content)];
-        let links = links
-            .into_iter()
-            .filter_map(|(usage, url)| url.map(|url| (usage, url)));
+        let links = links.into_iter().filter_map(|(usage, url)| url.map(|url| (usage, url)));
         let value = match shape {
             DownloadLinks::MapOfObjects => Value::Object(
-                links
-                    .map(|(usage, url)| {
-                        (
-                            usage.to_owned(),
-                            json!({"usage": usage, "downloadLink": url}),
-                        )
-                    })
-                    .collect(),
+                links.map(|(usage, url)| (usage.to_owned(), json!({"usage": usage, "downloadLink": url}))).collect(),
             ),
-            DownloadLinks::MapOfStrings => Value::Object(
-                links
-                    .map(|(usage, url)| (usage.to_owned(), json!(url)))
-                    .collect(),
-            ),
-            DownloadLinks::String => links
-                .filter(|(usage, _)| *usage == "content")
-                .map(|(_, url)| json!(url))
-                .next()
-                .unwrap_or(json!("")),
-            _ => links
-                .map(|(usage, url)| json!({"usage": usage, "downloadLink": url}))
-                .collect(),
+            DownloadLinks::MapOfStrings => {
+                Value::Object(links.map(|(usage, url)| (usage.to_owned(), json!(url))).collect())
+            }
+            DownloadLinks::String => {
+                links.filter(|(usage, _)| *usage == "content").map(|(_, url)| json!(url)).next().unwrap_or(json!(""))
+            }
+            _ => links.map(|(usage, url)| json!({"usage": usage, "downloadLink": url})).collect(),
         };
         entry.insert("downloadLinks".to_owned(), value);
     }
@@ -920,18 +721,8 @@ impl Call<'_> {
         if self.knobs.access_code.is_none() {
             return Ok(());
         }
-        let good = lock(&self.shared.share.tokens)
-            .ends
-            .get(token)
-            .is_some_and(|ends| *ends > self.now);
-        if good {
-            Ok(())
-        } else {
-            Err(Refusal::business(
-                BAD_TOKEN,
-                "the share wants a valid kdstoken",
-            ))
-        }
+        let good = lock(&self.shared.share.tokens).ends.get(token).is_some_and(|ends| *ends > self.now);
+        if good { Ok(()) } else { Err(Refusal::business(BAD_TOKEN, "the share wants a valid kdstoken")) }
     }
 }
 
@@ -945,10 +736,7 @@ struct Bound<'a> {
 
 impl Bound<'_> {
     fn tag(&self) -> String {
-        let text = format!(
-            "{:?}/{}/{}/{:?}",
-            self.parent, self.sort, self.descending, self.filter
-        );
+        let text = format!("{:?}/{}/{}/{:?}", self.parent, self.sort, self.descending, self.filter);
         hex(&hmac_sha256(b"listing", text.as_bytes())[..12])
     }
 }
@@ -962,22 +750,13 @@ struct Place {
 }
 
 fn write_cursor(tag: &str, place: &Place) -> String {
-    let text = format!(
-        "{tag}.{}.{}.{}.{}",
-        place.index, place.page, place.issued_ms, place.snapshot
-    );
+    let text = format!("{tag}.{}.{}.{}.{}", place.index, place.page, place.issued_ms, place.snapshot);
     let mac = hex(&hmac_sha256(b"cursor", text.as_bytes())[..8]);
     format!("{CURSOR_PREFIX}{text}.{mac}")
 }
 
 /// Writes a number in a shape.
-fn put(
-    entry: &mut Map<String, Value>,
-    name: &str,
-    shape: NumberShape,
-    number: Option<u64>,
-    text: &str,
-) {
+fn put(entry: &mut Map<String, Value>, name: &str, shape: NumberShape, number: Option<u64>, text: &str) {
     let value = match shape {
         NumberShape::Absent => return,
         NumberShape::Null => Value::Null,
@@ -1005,24 +784,12 @@ fn file_type(suffix: &str) -> &'static str {
 /// The one query parameter of GET calls.
 fn short_url(parts: &Parts) -> Result<String, Refusal> {
     let mut found = None;
-    for pair in parts
-        .uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
+    for pair in parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if name != "shortUrl" || found.is_some() {
-            return Err(Refusal::parameter(format!(
-                "query parameter {name:?} is unknown or came twice"
-            )));
+            return Err(Refusal::parameter(format!("query parameter {name:?} is unknown or came twice")));
         }
-        found = Some(
-            decode(value).ok_or_else(|| Refusal::parameter("shortUrl: broken percent-encoding"))?,
-        );
+        found = Some(decode(value).ok_or_else(|| Refusal::parameter("shortUrl: broken percent-encoding"))?);
     }
-    found
-        .filter(|code| !code.is_empty())
-        .ok_or_else(|| Refusal::parameter("shortUrl is mandatory"))
+    found.filter(|code| !code.is_empty()).ok_or_else(|| Refusal::parameter("shortUrl is mandatory"))
 }

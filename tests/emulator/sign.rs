@@ -131,11 +131,7 @@ impl Signer {
     /// The V4 link, its parameters in the order of the documentation's sample.
     fn v4(&self, grant: &Grant<'_>, seconds: i64) -> String {
         let path = object_path(grant.key);
-        let credential = encode(&format!(
-            "{}/{}/{REGION}/s3/aws4_request",
-            self.access_key,
-            &self.stamp[..8]
-        ));
+        let credential = encode(&format!("{}/{}/{REGION}/s3/aws4_request", self.access_key, &self.stamp[..8]));
         // Canonical: sorted by name, so the disposition comes after every X-Amz-*.
         let mut canonical = format!(
             "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={}&X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host",
@@ -147,15 +143,7 @@ impl Signer {
             canonical = format!("{canonical}&{pair}");
             query = format!("{pair}&");
         }
-        let to_sign = v4_string_to_sign(
-            "GET",
-            &path,
-            &canonical,
-            grant.host,
-            &self.stamp,
-            REGION,
-            "s3",
-        );
+        let to_sign = v4_string_to_sign("GET", &path, &canonical, grant.host, &self.stamp, REGION, "s3");
         let signature = hex(&hmac_sha256(&self.v4_key, to_sign.as_bytes()));
         format!(
             "{path}?{query}X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={}&X-Amz-SignedHeaders=host&X-Amz-Expires={seconds}&X-Amz-Credential={credential}&X-Amz-Signature={signature}",
@@ -174,39 +162,23 @@ impl Signer {
             ),
             None => (path.clone(), String::new()),
         };
-        let mut mac = Hmac::<Sha1>::new_from_slice(self.secret.as_bytes())
-            .expect("HMAC takes keys of any length");
+        let mut mac = Hmac::<Sha1>::new_from_slice(self.secret.as_bytes()).expect("HMAC takes keys of any length");
         mac.update(format!("GET\n\n\n{ends_unix}\n{resource}").as_bytes());
-        let signature =
-            encode(&base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes()));
-        let name = if style == LinkStyle::S3V2 {
-            "AWSAccessKeyId"
-        } else {
-            "AccessKeyId"
-        };
-        format!(
-            "{path}?{query}{name}={}&Expires={ends_unix}&Signature={signature}",
-            self.access_key
-        )
+        let signature = encode(&base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes()));
+        let name = if style == LinkStyle::S3V2 { "AWSAccessKeyId" } else { "AccessKeyId" };
+        format!("{path}?{query}{name}={}&Expires={ends_unix}&Signature={signature}", self.access_key)
     }
 
     /// The link without a readable expiry.
     fn opaque(&self, grant: &Grant<'_>, ends_ms: i64) -> String {
         let path = object_path(grant.key);
-        let text = format!(
-            "{path}\n{}\n{ends_ms}\n{:?}",
-            self.access_key, grant.disposition
-        );
+        let text = format!("{path}\n{}\n{ends_ms}\n{:?}", self.access_key, grant.disposition);
         let mac = hex(&hmac_sha256(self.secret.as_bytes(), text.as_bytes()));
         let disposition = grant
             .disposition
             .map(|value| format!("response-content-disposition={}&", encode(value)))
             .unwrap_or_default();
-        format!(
-            "{path}?{disposition}auth_key={ends_ms:x}-{}-{}",
-            self.access_key,
-            &mac[..32]
-        )
+        format!("{path}?{disposition}auth_key={ends_ms:x}-{}-{}", self.access_key, &mac[..32])
     }
 }
 
@@ -215,18 +187,10 @@ impl Keys {
     ///
     /// # Errors
     /// A [`LinkRefusal`]; the signature is judged before the expiry.
-    pub fn verify(
-        &self,
-        host: &str,
-        target: &str,
-        now: Timestamp,
-    ) -> Result<VerifiedLink, LinkRefusal> {
+    pub fn verify(&self, host: &str, target: &str, now: Timestamp) -> Result<VerifiedLink, LinkRefusal> {
         use LinkRefusal::{Anonymous, Expired, SignatureMismatch, UnknownAccessKey};
         let (path, query) = target.split_once('?').ok_or(Anonymous)?;
-        if !["Signature=", "X-Amz-Signature=", "auth_key="]
-            .iter()
-            .any(|name| query.contains(name))
-        {
+        if !["Signature=", "X-Amz-Signature=", "auth_key="].iter().any(|name| query.contains(name)) {
             return Err(Anonymous);
         }
         let key = path
@@ -234,59 +198,35 @@ impl Keys {
             .and_then(|path| path.strip_prefix(BUCKET))
             .and_then(|path| path.strip_prefix('/'))
             .ok_or(SignatureMismatch)?;
-        let mut pairs: Vec<(&str, &str)> = query
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .collect();
+        let mut pairs: Vec<(&str, &str)> =
+            query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
         let mut disposition = None;
-        if pairs
-            .first()
-            .is_some_and(|(name, _)| *name == "response-content-disposition")
-        {
+        if pairs.first().is_some_and(|(name, _)| *name == "response-content-disposition") {
             disposition = Some(decode(pairs.remove(0).1).ok_or(SignatureMismatch)?);
         }
-        let value = |wanted: &str| {
-            pairs
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| *value)
-        };
-        let grant = Grant {
-            host,
-            key,
-            disposition: disposition.as_deref(),
-        };
+        let value = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        let grant = Grant { host, key, disposition: disposition.as_deref() };
 
         let (access_key, reissued, ends) = if let Some(stamp) = value("X-Amz-Date") {
             let issued = parse_basic_date(stamp).ok_or(SignatureMismatch)?;
-            let seconds: i64 = value("X-Amz-Expires")
-                .and_then(|v| v.parse().ok())
-                .ok_or(SignatureMismatch)?;
+            let seconds: i64 = value("X-Amz-Expires").and_then(|v| v.parse().ok()).ok_or(SignatureMismatch)?;
             let credential = value("X-Amz-Credential").unwrap_or_default();
-            let access_key = credential.split("%2F").next().unwrap_or_default();
+            let credential = decode(credential).ok_or(SignatureMismatch)?;
+            let access_key = credential.split('/').next().unwrap_or_default().to_owned();
             let signer = self.signer(issued);
-            let ends = issued
-                .as_millisecond()
-                .saturating_add(seconds.saturating_mul(1000));
+            let ends = issued.as_millisecond().saturating_add(seconds.saturating_mul(1000));
             (access_key, signer.v4(&grant, seconds), ends)
         } else if let Some(text) = value("Expires") {
             let unix: i64 = text.parse().map_err(|_| SignatureMismatch)?;
             let (style, access_key) = match value("AWSAccessKeyId") {
-                Some(access_key) => (LinkStyle::S3V2, access_key),
-                None => (LinkStyle::ObsV2, value("AccessKeyId").unwrap_or_default()),
+                Some(access_key) => (LinkStyle::S3V2, access_key.to_owned()),
+                None => (LinkStyle::ObsV2, value("AccessKeyId").unwrap_or_default().to_owned()),
             };
-            (
-                access_key,
-                self.signer(now).v2(style, &grant, unix),
-                unix.saturating_mul(1000),
-            )
+            (access_key, self.signer(now).v2(style, &grant, unix), unix.saturating_mul(1000))
         } else if let Some(text) = value("auth_key") {
             let mut parts = text.split('-');
-            let ends = parts
-                .next()
-                .and_then(|hex| i64::from_str_radix(hex, 16).ok())
-                .ok_or(SignatureMismatch)?;
-            let access_key = parts.next().unwrap_or_default();
+            let ends = parts.next().and_then(|hex| i64::from_str_radix(hex, 16).ok()).ok_or(SignatureMismatch)?;
+            let access_key = parts.next().unwrap_or_default().to_owned();
             (access_key, self.signer(now).opaque(&grant, ends), ends)
         } else {
             return Err(SignatureMismatch);
@@ -299,14 +239,9 @@ impl Keys {
             return Err(SignatureMismatch);
         }
         if now.as_millisecond() >= ends {
-            return Err(Expired(
-                Timestamp::from_millisecond(ends).unwrap_or(Timestamp::MIN),
-            ));
+            return Err(Expired(Timestamp::from_millisecond(ends).unwrap_or(Timestamp::MIN)));
         }
-        Ok(VerifiedLink {
-            key: key.to_owned(),
-            disposition,
-        })
+        Ok(VerifiedLink { key: key.to_owned(), disposition })
     }
 }
 
@@ -331,8 +266,7 @@ pub fn v4_string_to_sign(
     region: &str,
     service: &str,
 ) -> String {
-    let request =
-        format!("{method}\n{path}\n{canonical_query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
+    let request = format!("{method}\n{path}\n{canonical_query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
     format!(
         "AWS4-HMAC-SHA256\n{stamp}\n{}/{region}/{service}/aws4_request\n{}",
         &stamp[..8],
@@ -361,12 +295,7 @@ pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()
-        .flat_map(|byte| {
-            [
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]
-        })
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
         .map(char::from)
         .collect()
 }
@@ -415,14 +344,7 @@ fn parse_basic_date(text: &str) -> Option<Timestamp> {
     if text.len() != 16 || !text.is_ascii() {
         return None;
     }
-    let iso = format!(
-        "{}-{}-{}T{}:{}:{}",
-        &text[..4],
-        &text[4..6],
-        &text[6..8],
-        &text[9..11],
-        &text[11..13],
-        &text[13..]
-    );
+    let iso =
+        format!("{}-{}-{}T{}:{}:{}", &text[..4], &text[4..6], &text[6..8], &text[9..11], &text[11..13], &text[13..]);
     iso.parse().ok()
 }

@@ -127,32 +127,17 @@ pub struct Entry {
 impl Entry {
     /// A file of `size` pattern bytes. The name may be anything: empty, `..`, with slashes or NUL, a duplicate.
     pub fn file(name: impl Into<String>, size: u64) -> Self {
-        Self {
-            name: name.into(),
-            content: Some(Content::Pattern(size)),
-            edited: None,
-            file_type: None,
-        }
+        Self { name: name.into(), content: Some(Content::Pattern(size)), edited: None, file_type: None }
     }
 
     /// A file with these bytes.
     pub fn bytes(name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
-        Self {
-            name: name.into(),
-            content: Some(Content::Bytes(bytes.into())),
-            edited: None,
-            file_type: None,
-        }
+        Self { name: name.into(), content: Some(Content::Bytes(bytes.into())), edited: None, file_type: None }
     }
 
     /// An empty folder.
     pub fn folder(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            content: None,
-            edited: None,
-            file_type: None,
-        }
+        Self { name: name.into(), content: None, edited: None, file_type: None }
     }
 
     /// Sets the modification time.
@@ -205,10 +190,7 @@ impl Tree {
     pub fn directory(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
         std::fs::read_dir(&root)?;
-        Ok(Self::Directory(Directory {
-            root,
-            index: Mutex::new(Index::default()),
-        }))
+        Ok(Self::Directory(Directory { root, index: Mutex::new(Index::default()) }))
     }
 
     /// A synthetic tree from text: `big=1x8G,src/many=20000x4K` is a folder `big` with one file of 8 GiB and
@@ -231,10 +213,7 @@ impl Tree {
                     None => tree.add(&parent, Entry::folder(name)),
                 };
             }
-            tree.add_many(
-                &parent,
-                (0..count).map(|index| Entry::file(format!("file-{index:05}.bin"), size)),
-            );
+            tree.add_many(&parent, (0..count).map(|index| Entry::file(format!("file-{index:05}.bin"), size)));
         }
         Ok(tree)
     }
@@ -289,10 +268,7 @@ impl Tree {
 
     /// The entry with this name in a directory, the first if there are several.
     pub fn find_child(&self, parent: &str, name: &str) -> Option<Arc<Node>> {
-        self.list(parent)
-            .ok()?
-            .into_iter()
-            .find(|node| node.name == name)
+        self.list(parent).ok()?.into_iter().find(|node| node.name == name)
     }
 
     /// The entry at a path of names separated by slashes.
@@ -312,20 +288,14 @@ impl Tree {
     /// # Panics
     /// There is no such file, its object was deleted, or the disk refused.
     pub fn expected(&self, id: &str, offset: u64, len: usize) -> Vec<u8> {
-        let Lookup::Found(node) = self.lookup(id) else {
-            panic!("no file {id}")
-        };
-        let object = self
-            .object(&node.object)
-            .unwrap_or_else(|| panic!("no object of {id}"));
+        let Lookup::Found(node) = self.lookup(id) else { panic!("no file {id}") };
+        let object = self.object(&node.object).unwrap_or_else(|| panic!("no object of {id}"));
         let rest = usize::try_from(object.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = len.min(rest);
         match &object.source {
             Source::Pattern(seed) => pattern::expected(*seed, offset, len),
             Source::Bytes(bytes) => {
-                let start = usize::try_from(offset)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 bytes[start..start + len].to_vec()
             }
             Source::File(path) => {
@@ -344,9 +314,7 @@ impl Tree {
     /// # Panics
     /// A directory is served: change the directory instead.
     fn change(&self) -> std::sync::MutexGuard<'_, Synthetic> {
-        let Self::Synthetic(tree) = self else {
-            panic!("a directory is served: change the directory itself")
-        };
+        let Self::Synthetic(tree) = self else { panic!("a directory is served: change the directory itself") };
         let mut tree = lock(tree);
         tree.version += 1;
         tree
@@ -363,10 +331,7 @@ impl Tree {
     /// Adds many entries under one lock; returns their ids in order.
     pub fn add_many(&self, parent: &str, entries: impl IntoIterator<Item = Entry>) -> Vec<String> {
         let mut tree = self.change();
-        entries
-            .into_iter()
-            .map(|entry| tree.add(parent, entry))
-            .collect()
+        entries.into_iter().map(|entry| tree.add(parent, entry)).collect()
     }
 
     /// Removes an entry and everything in it, objects included: listings forget it, its links get 404.
@@ -392,19 +357,9 @@ impl Tree {
         let mut tree = self.change();
         let node = tree.node(id);
         tree.detach(id);
-        let parent = if parent.is_empty() {
-            Self::root_id()
-        } else {
-            parent
-        };
-        tree.children
-            .entry(parent.to_owned())
-            .or_default()
-            .push(id.to_owned());
-        let node = Node {
-            parent: parent.to_owned(),
-            ..(*node).clone()
-        };
+        let parent = if parent.is_empty() { Self::root_id() } else { parent };
+        tree.children.entry(parent.to_owned()).or_default().push(id.to_owned());
+        let node = Node { parent: parent.to_owned(), ..(*node).clone() };
         tree.nodes.insert(id.to_owned(), Arc::new(node));
     }
 
@@ -440,20 +395,14 @@ pub struct Synthetic {
 
 impl Synthetic {
     fn node(&self, id: &str) -> Arc<Node> {
-        Arc::clone(
-            self.nodes
-                .get(id)
-                .unwrap_or_else(|| panic!("no entry {id:?}")),
-        )
+        Arc::clone(self.nodes.get(id).unwrap_or_else(|| panic!("no entry {id:?}")))
     }
 
     fn lookup(&self, id: &str) -> Lookup {
         if self.recycled.contains(id) {
             return Lookup::Recycled;
         }
-        self.nodes
-            .get(id)
-            .map_or(Lookup::Unknown, |node| Lookup::Found(Arc::clone(node)))
+        self.nodes.get(id).map_or(Lookup::Unknown, |node| Lookup::Found(Arc::clone(node)))
     }
 
     fn list(&self, parent: &str) -> Result<Vec<Arc<Node>>, ListError> {
@@ -472,11 +421,7 @@ impl Synthetic {
     }
 
     fn add(&mut self, parent: &str, entry: Entry) -> String {
-        let parent = if parent.is_empty() {
-            Tree::root_id()
-        } else {
-            parent
-        };
+        let parent = if parent.is_empty() { Tree::root_id() } else { parent };
         assert!(
             parent == Tree::root_id() || self.nodes.get(parent).is_some_and(|node| node.folder),
             "no folder {parent:?} to add to"
@@ -487,8 +432,7 @@ impl Synthetic {
             .expect("there is always another id");
         self.used.insert(id.clone());
         let edited = entry.edited.unwrap_or_else(|| {
-            Timestamp::from_millisecond(FIRST_EDIT_MS + self.added * 1000)
-                .expect("a date of this century")
+            Timestamp::from_millisecond(FIRST_EDIT_MS + self.added * 1000).expect("a date of this century")
         });
         self.added += 1;
         let mut node = Node {
@@ -506,10 +450,7 @@ impl Synthetic {
             node.object = object_key(format!("{id}/0").as_bytes());
             self.store(&mut node, content);
         }
-        self.children
-            .entry(parent.to_owned())
-            .or_default()
-            .push(id.clone());
+        self.children.entry(parent.to_owned()).or_default().push(id.clone());
         self.nodes.insert(id.clone(), Arc::new(node));
         id
     }
@@ -562,10 +503,7 @@ impl Synthetic {
     fn replace(&mut self, id: &str, content: Content, how: Replacement) -> String {
         let mut node = (*self.node(id)).clone();
         assert!(!node.folder, "a folder has no content");
-        node.edited = node
-            .edited
-            .saturating_add(jiff::SignedDuration::from_secs(60))
-            .expect("a date of this century");
+        node.edited = node.edited.saturating_add(jiff::SignedDuration::from_secs(60)).expect("a date of this century");
         if how == Replacement::NewId {
             let entry = Entry {
                 name: node.name.clone(),
@@ -578,10 +516,7 @@ impl Synthetic {
         }
         node.generation += 1;
         if how != Replacement::SameObject {
-            let old = std::mem::replace(
-                &mut node.object,
-                object_key(format!("{id}/{}", node.generation).as_bytes()),
-            );
+            let old = std::mem::replace(&mut node.object, object_key(format!("{id}/{}", node.generation).as_bytes()));
             if how == Replacement::NewObject {
                 self.objects.remove(&old);
             }
@@ -616,10 +551,7 @@ impl Directory {
                 return Some(path);
             }
             // An id of an earlier run, or of a file that nobody listed yet: look everywhere, but not all the time.
-            if index
-                .searched
-                .is_some_and(|at| at.elapsed() < SEARCH_INTERVAL)
-            {
+            if index.searched.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
                 return None;
             }
             index.searched = Some(Instant::now());
@@ -669,8 +601,7 @@ impl Directory {
             if !node.folder {
                 return Err(ListError::NotAFolder);
             }
-            self.path_of(|index| index.by_id.get(parent).cloned())
-                .ok_or(ListError::Unknown)?
+            self.path_of(|index| index.by_id.get(parent).cloned()).ok_or(ListError::Unknown)?
         };
         match self.scan(&path) {
             Ok(found) => Ok(found.into_iter().map(|(node, _)| node).collect()),
@@ -726,17 +657,9 @@ fn node_of(path: &Path, metadata: &Metadata) -> Option<Node> {
         parent,
         folder: metadata.is_dir(),
         size: if metadata.is_dir() { 0 } else { metadata.len() },
-        edited: metadata
-            .modified()
-            .ok()
-            .and_then(|at| Timestamp::try_from(at).ok())
-            .unwrap_or(Timestamp::UNIX_EPOCH),
+        edited: metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
         file_type: None,
-        object: if metadata.is_dir() {
-            String::new()
-        } else {
-            object_key(bytes)
-        },
+        object: if metadata.is_dir() { String::new() } else { object_key(bytes) },
         generation: 0,
     })
 }
@@ -760,12 +683,7 @@ fn hash(purpose: &[u8], text: &[u8]) -> String {
 }
 
 fn digest(purpose: &[u8], text: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(purpose)
-        .chain_update([0])
-        .chain_update(text)
-        .finalize()
-        .into()
+    Sha256::new().chain_update(purpose).chain_update([0]).chain_update(text).finalize().into()
 }
 
 /// `F` and 32 characters of `[0-9A-Za-z_-]`, as in the samples.
@@ -781,7 +699,5 @@ fn object_key(version: &[u8]) -> String {
 
 fn seed(version: &[u8]) -> u64 {
     let digest = digest(b"seed", version);
-    u64::from_le_bytes([
-        digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
-    ])
+    u64::from_le_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]])
 }

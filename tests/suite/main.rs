@@ -1,8 +1,12 @@
 //! One binary for all tests that stand outside the crate. Each module is named after what it holds to its laws.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, missing_docs, unreachable_pub)]
 
+#[path = "../emulator/mod.rs"]
+mod emulator;
+
 mod cli_laws;
 mod content_laws;
+mod emulator_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;

@@ -16,8 +16,8 @@ use fuser::{
 };
 use koofs::config::{MountConfig, ShareConfig};
 use koofs::kernel::session;
+use koofs::koodrive::OpenError;
 use koofs::mount::{self, MountError};
-use koofs::remote::{RemoteError, RemoteErrorKind};
 
 use crate::mounted::{Mountpoint, Watched, await_that, c_path, koofs, mounts_are_allowed, this_binary};
 
@@ -109,7 +109,7 @@ fn child_serves_a_tiny_mount() {
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
     let done = unsafe { mount::mount_with(&config, |_| build(&mode)) };
     if let Err(error) = done {
-        eprintln!("koofs: {}", mount::one_line(&error));
+        eprintln!("koofs: {}", koofs::policy::printable::one_line(&error));
         std::process::exit(1);
     }
     std::process::exit(0);
@@ -118,8 +118,8 @@ fn child_serves_a_tiny_mount() {
 fn build(mode: &str) -> Result<Tiny, MountError> {
     match mode {
         "refused" => {
-            let cause = RemoteError::new(RemoteErrorKind::Denied, "the share has\nended");
-            Err(MountError::Share(cause))
+            let detail = "the share has\nended".to_owned();
+            Err(MountError::Share(OpenError::WrongAccessCode { detail }))
         }
         "crash" => std::process::abort(),
         "slow" => {

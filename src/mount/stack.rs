@@ -1,0 +1,83 @@
+//! Puts the rooms on top of each other: the remote side, the content, the filesystem, the kernel's adapter.
+
+use std::io;
+use std::sync::Arc;
+
+use super::MountError;
+use crate::clock::{Clock, SystemClock, Timer};
+use crate::config::{MountConfig, ShareConfig};
+use crate::content::{Content, ContentConfig, LinkStore};
+use crate::fs::{DriveFs, FsConfig};
+use crate::http::{HttpConfig, ObjectClient};
+use crate::jobs::JobQueue;
+use crate::kernel::adapter::Adapter;
+use crate::kernel::attr::Owner;
+use crate::koodrive::ShareClient;
+use crate::listing;
+use crate::remote::{Remote, Rooted};
+
+/// Threads that list. Each holds one API call; more than this at once is what gateways throttle.
+const LISTING_THREADS: usize = 16;
+
+/// How many of them may list ahead of anybody's asking.
+const LISTING_AHEAD: usize = 8;
+
+/// Threads that fetch content: as many ranged GETs at once. They mostly sleep.
+const CONTENT_THREADS: usize = 64;
+
+/// How many of them may fetch ahead: the rest is for whoever waits.
+const CONTENT_AHEAD: usize = 48;
+
+/// Opens the share. Blocks until it is known to be open, or the time limit of one operation.
+///
+/// # Errors
+/// [`MountError::Share`].
+pub fn open_share(config: &ShareConfig) -> Result<Arc<dyn Remote>, MountError> {
+    let client = ShareClient::open(config, Arc::new(SystemClock)).map_err(MountError::Share)?;
+    Ok(Arc::new(client))
+}
+
+/// The whole stack. Starts threads; signals are blocked already.
+///
+/// # Errors
+/// If the share cannot be opened, `--root` is not in it, or a thread cannot be started.
+pub(super) fn build_filesystem(config: &MountConfig) -> Result<Adapter, MountError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let remote = rooted(open_share(&config.share)?, config, clock.as_ref())?;
+    let http = HttpConfig::new(config.share.allow_http, config.op_timeout);
+    let store = Arc::new(ObjectClient::new(http).map_err(MountError::Http)?);
+    let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
+
+    let jobs = start_jobs("koofs-content", CONTENT_THREADS, CONTENT_AHEAD)?;
+    let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout: config.op_timeout };
+    let content = Arc::new(Content::new(content_config, store, links, jobs, Arc::clone(&clock)));
+
+    let timer = Timer::new(clock);
+    let running = Arc::clone(&timer);
+    std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
+
+    let jobs = start_jobs("koofs-list", LISTING_THREADS, LISTING_AHEAD)?;
+    let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout };
+    let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
+    Ok(Adapter::new(Arc::new(fs), Owner::this_process()))
+}
+
+/// The remote as seen from `--root`.
+fn rooted(remote: Arc<dyn Remote>, config: &MountConfig, clock: &dyn Clock) -> Result<Arc<dyn Remote>, MountError> {
+    if config.root.is_empty() {
+        return Ok(remote);
+    }
+    let found = listing::find_directory(remote.as_ref(), clock, config.op_timeout, &config.root);
+    match found.map_err(MountError::Root)? {
+        Some(root) => Ok(Arc::new(Rooted::new(remote, root))),
+        None => Err(MountError::RootIsAFile(config.root.join("/"))),
+    }
+}
+
+fn start_jobs(name: &str, threads: usize, ahead: usize) -> Result<JobQueue, MountError> {
+    JobQueue::start(name, threads, ahead).map_err(no_thread)
+}
+
+fn no_thread(error: io::Error) -> MountError {
+    MountError::System("starting a thread", error)
+}

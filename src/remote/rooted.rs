@@ -1,0 +1,41 @@
+//! A drive seen from one of its folders: the same remote with another root.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError};
+
+/// `inner`, whose root is the directory `root`.
+pub struct Rooted {
+    inner: Arc<dyn Remote>,
+    root: NodeId,
+}
+
+impl Rooted {
+    /// `inner` as seen from `root`, which must be one of its directories.
+    pub fn new(inner: Arc<dyn Remote>, root: NodeId) -> Rooted {
+        Rooted { inner, root }
+    }
+}
+
+impl Remote for Rooted {
+    fn root(&self) -> NodeId {
+        self.root.clone()
+    }
+
+    fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
+        self.inner.list_page(directory, cursor, deadline)
+    }
+
+    fn max_links_per_call(&self) -> usize {
+        self.inner.max_links_per_call()
+    }
+
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+        self.inner.resolve_links(ids, deadline)
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.inner.capacity()
+    }
+}
