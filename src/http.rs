@@ -120,7 +120,14 @@ impl HttpErrorKind {
     pub fn failure_kind(self) -> FailureKind {
         match self {
             HttpErrorKind::Interrupted => FailureKind::Interrupted,
-            other => other.remote_kind().failure_kind(),
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Timeout => {
+                FailureKind::Transient
+            }
+            HttpErrorKind::InsecureUrl
+            | HttpErrorKind::RedirectRefused
+            | HttpErrorKind::TooLarge
+            | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::Other => FailureKind::Permanent,
         }
     }
 }

@@ -84,15 +84,16 @@ impl CallError {
         }
     }
 
-    /// What it means for another attempt while a share is opened: somebody waits for a word about a wrong endpoint, so what
-    /// keeps a connection from coming up is reported at once.
+    /// What it means for another attempt while a share is opened. Somebody waits for a word about a wrong endpoint, so what keeps
+    /// a connection from coming up is reported at once; and what may be a wrong access code must never be sent again.
     pub(super) fn failure_kind_at_open(&self) -> FailureKind {
         match self {
             CallError::Http(error) => match error.kind() {
                 HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls => FailureKind::Permanent,
                 kind => kind.failure_kind(),
             },
-            other => other.kind().failure_kind(),
+            CallError::Refused(Refusal { reason: Reason::Known(kind), .. }) => kind.failure_kind(),
+            CallError::Refused(_) | CallError::Foreign { .. } | CallError::Bad(_) => FailureKind::Permanent,
         }
     }
 

@@ -630,6 +630,21 @@ fn refused_kdstoken_is_verified_again_at_most_once() {
 }
 
 #[test]
+fn verify_that_did_not_help_is_not_repeated_by_the_next_calls() {
+    let server = ScriptedServer::new();
+    let client = opened_protected(&server);
+    server.push(refused(400, UNEXPLAINED)).push(verified()).push(refused(400, UNEXPLAINED)).push(info());
+    list(&client).unwrap_err();
+    for _ in 0..5 {
+        server.push(refused(400, UNEXPLAINED)).push(info());
+        assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed);
+    }
+    assert_eq!(server.count(VERIFY), 2);
+    server.push(files(json!([])));
+    list(&client).unwrap();
+}
+
+#[test]
 fn failure_that_is_not_about_the_token_is_not_answered_with_verify() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
@@ -988,7 +1003,7 @@ fn secret_appears_in_no_log_line_and_each_call_does() {
     let objects = ObjectClient::new(HttpConfig::new(false, Duration::from_secs(3))).unwrap();
     for answer in [Answer::new(206, "ab"), Answer::new(403, "<Code>AccessDenied</Code>"), Answer::hang_up()] {
         server.push(answer);
-        let _ = objects.get_range(&link, ByteRange::new(0, 2), 2, None, soon());
+        let _ = objects.get_range(&link, ByteRange::new(0, 2), None, soon());
     }
     let log = LOG.lock().unwrap().clone();
     for secret in SECRETS {
