@@ -799,7 +799,7 @@ fn opening_a_share_that_is_over_tells_how_it_ended() {
         &open_fails(&[info_with("expireTime", json!("2025-01-18T11:58:00.000Z"))], false),
         &["expired on 2025-01-18T11:58:00Z", "owner"],
     );
-    says(&open_fails(&[info_with("status", json!(2))], false), &["expired on 2999"]);
+    says(&open_fails(&[info_with("status", json!(2))], false), &["no longer valid"]);
     says(&open_fails(&[info_with("status", json!("1"))], false), &["deleted"]);
     says(&open_fails(&[info_with("permission", json!({"download": false}))], false), &["does not permit downloads"]);
 }
