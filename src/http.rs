@@ -120,7 +120,14 @@ impl HttpErrorKind {
     pub fn failure_kind(self) -> FailureKind {
         match self {
             HttpErrorKind::Interrupted => FailureKind::Interrupted,
-            other => other.remote_kind().failure_kind(),
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Timeout => {
+                FailureKind::Transient
+            }
+            HttpErrorKind::InsecureUrl
+            | HttpErrorKind::RedirectRefused
+            | HttpErrorKind::TooLarge
+            | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::Other => FailureKind::Permanent,
         }
     }
 }
@@ -203,14 +210,17 @@ fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
 /// Whether a connection came up and then failed in the handshake: tokio-rustls wraps what rustls says into `InvalidData`, and
 /// reports a peer that hangs up as `UnexpectedEof`; a TCP connect yields neither.
 fn is_tls_failure(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>()
-            && matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-        {
+        let io_error = error.downcast_ref::<io::Error>();
+        if io_error.is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)) {
             return true;
         }
-        cause = error.source();
+        // The source of an io::Error that wraps another is that one's source: the wrapped one would be left out.
+        cause = match io_error.and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     false
 }
@@ -597,4 +607,51 @@ fn is_loopback(url: &Url) -> bool {
 
 fn origin_of(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirect_never_leads_from_https_to_http() {
+        let secure = Url::parse("https://b.example/o?s").expect("a URL");
+        for allow_http in [false, true] {
+            let config = HttpConfig { allow_http, stall_limit: STALL_LIMIT };
+            for target in ["http://b.example/x", "http://127.0.0.1/x", "http://localhost/x"] {
+                let error = redirected(&secure, target, config).expect_err(target);
+                assert_eq!(error.kind(), HttpErrorKind::RedirectRefused);
+            }
+            for target in ["https://c.example/x?y=%252F", "//c.example/x?y=%252F"] {
+                let url = redirected(&secure, target, config).expect(target);
+                assert_eq!(url.as_str(), "https://c.example/x?y=%252F");
+            }
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (host, loopback) in [
+            ("localhost", true),
+            ("127.0.0.1", true),
+            ("127.255.0.3", true),
+            ("[::1]", true),
+            ("0x7f.1", true),
+            ("0.0.0.0", false),
+            ("128.0.0.1", false),
+            ("[::]", false),
+            ("[::2]", false),
+            ("localhost.example", false),
+            ("127.0.0.1.example", false),
+        ] {
+            let url = Url::parse(&format!("http://{host}/")).expect(host);
+            assert_eq!(is_loopback(&url), loopback, "{host}");
+        }
+    }
+
+    #[test]
+    fn stall_limit_leaves_time_for_more_attempts() {
+        assert_eq!(HttpConfig::new(false, Duration::from_secs(30)).stall_limit, STALL_LIMIT);
+        assert_eq!(HttpConfig::new(false, Duration::from_secs(3)).stall_limit, Duration::from_secs(1));
+    }
 }

@@ -3,12 +3,16 @@
 //! Threads: any. One lock, never held during a call; who needs a token that another thread is just fetching waits for that one.
 
 use std::sync::{Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::envelope::CallError;
 use crate::clock::lock;
 use crate::config::Secret;
 use crate::remote::RemoteErrorKind;
+
+/// How long no other token is fetched after a new one was refused at once: then it is not the token, or no token helps, and
+/// callers that try again must not run into a limit of attempts.
+const USELESS_PAUSE: Duration = Duration::from_secs(60);
 
 /// The credential of one share. A share without an access code has none, and sends an empty token.
 pub(super) struct Access {
@@ -21,12 +25,16 @@ struct State {
     token: Secret,
     /// Counts tokens, so that a refusal of the one before last does not cost another call.
     generation: u64,
+    /// Some call with this token has succeeded.
+    accepted: bool,
     /// A thread is fetching a token.
     in_flight: bool,
     /// Counts finished fetches, so that a waiting thread knows that the one it waited for is over.
     flights: u64,
     /// The service has refused the code. It is never sent again: too many attempts might lock the share (koodrive-api.md, 14).
     code_refused: bool,
+    /// Until when no other token is fetched, because the last one did not help.
+    useless_until: Option<Instant>,
     /// How the last fetch failed.
     failure: Option<RenewError>,
 }
@@ -43,6 +51,8 @@ pub(super) struct Credential {
 pub(super) enum RenewError {
     /// The service does not (or no longer) accept the access code.
     CodeRefused,
+    /// A new token was refused as well, not long ago.
+    Useless,
     /// The attempt failed; the code may be good.
     Failed(RemoteErrorKind, String),
 }
@@ -50,7 +60,16 @@ pub(super) enum RenewError {
 impl Access {
     /// A credential that starts with `token`, bought with `code`; both empty for a share without a code.
     pub(super) fn new(code: Option<Secret>, token: Secret) -> Access {
-        let state = State { token, generation: 0, in_flight: false, flights: 0, code_refused: false, failure: None };
+        let state = State {
+            token,
+            generation: 0,
+            accepted: false,
+            in_flight: false,
+            flights: 0,
+            code_refused: false,
+            useless_until: None,
+            failure: None,
+        };
         Access { code, state: Mutex::new(state), landed: Condvar::new() }
     }
 
@@ -83,6 +102,9 @@ impl Access {
             if state.code_refused {
                 return Err(RenewError::CodeRefused);
             }
+            if state.useless_until.is_some_and(|until| Instant::now() < until) {
+                return Err(RenewError::Useless);
+            }
             if let (true, Some(failure)) = (state.flights != flight, &state.failure) {
                 return Err(failure.clone());
             }
@@ -110,6 +132,21 @@ impl Access {
         drop(landing);
         failure.map_or_else(|| Ok(self.current()), Err)
     }
+
+    /// Notes that a call with this token succeeded.
+    pub(super) fn was_accepted(&self, credential: &Credential) {
+        let mut state = lock(&self.state);
+        state.accepted |= state.generation == credential.generation;
+    }
+
+    /// Notes that a token was refused although [`Access::renew`] had just given it. One that was good for another call may just
+    /// live for a short time.
+    pub(super) fn was_useless(&self, fresh: &Credential) {
+        let mut state = lock(&self.state);
+        if state.generation == fresh.generation && !state.accepted {
+            state.useless_until = Some(Instant::now() + USELESS_PAUSE);
+        }
+    }
 }
 
 /// Records how a fetch ended and wakes who waits, even if the fetch panicked.
@@ -127,6 +164,7 @@ impl Drop for Landing<'_> {
             Ok(token) => {
                 state.token = token.clone();
                 state.generation += 1;
+                state.accepted = false;
                 state.failure = None;
             }
             Err(failure) => {

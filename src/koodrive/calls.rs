@@ -47,6 +47,8 @@ pub(super) struct ShareCalls {
     clock: Arc<dyn Clock>,
     short_code: String,
     agent: String,
+    /// What is struck out of messages, besides the token of the call.
+    access_code: Option<Secret>,
     /// [`ServerOffset`] as of the last answer with a date.
     offset_millis: AtomicI64,
 }
@@ -55,7 +57,8 @@ impl ShareCalls {
     pub(super) fn new(config: &ShareConfig, clock: Arc<dyn Clock>) -> Result<ShareCalls, HttpError> {
         let api = ApiClient::new(&config.endpoint, HttpConfig::new(config.allow_http, config.op_timeout))?;
         let (short_code, agent) = (config.code.clone(), config.agent.clone());
-        Ok(ShareCalls { api, clock, short_code, agent, offset_millis: AtomicI64::new(0) })
+        let access_code = config.access_code.clone();
+        Ok(ShareCalls { api, clock, short_code, agent, access_code, offset_millis: AtomicI64::new(0) })
     }
 
     pub(super) fn origin(&self) -> &str {
@@ -74,7 +77,7 @@ impl ShareCalls {
     /// 5.2.
     pub(super) fn user_info(&self, deadline: Instant) -> Result<Share, CallError> {
         let query = [("shortUrl", self.short_code.as_str())];
-        let (envelope, _) = self.call(&USER_INFO, &query, None, &[], deadline)?;
+        let (envelope, _) = self.call(&USER_INFO, &query, None, "", deadline)?;
         let answer: UserInfoAnswer = payload(envelope)?;
         let link = answer.link.ok_or_else(|| bad("link", "missing"))?;
         convert::share(link).map_err(CallError::Bad)
@@ -82,9 +85,8 @@ impl ShareCalls {
 
     /// 5.3: the access code's temporary token.
     pub(super) fn verify(&self, access_code: &Secret, deadline: Instant) -> Result<Secret, CallError> {
-        let extract_code = access_code.expose();
-        let body = to_json(&VerifyRequest { short_url: &self.short_code, extract_code });
-        let (envelope, _) = self.call(&VERIFY, &[], Some(&body), &[extract_code], deadline)?;
+        let body = to_json(&VerifyRequest { short_url: &self.short_code, extract_code: access_code.expose() });
+        let (envelope, _) = self.call(&VERIFY, &[], Some(&body), "", deadline)?;
         let answer: VerifyAnswer = payload(envelope)?;
         let token = convert::text(answer.kdstoken, "kdstoken").map_err(CallError::Bad)?;
         token.filter(|token| !token.is_empty()).map(Secret::new).ok_or_else(|| bad("kdstoken", "missing"))
@@ -109,7 +111,7 @@ impl ShareCalls {
             kdstoken,
             refresh_count: false,
         });
-        let (envelope, moment) = self.call(&FILES, &[], Some(&body), &[kdstoken], deadline)?;
+        let (envelope, moment) = self.call(&FILES, &[], Some(&body), kdstoken, deadline)?;
         let mut answer: FilesAnswer = payload(envelope)?;
         // Only informative here: no reason to fail a listing.
         let share = answer.link.take().and_then(|link| convert::share(link).ok());
@@ -126,7 +128,7 @@ impl ShareCalls {
     ) -> Result<Link, CallError> {
         let kdstoken = kdstoken.expose();
         let body = to_json(&DownloadRequest { share_id, file_id: file.as_str(), kdstoken });
-        let (envelope, moment) = self.call(&DOWNLOAD, &[], Some(&body), &[kdstoken], deadline)?;
+        let (envelope, moment) = self.call(&DOWNLOAD, &[], Some(&body), kdstoken, deadline)?;
         convert::fresh_link(payload(envelope)?, moment).map_err(CallError::Bad)
     }
 
@@ -139,7 +141,7 @@ impl ShareCalls {
         call: &Call,
         query: &[(&'static str, &str)],
         body: Option<&[u8]>,
-        secrets: &[&str],
+        kdstoken: &str,
         deadline: Instant,
     ) -> Result<(Envelope, Moment), CallError> {
         let trace = trace_id();
@@ -163,8 +165,8 @@ impl ShareCalls {
             let offset = ServerOffset::measure(date, sent_at, received_at);
             self.offset_millis.store(offset.millis, Ordering::Relaxed);
         }
-        let secrets: Vec<&str> = secrets.iter().copied().chain([self.short_code.as_str()]).collect();
-        let envelope = judge(&answer, call.payload_key, &secrets)?;
+        let access_code = self.access_code.as_ref().map_or("", Secret::expose);
+        let envelope = judge(&answer, call.payload_key, &[&self.short_code, access_code, kdstoken])?;
         Ok((envelope, Moment { received_at, server: self.offset() }))
     }
 }

@@ -84,15 +84,16 @@ impl CallError {
         }
     }
 
-    /// What it means for another attempt while a share is opened: somebody waits for a word about a wrong endpoint, so what
-    /// keeps a connection from coming up is reported at once.
+    /// What it means for another attempt while a share is opened. Somebody waits for a word about a wrong endpoint, so what keeps
+    /// a connection from coming up is reported at once; and what may be a wrong access code must never be sent again.
     pub(super) fn failure_kind_at_open(&self) -> FailureKind {
         match self {
             CallError::Http(error) => match error.kind() {
                 HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls => FailureKind::Permanent,
                 kind => kind.failure_kind(),
             },
-            other => other.kind().failure_kind(),
+            CallError::Refused(Refusal { reason: Reason::Known(kind), .. }) => kind.failure_kind(),
+            CallError::Refused(_) | CallError::Foreign { .. } | CallError::Bad(_) => FailureKind::Permanent,
         }
     }
 
@@ -135,8 +136,8 @@ pub(super) fn judge(answer: &ApiAnswer, payload_key: &str, secrets: &[&str]) -> 
     let reason = match (&envelope.code, kind_of_status(status)) {
         // Overload and failure of the service show in the status whatever the body says.
         (_, Some(kind)) if kind.failure_kind() != FailureKind::Permanent => Reason::Known(kind),
-        (code, _) if is_2xx && is_zero(code) => return Ok(envelope),
-        (Scalar::Absent, _) if is_2xx && envelope.has(payload_key) => return Ok(envelope),
+        (code, _) if is_2xx && matches!(code.integer(), Ok(Some(0))) => return Ok(envelope),
+        (code, _) if is_2xx && matches!(code.integer(), Ok(None)) && envelope.has(payload_key) => return Ok(envelope),
         (code, by_status) => match (reason_of_code(code), by_status) {
             (Some(Reason::Unknown) | None, Some(kind)) => Reason::Known(kind),
             (Some(reason), _) => reason,
@@ -157,10 +158,6 @@ fn kind_of_status(status: u16) -> Option<RemoteErrorKind> {
         500..=599 => Some(RemoteErrorKind::Unavailable),
         _ => None,
     }
-}
-
-fn is_zero(code: &Scalar) -> bool {
-    matches!(code.integer(), Ok(Some(0)))
 }
 
 /// What a code means (koodrive-api.md, 4.2 and 9); `None` where there is none, or a 0, or the gateway's "no such API": not an

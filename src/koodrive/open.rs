@@ -214,12 +214,13 @@ pub(super) enum Ended {
     Expired(Option<SystemTime>),
 }
 
-/// Whether `share` is over at `server_now` (koodrive-api.md, 5.6).
+/// Whether `share` is over at `server_now` (koodrive-api.md, 5.6). An end that is still to come is not why a share has ended.
 pub(super) fn ended(share: &Share, server_now: SystemTime) -> Option<Ended> {
+    let expired_at = share.expires_at.filter(|end| *end <= server_now);
     match share.status {
         ShareStatus::Deleted => Some(Ended::Deleted),
-        ShareStatus::Ended => Some(Ended::Expired(share.expires_at)),
-        ShareStatus::Open => share.expires_at.filter(|end| *end <= server_now).map(|end| Ended::Expired(Some(end))),
+        ShareStatus::Ended => Some(Ended::Expired(expired_at)),
+        ShareStatus::Open => expired_at.map(|end| Ended::Expired(Some(end))),
     }
 }
 

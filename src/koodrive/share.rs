@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::auth::{Access, RenewError};
+use super::auth::{Access, Credential, RenewError};
 use super::calls::ShareCalls;
 use super::convert::Share;
 use super::envelope::CallError;
@@ -86,7 +86,7 @@ impl ShareClient {
         attempt: impl Fn(&Secret) -> Result<T, CallError>,
     ) -> Result<T, RemoteError> {
         let credential = self.access.current();
-        let error = match attempt(&credential.token) {
+        let error = match self.noted(&credential, attempt(&credential.token)) {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -94,13 +94,26 @@ impl ShareClient {
             return Err(self.explained(call, error, deadline));
         }
         match self.access.renew(&credential, deadline, |code| self.calls.verify(code, deadline)) {
-            Ok(fresh) => attempt(&fresh.token).map_err(|error| self.explained(call, error, deadline)),
+            Ok(fresh) => self.noted(&fresh, attempt(&fresh.token)).map_err(|error| {
+                if error.doubts_access() {
+                    self.access.was_useless(&fresh);
+                }
+                self.explained(call, error, deadline)
+            }),
+            Err(RenewError::Useless) => Err(self.explained(call, error, deadline)),
             Err(RenewError::CodeRefused) => Err(self.over(deadline).unwrap_or_else(|| {
                 let context = format!("{call}: the service no longer accepts the access code");
                 RemoteError::new(RemoteErrorKind::NeedsLogin, context)
             })),
             Err(RenewError::Failed(kind, detail)) => Err(RemoteError::new(kind, format!("{call}: verify: {detail}"))),
         }
+    }
+
+    fn noted<T>(&self, credential: &Credential, result: Result<T, CallError>) -> Result<T, CallError> {
+        if result.is_ok() {
+            self.access.was_accepted(credential);
+        }
+        result
     }
 
     /// `error` for who asked. A refusal without a known meaning may be due to the end of the share, whose code is not known:

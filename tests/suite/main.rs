@@ -12,4 +12,7 @@ mod fs_laws;
 mod fs_model;
 mod listing_laws;
 mod mounted;
+mod object_client;
+mod scripted_server;
 mod session_laws;
+mod share_client;
