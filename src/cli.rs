@@ -13,9 +13,10 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    self, Command, DEFAULT_OP_TIMEOUT, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Secret, ShareConfig,
+    self, Command, Connection, DEFAULT_OP_TIMEOUT, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Secret,
+    ShareConfig, Source,
 };
-use values::{Endpoint, Source};
+use values::{Endpoint, TypedSource};
 
 /// The variable that may hold the share's access code.
 const ACCESS_CODE_VARIABLE: &std::ffi::CStr = c"KOOFS_ACCESS_CODE";
@@ -70,7 +71,7 @@ enum TypedCommand {
 #[derive(Args)]
 struct TypedMount {
     /// share:CODE, or the whole share link.
-    source: Source,
+    source: TypedSource,
     /// The directory to mount on.
     mountpoint: PathBuf,
     #[command(flatten)]
@@ -102,7 +103,7 @@ struct TypedMount {
 #[derive(Args)]
 struct TypedList {
     /// share:CODE, or the whole share link.
-    source: Source,
+    source: TypedSource,
     /// The directory or file inside the share; the top if absent.
     #[arg(value_parser = values::share_path, default_value = "", hide_default_value = true)]
     path: ShareNames,
@@ -196,7 +197,7 @@ where
 }
 
 fn mount(typed: TypedMount, access_code: Option<OsString>) -> Result<MountConfig, String> {
-    let share = share(typed.share, typed.source, access_code)?;
+    let source = Source::Share(share(typed.share, typed.source, access_code)?);
     Ok(MountConfig {
         root: typed.root,
         mountpoint: absolute(&typed.mountpoint)?,
@@ -205,9 +206,8 @@ fn mount(typed: TypedMount, access_code: Option<OsString>) -> Result<MountConfig
         log_file: typed.log_file.as_deref().map(absolute).transpose()?,
         ttl: typed.ttl.unwrap_or(DEFAULT_TTL),
         memory_bytes: typed.memory.unwrap_or_else(default_memory_bytes),
-        op_timeout: share.op_timeout,
         allow_other: typed.allow_other,
-        share,
+        source,
     })
 }
 
@@ -217,11 +217,11 @@ fn list(typed: TypedList, access_code: Option<OsString>) -> Result<ListConfig, S
         (true, false) => ListFormat::Long,
         (false, false) => ListFormat::Names,
     };
-    let share = share(typed.share, typed.source, access_code)?;
-    Ok(ListConfig { share, path: typed.path, format, verbosity: typed.verbose })
+    let source = Source::Share(share(typed.share, typed.source, access_code)?);
+    Ok(ListConfig { source, path: typed.path, format, verbosity: typed.verbose })
 }
 
-fn share(typed: TypedShare, source: Source, access_code: Option<OsString>) -> Result<ShareConfig, String> {
+fn share(typed: TypedShare, source: TypedSource, access_code: Option<OsString>) -> Result<ShareConfig, String> {
     let endpoint =
         typed.endpoint.map(|endpoint| endpoint.0).or(source.origin).ok_or_else(|| {
             format!("share:CODE needs --endpoint: {}, or your carrier's https://HOST", values::presets())
@@ -232,14 +232,14 @@ fn share(typed: TypedShare, source: Source, access_code: Option<OsString>) -> Re
     let agent = typed.agent.filter(|name| !name.is_empty()).ok_or(
         "public shares need the carrier's name: give --agent NAME or set KOOFS_AGENT (the service refuses requests without it)",
     )?;
-    Ok(ShareConfig {
+    let connection = Connection {
         endpoint,
-        code: source.code,
-        agent,
-        access_code: chosen_access_code(typed.access_code_file.as_deref(), access_code)?,
         allow_http: typed.allow_http,
+        ca_file: None,
         op_timeout: typed.op_timeout.unwrap_or(DEFAULT_OP_TIMEOUT),
-    })
+    };
+    let access_code = chosen_access_code(typed.access_code_file.as_deref(), access_code)?;
+    Ok(ShareConfig { connection, code: source.code, agent, access_code })
 }
 
 /// The file's code, else the environment's; an empty variable is none.
@@ -296,6 +296,13 @@ mod tests {
 
     const LINK: &str = "https://drive.example/cloudfile/#/sharelink/i/42";
 
+    fn share_of(config: &MountConfig) -> &ShareConfig {
+        match &config.source {
+            Source::Share(share) => share,
+            Source::Space(space) => panic!("{space:?}"),
+        }
+    }
+
     fn parsed(arguments: &str) -> Result<Command, Refusal> {
         parse(std::iter::once("koofs").chain(arguments.split_whitespace()), None)
     }
@@ -322,14 +329,14 @@ mod tests {
     #[test]
     fn mount_without_options_has_the_defaults() {
         let config = mounted(&format!("mount --agent carrier {LINK} /mnt/"));
-        assert_eq!(config.share.endpoint, "https://drive.example");
-        assert_eq!(config.share.code, "42");
-        assert_eq!(config.share.agent, "carrier");
-        assert!(config.share.access_code.is_none() && !config.share.allow_http);
+        assert_eq!(share_of(&config).connection.endpoint, "https://drive.example");
+        assert_eq!(share_of(&config).code, "42");
+        assert_eq!(share_of(&config).agent, "carrier");
+        assert!(share_of(&config).access_code.is_none() && !share_of(&config).connection.allow_http);
         assert_eq!(config.mountpoint, Path::new("/mnt"));
         assert!(config.root.is_empty() && !config.foreground && !config.allow_other && config.log_file.is_none());
         assert_eq!(
-            (config.ttl, config.op_timeout, config.share.op_timeout),
+            (config.ttl, share_of(&config).connection.op_timeout, share_of(&config).connection.op_timeout),
             (DEFAULT_TTL, DEFAULT_OP_TIMEOUT, DEFAULT_OP_TIMEOUT)
         );
         assert!((64 << 20..=1 << 30).contains(&config.memory_bytes));
@@ -343,19 +350,22 @@ mod tests {
              --op-timeout 5 --allow-http --allow-other",
         );
         let here = std::env::current_dir().unwrap();
-        assert_eq!(config.share.endpoint, "https://intl.myhuaweicloud-koodrive.com");
+        assert_eq!(share_of(&config).connection.endpoint, "https://intl.myhuaweicloud-koodrive.com");
         assert_eq!(config.mountpoint, here.join("mnt/x"));
         assert_eq!(config.log_file, Some(here.join("log")));
         assert_eq!(config.root, ["A", "B"]);
-        assert!(config.foreground && config.allow_other && config.share.allow_http);
-        assert_eq!((config.ttl, config.op_timeout), (Duration::from_secs(9), Duration::from_secs(5)));
+        assert!(config.foreground && config.allow_other && share_of(&config).connection.allow_http);
+        assert_eq!(
+            (config.ttl, share_of(&config).connection.op_timeout),
+            (Duration::from_secs(9), Duration::from_secs(5))
+        );
         assert_eq!((config.memory_bytes, config.verbosity), (64 << 20, 3));
     }
 
     #[test]
     fn endpoint_option_beats_the_origin_of_the_link() {
         let config = mounted(&format!("mount --agent a --endpoint cn {LINK} /mnt"));
-        assert_eq!(config.share.endpoint, "https://cn.myhuaweicloud-koodrive.com");
+        assert_eq!(share_of(&config).connection.endpoint, "https://cn.myhuaweicloud-koodrive.com");
     }
 
     #[test]

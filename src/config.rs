@@ -79,29 +79,154 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How to reach a share: everything that `koofs ls` needs as well.
+/// How to reach the service.
 #[derive(Clone, Debug)]
-pub struct ShareConfig {
+pub struct Connection {
     /// `https://host[:port]`, without a path or a trailing slash.
     pub endpoint: String,
+    /// Plain http is allowed to hosts other than loopback.
+    pub allow_http: bool,
+    /// A PEM file with certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The most that one operation may take.
+    pub op_timeout: Duration,
+}
+
+/// A public share: everything that it takes to open one.
+#[derive(Clone, Debug)]
+pub struct ShareConfig {
+    /// Where and how.
+    pub connection: Connection,
     /// The short code of the share: opaque, never empty.
     pub code: String,
     /// The carrier's name, sent as `X-Hw-Agentname`.
     pub agent: String,
     /// The share's access code, if it has one.
     pub access_code: Option<Secret>,
-    /// Plain http is allowed to hosts other than loopback.
-    pub allow_http: bool,
-    /// The most that one operation may take.
-    pub op_timeout: Duration,
+}
+
+/// What a login opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpaceSource {
+    /// `space:`: the user's own space.
+    Own,
+    /// `space:CONTAINER_ID`: an individual space.
+    Container(String),
+    /// `team:GROUP_ID`: the space of a department or a group; which of the two is tried in this order if not given.
+    Team {
+        /// The department's or the group's id.
+        group_id: String,
+        /// Department or group.
+        kind: Option<TeamKind>,
+    },
+    /// `sharedfolder:ID`.
+    SharedFolder(String),
+    /// `share:CODE` with `--edition enterprise`: a share that needs a login as well.
+    Share {
+        /// The short code.
+        code: String,
+        /// The access code, if it has one.
+        access_code: Option<Secret>,
+    },
+}
+
+/// What kind of team a team space belongs to (`team_type` of the API).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeamKind {
+    /// 0.
+    Department,
+    /// 2.
+    Group,
+}
+
+/// How to log in. Files and commands are read when they are needed, again when the service refuses what they gave.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A file that holds the token.
+    TokenFile(PathBuf),
+    /// The token itself, from the environment.
+    Token(Secret),
+    /// A shell command that prints the token.
+    TokenCommand(String),
+    /// Account and password, of the carrier edition.
+    Password {
+        /// Account name or mobile number.
+        account: String,
+        /// Where the password is.
+        password: SecretSource,
+    },
+    /// AppId and AppSecret: every request is signed, nothing expires.
+    App {
+        /// The AppId.
+        id: String,
+        /// Where the AppSecret is.
+        secret: SecretSource,
+    },
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// From a file that others cannot read.
+    File(PathBuf),
+    /// From the environment.
+    Given(Secret),
+}
+
+/// A space, or whatever else takes a login: everything that it takes to open one.
+#[derive(Clone, Debug)]
+pub struct SpaceConfig {
+    /// Where and how.
+    pub connection: Connection,
+    /// What to open.
+    pub source: SpaceSource,
+    /// With which login.
+    pub credentials: Credentials,
+    /// `X-User-Id`; a login by password tells it itself.
+    pub user_id: Option<String>,
+    /// The carrier's name, which a login by password needs.
+    pub agent: Option<String>,
+}
+
+/// What to mount or to list.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A public share, no login.
+    Share(ShareConfig),
+    /// Anything that takes a login.
+    Space(SpaceConfig),
+}
+
+impl Source {
+    /// Where and how it is reached.
+    pub fn connection(&self) -> &Connection {
+        match self {
+            Source::Share(share) => &share.connection,
+            Source::Space(space) => &space.connection,
+        }
+    }
+
+    /// What the mount table shows as the source: the share's code, the space's id, or what was typed for it.
+    pub fn name(&self) -> String {
+        match self {
+            Source::Share(ShareConfig { code, .. }) => code.clone(),
+            Source::Space(space) => match &space.source {
+                SpaceSource::Own => "space:".to_owned(),
+                SpaceSource::Container(id) => format!("space:{id}"),
+                SpaceSource::Team { group_id, .. } => format!("team:{group_id}"),
+                SpaceSource::SharedFolder(id) => format!("sharedfolder:{id}"),
+                SpaceSource::Share { code, .. } => code.clone(),
+            },
+        }
+    }
 }
 
 /// Everything that `koofs mount` needs.
 #[derive(Clone, Debug)]
 pub struct MountConfig {
     /// What to mount.
-    pub share: ShareConfig,
-    /// The folder inside the share that becomes the root; names from the top, none for the top itself.
+    pub source: Source,
+    /// The folder inside the source that becomes the root; names from the top, none for the top itself.
     pub root: Vec<String>,
     /// Where to mount it: an absolute path, as it was when the command started.
     pub mountpoint: PathBuf,
@@ -115,8 +240,6 @@ pub struct MountConfig {
     pub ttl: Duration,
     /// The budget of all cached and prefetched bytes.
     pub memory_bytes: u64,
-    /// See [`DEFAULT_OP_TIMEOUT`].
-    pub op_timeout: Duration,
     /// Other users may use the mount.
     pub allow_other: bool,
 }
@@ -125,8 +248,8 @@ pub struct MountConfig {
 #[derive(Clone, Debug)]
 pub struct ListConfig {
     /// What to look into.
-    pub share: ShareConfig,
-    /// The directory or file inside the share; names from the top, none for the top itself.
+    pub source: Source,
+    /// The directory or file inside the source; names from the top, none for the top itself.
     pub path: Vec<String>,
     /// How to print it.
     pub format: ListFormat,

@@ -26,6 +26,7 @@ use reqwest::header::{
     IF_MATCH, LOCATION, RANGE, RETRY_AFTER,
 };
 
+use crate::config::Connection;
 use crate::policy::range::ByteRange;
 use crate::policy::retry::{FailureKind, parse_retry_after};
 use crate::policy::server_time::parse_http_date;
@@ -70,6 +71,11 @@ impl HttpConfig {
     /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more.
     pub fn new(allow_http: bool, op_timeout: Duration) -> HttpConfig {
         HttpConfig { allow_http, stall_limit: STALL_LIMIT.min(op_timeout / 3) }
+    }
+
+    /// The limits that `connection` asks for.
+    pub fn of(connection: &Connection) -> HttpConfig {
+        HttpConfig::new(connection.allow_http, connection.op_timeout)
     }
 }
 

@@ -67,7 +67,7 @@ pub fn list(
     is_terminal: bool,
     out: &mut dyn Write,
 ) -> Result<(), ListError> {
-    let walk = Walk { remote, clock, page_timeout: config.share.op_timeout };
+    let walk = Walk { remote, clock, page_timeout: config.source.connection().op_timeout };
     let mut directory = match walk.resolve(&config.path)? {
         Found::Directory(directory) => directory,
         Found::File(name, node) => return print(&name, &node, config.format, is_terminal, out),

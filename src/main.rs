@@ -54,7 +54,7 @@ fn run(command: Command) -> ExitCode {
 
 fn list(config: &ListConfig) -> Result<(), String> {
     mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
-    let remote = mount::open_share(&config.share).map_err(|error| one_line(&error))?;
+    let remote = mount::open_source(&config.source).map_err(|error| one_line(&error))?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let is_terminal = io::stdout().is_terminal();
     match listing::list(remote.as_ref(), config, &SystemClock, is_terminal, &mut out) {

@@ -23,7 +23,7 @@ const ACCESS_CODE_MAX_BYTES: u64 = 1024;
 
 /// A share as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub(crate) struct TypedSource {
     /// The opaque short code.
     pub(crate) code: String,
     /// `scheme://host[:port]` of the link, if it was one.
@@ -31,12 +31,12 @@ pub(crate) struct Source {
 }
 
 /// `share:CODE`, or a share link: its code is the last segment of its fragment (koodrive-api 5.7).
-impl FromStr for Source {
+impl FromStr for TypedSource {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Source, String> {
+    fn from_str(text: &str) -> Result<TypedSource, String> {
         if let Some(code) = text.strip_prefix("share:") {
-            return Ok(Source { code: checked_code(code)?, origin: None });
+            return Ok(TypedSource { code: checked_code(code)?, origin: None });
         }
         if !text.contains("://") {
             return Err("write share:CODE, or the whole share link (https://…/#/sharelink/i/CODE)".to_owned());
@@ -47,7 +47,7 @@ impl FromStr for Source {
         };
         let path = fragment.split('?').next().unwrap_or_default();
         let code = path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
-        Ok(Source { code: checked_code(code)?, origin: Some(origin) })
+        Ok(TypedSource { code: checked_code(code)?, origin: Some(origin) })
     }
 }
 
@@ -122,7 +122,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether requests to `endpoint`, which passed [`Endpoint`] or [`Source`], may be sent: https always, http to this machine only.
+/// Whether requests to `endpoint`, which passed [`Endpoint`] or [`TypedSource`], may be sent: https always, http to this machine only.
 pub(crate) fn is_safe_transport(endpoint: &str) -> bool {
     let Some(authority) = endpoint.strip_prefix("http://") else {
         return true;
@@ -236,8 +236,8 @@ mod tests {
             ("https://[::1]:8/#/i/42", "42", Some("https://[::1]:8")),
             (&format!("https://h/cloudfile/#/sharelink/i/{uuid}"), uuid, Some("https://h")),
         ] {
-            let want = Source { code: code.to_owned(), origin: origin.map(str::to_owned) };
-            assert_eq!(text.parse::<Source>(), Ok(want), "{text}");
+            let want = TypedSource { code: code.to_owned(), origin: origin.map(str::to_owned) };
+            assert_eq!(text.parse::<TypedSource>(), Ok(want), "{text}");
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
             ("https://user:pw@h/#/i/42", "user name"),
             ("ftp://h/#/i/42", "https://"),
         ] {
-            let error = text.parse::<Source>().unwrap_err();
+            let error = text.parse::<TypedSource>().unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

@@ -55,7 +55,7 @@ pub(super) struct ShareCalls {
 
 impl ShareCalls {
     pub(super) fn new(config: &ShareConfig, clock: Arc<dyn Clock>) -> Result<ShareCalls, HttpError> {
-        let api = ApiClient::new(&config.endpoint, HttpConfig::new(config.allow_http, config.op_timeout))?;
+        let api = ApiClient::new(&config.connection.endpoint, HttpConfig::of(&config.connection))?;
         let (short_code, agent) = (config.code.clone(), config.agent.clone());
         let access_code = config.access_code.clone();
         Ok(ShareCalls { api, clock, short_code, agent, access_code, offset_millis: AtomicI64::new(0) })

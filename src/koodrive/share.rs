@@ -40,13 +40,14 @@ pub struct ShareClient {
 impl ShareClient {
     /// Opens the share that `config` names: reads what the service says about it, exchanges the access code for a token, and
     /// lists the top level once, to see that the service lets us. Throttling, interruptions and 5xx are tried again until
-    /// `config.op_timeout` is over, which is the most that all of it takes.
+    /// the time limit of one operation is over, which is the most that all of it takes.
     ///
     /// # Errors
     /// [`OpenError`], whose text is for the person who wants the share. A refused access code is sent only once.
     pub fn open(config: &ShareConfig, clock: Arc<dyn Clock>) -> Result<ShareClient, OpenError> {
-        let deadline = clock.now() + config.op_timeout;
-        let calls = ShareCalls::new(config, clock).map_err(|error| OpenError::of_setup(error, &config.endpoint))?;
+        let deadline = clock.now() + config.connection.op_timeout;
+        let calls =
+            ShareCalls::new(config, clock).map_err(|error| OpenError::of_setup(error, &config.connection.endpoint))?;
         let place = Place { endpoint: calls.origin(), agent: &config.agent };
         let failed = |step| move |error| OpenError::of_call(error, step, place);
 

@@ -33,7 +33,7 @@ pub enum MountError {
     /// `--allow-other` needs a line in this file.
     AllowOtherRefused(PathBuf),
     /// The share could not be opened.
-    Share(OpenError),
+    Open(OpenError),
     /// `--root` names nothing in the share, or not a directory.
     Root(ListError),
     /// `--root` names a file.
@@ -107,7 +107,7 @@ impl fmt::Display for MountError {
                 write!(f, "--allow-other is for root only, until {} has a line `user_allow_other`", file.display())
             }
             // Says itself what is wrong, why, and what to do: it has no source here.
-            MountError::Share(error) => error.fmt(f),
+            MountError::Open(error) => error.fmt(f),
             MountError::Root(_) => f.write_str("--root cannot be mounted; see what there is with koofs ls"),
             MountError::RootIsAFile(path) => write!(f, "--root {path} is a file; name the folder that holds it"),
             MountError::Http(_) => f.write_str("cannot prepare to read from object stores"),

@@ -26,7 +26,7 @@ use crate::policy::printable::one_line;
 use daemon::{Reporter, Side};
 pub use error::MountError;
 use stack::build_filesystem;
-pub use stack::open_share;
+pub use stack::open_source;
 
 /// `koofs mount`: returns when the mount answers, or, in the foreground, never but by error: the process ends with the mount.
 ///
@@ -57,7 +57,7 @@ pub unsafe fn mount_with<F: Filesystem>(
     }
     // SAFETY: the caller's promise.
     match unsafe { daemon::fork() }? {
-        Side::Parent(starting) => starting.wait(&config.mountpoint, config.op_timeout),
+        Side::Parent(starting) => starting.wait(&config.mountpoint, config.source.connection().op_timeout),
         Side::Child(reporter) => serve_in_background(config, build, reporter),
     }
 }
@@ -92,7 +92,7 @@ fn serve<F: Filesystem>(
     preflight::Machine::this().check(config.allow_other)?;
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
     let filesystem = build(config)?;
-    let options = SessionOptions { mountpoint, source: config.share.code.clone(), allow_other: config.allow_other };
+    let options = SessionOptions { mountpoint, source: config.source.name(), allow_other: config.allow_other };
     let mounted = {
         let mut slot = shared.lock();
         let mounted = session::mount(filesystem, &options).map_err(refused)?;

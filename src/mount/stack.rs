@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::MountError;
 use crate::clock::{Clock, SystemClock, Timer};
-use crate::config::{MountConfig, ShareConfig};
+use crate::config::{MountConfig, Source};
 use crate::content::{Content, ContentConfig, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
 use crate::http::{HttpConfig, ObjectClient};
@@ -28,13 +28,18 @@ const CONTENT_THREADS: usize = 64;
 /// How many of them may fetch ahead: the rest is for whoever waits.
 const CONTENT_AHEAD: usize = 48;
 
-/// Opens the share. Blocks until it is known to be open, or the time limit of one operation.
+/// Opens what is to be mounted or listed. Blocks until it is known to be open, or the time limit of one operation.
 ///
 /// # Errors
-/// [`MountError::Share`].
-pub fn open_share(config: &ShareConfig) -> Result<Arc<dyn Remote>, MountError> {
-    let client = ShareClient::open(config, Arc::new(SystemClock)).map_err(MountError::Share)?;
-    Ok(Arc::new(client))
+/// [`MountError::Open`].
+pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
+    match source {
+        Source::Share(config) => {
+            let client = ShareClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
+            Ok(Arc::new(client))
+        }
+        Source::Space(_) => Err(MountError::System("opening a space", io::ErrorKind::Unsupported.into())),
+    }
 }
 
 /// The whole stack. Starts threads; signals are blocked already.
@@ -43,13 +48,14 @@ pub fn open_share(config: &ShareConfig) -> Result<Arc<dyn Remote>, MountError> {
 /// If the share cannot be opened, `--root` is not in it, or a thread cannot be started.
 pub(super) fn build_filesystem(config: &MountConfig) -> Result<Adapter, MountError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let remote = rooted(open_share(&config.share)?, config, clock.as_ref())?;
-    let http = HttpConfig::new(config.share.allow_http, config.op_timeout);
+    let remote = rooted(open_source(&config.source)?, config, clock.as_ref())?;
+    let connection = config.source.connection();
+    let (http, op_timeout) = (HttpConfig::of(connection), connection.op_timeout);
     let store = Arc::new(ObjectClient::new(http).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
 
     let jobs = start_jobs("koofs-content", CONTENT_THREADS, CONTENT_AHEAD)?;
-    let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout: config.op_timeout };
+    let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout };
     let content = Arc::new(Content::new(content_config, store, links, jobs, Arc::clone(&clock)));
 
     let timer = Timer::new(clock);
@@ -57,7 +63,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Adapter, MountErr
     std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
 
     let jobs = start_jobs("koofs-list", LISTING_THREADS, LISTING_AHEAD)?;
-    let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout };
+    let fs_config = FsConfig { ttl: config.ttl, op_timeout };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
     Ok(Adapter::new(Arc::new(fs), Owner::this_process()))
 }
@@ -67,7 +73,7 @@ fn rooted(remote: Arc<dyn Remote>, config: &MountConfig, clock: &dyn Clock) -> R
     if config.root.is_empty() {
         return Ok(remote);
     }
-    let found = listing::find_directory(remote.as_ref(), clock, config.op_timeout, &config.root);
+    let found = listing::find_directory(remote.as_ref(), clock, config.source.connection().op_timeout, &config.root);
     match found.map_err(MountError::Root)? {
         Some(root) => Ok(Arc::new(Rooted::new(remote, root))),
         None => Err(MountError::RootIsAFile(config.root.join("/"))),

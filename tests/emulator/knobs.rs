@@ -235,82 +235,37 @@ const ENDPOINT_NAMES: [&str; 6] = ["visit", "userInfo", "verify", "files", "down
 
 /// Every knob that JSON and `--set` know, with a line of help; a test keeps it complete.
 pub const KNOB_HELP: &[(&str, &str)] = &[
-    (
-        "agent",
-        "carrier name that X-Hw-Agentname must carry (null: any, but one)",
-    ),
+    ("agent", "carrier name that X-Hw-Agentname must carry (null: any, but one)"),
     ("access_code", "access code of the share (null: open)"),
     ("wrong_code_limit", "wrong access codes that lock the share"),
     ("kdstoken_lifetime", "life of a kdstoken"),
     ("share_status", "0 valid, 1 deleted, 2 no longer valid"),
-    (
-        "expire_time",
-        "end of the share: +SECONDS, -SECONDS, RFC 3339, absent, null",
-    ),
-    (
-        "ended_share_info",
-        "userInfo of an ended share still answers",
-    ),
-    (
-        "permission_download",
-        "false: nothing may be downloaded (null: not mentioned)",
-    ),
+    ("expire_time", "end of the share: +SECONDS, -SECONDS, RFC 3339, absent, null"),
+    ("ended_share_info", "userInfo of an ended share still answers"),
+    ("permission_download", "false: nothing may be downloaded (null: not mentioned)"),
     ("api_latency", "time before an API answer"),
     ("object_latency", "time before the first byte of an object"),
     ("jitter", "added to either latency, at random up to this"),
     ("connect_latency", "time before a new connection is served"),
-    (
-        "bandwidth",
-        "object bytes per second on one connection (0: unlimited)",
-    ),
-    (
-        "total_bandwidth",
-        "object bytes per second in all (0: unlimited)",
-    ),
-    (
-        "api_rate_limit",
-        "API calls per second before 429 (0: unlimited)",
-    ),
-    (
-        "api_parallel_limit",
-        "API calls at once before 429 (0: unlimited)",
-    ),
-    (
-        "object_parallel_limit",
-        "object requests at once before 503 (0: unlimited)",
-    ),
-    (
-        "requests_per_connection",
-        "requests before a connection is closed (0: never)",
-    ),
-    (
-        "idle_timeout",
-        "idle time before a connection is closed (0: never)",
-    ),
-    (
-        "hold",
-        "endpoints whose calls wait until they are taken off this list",
-    ),
-    (
-        "business_status",
-        "HTTP status of business errors, 200 or 400",
-    ),
+    ("bandwidth", "object bytes per second on one connection (0: unlimited)"),
+    ("total_bandwidth", "object bytes per second in all (0: unlimited)"),
+    ("api_rate_limit", "API calls per second before 429 (0: unlimited)"),
+    ("api_parallel_limit", "API calls at once before 429 (0: unlimited)"),
+    ("object_parallel_limit", "object requests at once before 503 (0: unlimited)"),
+    ("requests_per_connection", "requests before a connection is closed (0: never)"),
+    ("idle_timeout", "idle time before a connection is closed (0: never)"),
+    ("hold", "endpoints whose calls wait until they are taken off this list"),
+    ("business_status", "HTTP status of business errors, 200 or 400"),
     ("page_cap", "most entries of a page, whatever is asked"),
     ("empty_pages", "every n-th page is empty (0: never)"),
-    (
-        "trailing_empty_page",
-        "an empty page follows a full last one",
-    ),
+    ("trailing_empty_page", "an empty page follows a full last one"),
     ("last_cursor", "absent, null, empty or cycle"),
     ("cursor_lifetime", "life of a cursor"),
     ("paging", "snapshot or live"),
     ("link_lifetime", "life of a download link"),
     ("link_style", "v4, obs_v2, s3_v2 or opaque"),
     ("listing_links", "listings carry links to the content"),
-    (
-        "download_links",
-        "array, map_of_objects, map_of_strings, string, null or absent",
-    ),
+    ("download_links", "array, map_of_objects, map_of_strings, string, null or absent"),
     ("odd_folders", "folders with a size and links"),
     ("code_shape", "number, string, null or absent"),
     ("size_shape", "number, string, null or absent"),
@@ -318,15 +273,9 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     ("time_shape", "milliseconds, seconds, mixed or empty"),
     ("payload_under_data", "the payload stands under data"),
     ("extra_fields", "unknown fields everywhere"),
-    (
-        "strict_one_byte_ranges",
-        "bytes=5-5 yields the whole object, as OBS's reference says",
-    ),
+    ("strict_one_byte_ranges", "bytes=5-5 yields the whole object, as OBS's reference says"),
     ("redirect_objects", "every link is redirected once"),
-    (
-        "clock_offset_seconds",
-        "the service's clock is ahead by this",
-    ),
+    ("clock_offset_seconds", "the service's clock is ahead by this"),
 ];
 
 impl Knobs {
@@ -345,8 +294,7 @@ impl Knobs {
             }
             all[name] = value.clone();
             // One by one, so that the error can name the knob: serde's names the value only.
-            serde_json::from_value::<Self>(all.clone())
-                .map_err(|error| format!("{name}: {error}"))?;
+            serde_json::from_value::<Self>(all.clone()).map_err(|error| format!("{name}: {error}"))?;
         }
         let knobs: Self = serde_json::from_value(all).map_err(|error| error.to_string())?;
         knobs.check()?;
@@ -364,15 +312,8 @@ impl Knobs {
         if self.page_cap == 0 {
             return Err("page_cap: must be at least 1".to_owned());
         }
-        if let Some(name) = self
-            .hold
-            .iter()
-            .find(|name| !ENDPOINT_NAMES.contains(&name.as_str()))
-        {
-            return Err(format!(
-                "hold: there is no endpoint {name:?}; there are: {}",
-                ENDPOINT_NAMES.join(", ")
-            ));
+        if let Some(name) = self.hold.iter().find(|name| !ENDPOINT_NAMES.contains(&name.as_str())) {
+            return Err(format!("hold: there is no endpoint {name:?}; there are: {}", ENDPOINT_NAMES.join(", ")));
         }
         if ![200, 400].contains(&self.business_status) {
             return Err("business_status: must be 200 or 400".to_owned());
@@ -395,20 +336,12 @@ impl Knobs {
             _ => {}
         }
         if text.starts_with(['+', '-']) {
-            let seconds: f64 = text
-                .parse()
-                .map_err(|_| format!("expire_time: {text:?} is no number of seconds"))?;
-            let span = jiff::SignedDuration::try_from_secs_f64(seconds)
-                .map_err(|error| format!("expire_time: {error}"))?;
-            return Ok(Expiry::At(
-                start
-                    .saturating_add(span)
-                    .map_err(|error| error.to_string())?,
-            ));
+            let seconds: f64 = text.parse().map_err(|_| format!("expire_time: {text:?} is no number of seconds"))?;
+            let span =
+                jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|error| format!("expire_time: {error}"))?;
+            return Ok(Expiry::At(start.saturating_add(span).map_err(|error| error.to_string())?));
         }
-        text.parse()
-            .map(Expiry::At)
-            .map_err(|error| format!("expire_time: {error}"))
+        text.parse().map(Expiry::At).map_err(|error| format!("expire_time: {error}"))
     }
 }
 
@@ -429,9 +362,7 @@ pub enum Expiry {
 /// Says what was not understood.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let split = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {
         "us" => 1e-6,
@@ -441,9 +372,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         "d" => 86_400.0,
         _ => {
-            return Err(format!(
-                "{text:?}: write a duration like 20ms, 1.5s, 2m or 1h"
-            ));
+            return Err(format!("{text:?}: write a duration like 20ms, 1.5s, 2m or 1h"));
         }
     };
     number
@@ -461,9 +390,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?}: write a size like 4096, 64K, 20M or 8GiB");
     let trimmed = text.trim();
-    let split = trimmed
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(trimmed.len());
+    let split = trimmed.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(split);
     let shift = match unit {
         "" | "B" => 0,
@@ -498,9 +425,7 @@ mod seconds {
         use serde::de::Error as _;
         match NumberOrText::deserialize(from)? {
             NumberOrText::Whole(seconds) => Ok(Duration::from_secs(seconds)),
-            NumberOrText::Number(seconds) => {
-                Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)
-            }
+            NumberOrText::Number(seconds) => Duration::try_from_secs_f64(seconds).map_err(D::Error::custom),
             NumberOrText::Text(text) => parse_duration(&text).map_err(D::Error::custom),
         }
     }
@@ -511,9 +436,7 @@ fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     use serde::de::Error as _;
     match NumberOrText::deserialize(from)? {
         NumberOrText::Whole(number) => Ok(number),
-        NumberOrText::Number(number) => Err(D::Error::custom(format!(
-            "{number}: must be a whole number of bytes"
-        ))),
+        NumberOrText::Number(number) => Err(D::Error::custom(format!("{number}: must be a whole number of bytes"))),
         NumberOrText::Text(text) => parse_bytes(&text).map_err(D::Error::custom),
     }
 }

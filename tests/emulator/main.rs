@@ -29,24 +29,15 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     }
     let ready_file = cli.print_ready_file.clone();
     let config = cli.config()?;
-    let agent = config
-        .knobs
-        .agent
-        .clone()
-        .unwrap_or_else(|| "emulator".to_owned());
+    let agent = config.knobs.agent.clone().unwrap_or_else(|| "emulator".to_owned());
     let code = config.knobs.access_code.clone();
     // Handlers first: who stops us as soon as we say "ready" gets an orderly end, too.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let (mut terminate, mut interrupt) = {
         let _entered = runtime.enter();
         let handler = |kind| signal(kind).map_err(|error| error.to_string());
-        (
-            handler(SignalKind::terminate())?,
-            handler(SignalKind::interrupt())?,
-        )
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?)
     };
     let emulator = emulator::Emulator::try_start(config).map_err(|error| error.to_string())?;
 
@@ -61,9 +52,7 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     println!("control      {url}/emulator   (curl it for help)");
     println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
     println!("ready {url}");
-    std::io::stdout()
-        .flush()
-        .map_err(|error| error.to_string())?;
+    std::io::stdout().flush().map_err(|error| error.to_string())?;
     if let Some(path) = ready_file {
         // Written aside and renamed: who waits for the file never reads half of it.
         let aside = path.with_extension("tmp");

@@ -240,11 +240,7 @@ impl Emulator {
     pub fn wait_until(&self, what: &str, condition: impl Fn(&Counters) -> bool) {
         let started = Instant::now();
         while !condition(&self.counters()) {
-            assert!(
-                started.elapsed() < WAIT_LIMIT,
-                "{what}: not within {WAIT_LIMIT:?}; {:#?}",
-                self.totals()
-            );
+            assert!(started.elapsed() < WAIT_LIMIT, "{what}: not within {WAIT_LIMIT:?}; {:#?}", self.totals());
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -7,16 +7,14 @@ use super::body::{Body, Ending, Outlet, Segment};
 use super::counters::GaugeGuard;
 use super::faults::{Call, Fault, FaultKind};
 use super::knobs::Knobs;
-use super::server::{
-    Abort, Conn, Shared, delay, http_date, now, redirect, text_response, with_retry_after,
-};
+use super::server::{Abort, Conn, Shared, delay, http_date, now, redirect, text_response, with_retry_after};
 use super::sign::{Grant, LinkRefusal, VerifiedLink};
 use super::tree::Object;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, ALLOW, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, ACCEPT_RANGES, ALLOW, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
@@ -26,13 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Headers that carry, or point to, the user's rights at the API: none of the store's business.
-const SECRETS: [&str; 5] = [
-    "authorization",
-    "cookie",
-    "x-hw-agentname",
-    "x-user-id",
-    "kdstoken",
-];
+const SECRETS: [&str; 5] = ["authorization", "cookie", "x-hw-agentname", "x-user-id", "kdstoken"];
 /// Marks a link that was redirected once; not part of what is signed.
 const REDIRECTED: &str = "&x-obs-redirected=1";
 /// More ranges than this in one request are not answered one by one.
@@ -125,86 +117,56 @@ async fn get(
     request_id: &str,
     guard: GaugeGuard,
 ) -> Result<Response<Body>, Abort> {
-    let refuse = |status: u16, code: &str, message: &str| {
-        error(status, code, message, "", request, request_id)
-    };
+    let refuse = |status: u16, code: &str, message: &str| error(status, code, message, "", request, request_id);
     let headers = request.headers();
     if let Some(secret) = SECRETS.iter().find(|name| headers.contains_key(**name)) {
         shared.counters.update(|all| all.secret_leaks += 1);
-        shared
-            .counters
-            .complain(format!("object: {secret} was sent to the object store"));
-        return Ok(refuse(
-            400,
-            "InvalidArgument",
-            "Only one auth mechanism allowed",
-        ));
+        shared.counters.complain(format!("object: {secret} was sent to the object store"));
+        return Ok(refuse(400, "InvalidArgument", "Only one auth mechanism allowed"));
     }
     if request.method() == Method::HEAD {
-        shared
-            .counters
-            .complain("object: HEAD on a link that was signed for GET".to_owned());
+        shared.counters.complain("object: HEAD on a link that was signed for GET".to_owned());
         return Ok(refuse(403, "SignatureDoesNotMatch", MISMATCH));
     }
     if request.method() != Method::GET {
-        shared
-            .counters
-            .complain(format!("object: {} is not allowed", request.method()));
-        let mut response = refuse(
-            405,
-            "MethodNotAllowed",
-            "The specified method is not allowed against this resource.",
-        );
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET"));
+        shared.counters.complain(format!("object: {} is not allowed", request.method()));
+        let mut response =
+            refuse(405, "MethodNotAllowed", "The specified method is not allowed against this resource.");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return Ok(response);
     }
     delay(knobs.object_latency, knobs.jitter).await;
     shared.held("object").await;
-    let crowded = knobs.object_parallel_limit > 0
-        && shared.counters.object.current() > u64::from(knobs.object_parallel_limit);
+    let crowded =
+        knobs.object_parallel_limit > 0 && shared.counters.object.current() > u64::from(knobs.object_parallel_limit);
     if crowded {
         return Ok(refuse(503, "SlowDown", "Please reduce your request rate."));
     }
 
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", hyper::http::uri::PathAndQuery::as_str);
+    let target = request.uri().path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
     let (target, redirected) = match target.strip_suffix(REDIRECTED) {
         Some(target) => (target, true),
         None => (target, false),
     };
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let time = now(knobs);
     let link = match shared.keys.verify(host, target, time) {
         Ok(link) => link,
         Err(refusal) => {
-            return Ok(refuse_link(
-                shared, &refusal, host, time, request, request_id,
-            ));
+            return Ok(refuse_link(shared, &refusal, host, time, request, request_id));
         }
     };
 
     let finder = Arc::clone(shared);
     let key = link.key.clone();
-    let object = tokio::task::spawn_blocking(move || finder.tree.object(&key))
-        .await
-        .ok()
-        .flatten();
+    let object = tokio::task::spawn_blocking(move || finder.tree.object(&key)).await.ok().flatten();
     let range = match headers.get(RANGE).map(|range| range.to_str()) {
         None => None,
         Some(Ok(range)) => Some(range),
         // Not ASCII: malformed like any other.
         Some(Err(_)) => Some("?"),
     };
-    let (id, name) = object.as_ref().map_or(("", ""), |object| {
-        (object.file_id.as_str(), object.name.as_str())
-    });
+    let (id, name) = object.as_ref().map_or(("", ""), |object| (object.file_id.as_str(), object.name.as_str()));
     if object.is_some() {
         shared.counters.file(id, name, |file| {
             file.gets += 1;
@@ -214,9 +176,7 @@ async fn get(
 
     let fault = shared.faults.fire(Call::Object(&[id, name, &link.key]));
     if let Some(fault) = &fault {
-        shared
-            .counters
-            .update(|all| *all.faults.entry(fault.kind.name().to_owned()).or_default() += 1);
+        shared.counters.update(|all| *all.faults.entry(fault.kind.name().to_owned()).or_default() += 1);
         log::info!("fault {fault} on {name:?}");
         match fault.kind {
             FaultKind::Reset => {
@@ -231,29 +191,13 @@ async fn get(
         }
     }
     let kind = fault.as_ref().map(|fault| fault.kind);
-    if matches!(kind, Some(FaultKind::Redirect | FaultKind::RedirectPlain))
-        || (knobs.redirect_objects && !redirected)
-    {
-        let grant = Grant {
-            host: &shared.object_host,
-            key: &link.key,
-            disposition: link.disposition.as_deref(),
-        };
-        let to = shared
-            .keys
-            .signer(time)
-            .issue(knobs.link_style, &grant, knobs.link_lifetime);
-        return Ok(redirect(&format!(
-            "http://{}{to}{REDIRECTED}",
-            shared.object_host
-        )));
+    if matches!(kind, Some(FaultKind::Redirect | FaultKind::RedirectPlain)) || (knobs.redirect_objects && !redirected) {
+        let grant = Grant { host: &shared.object_host, key: &link.key, disposition: link.disposition.as_deref() };
+        let to = shared.keys.signer(time).issue(knobs.link_style, &grant, knobs.link_lifetime);
+        return Ok(redirect(&format!("http://{}{to}{REDIRECTED}", shared.object_host)));
     }
     let Some(object) = object else {
-        return Ok(refuse(
-            404,
-            "NoSuchKey",
-            "The specified key does not exist.",
-        ));
+        return Ok(refuse(404, "NoSuchKey", "The specified key does not exist."));
     };
     if let Some((status, code, message)) = condition(headers, &object) {
         if status == 304 {
@@ -269,19 +213,14 @@ async fn get(
         Some(range) => parse_range(range, object.size, knobs.strict_one_byte_ranges),
         None => Asked::Whole,
     };
-    let if_range_differs = headers
-        .get(IF_RANGE)
-        .is_some_and(|value| value.as_bytes() != format!("\"{}\"", object.etag).as_bytes());
+    let if_range_differs =
+        headers.get(IF_RANGE).is_some_and(|value| value.as_bytes() != format!("\"{}\"", object.etag).as_bytes());
     let compressible = headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
-        value.to_str().map_or(true, |value| {
-            !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("identity")
-        })
+        value.to_str().map_or(true, |value| !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("identity"))
     });
     if compressible {
         shared.counters.update(|all| all.compressible += 1);
-        shared.counters.complain(
-            "object: Accept-Encoding allows compression, so the range is lost".to_owned(),
-        );
+        shared.counters.complain("object: Accept-Encoding allows compression, so the range is lost".to_owned());
     }
     if compressible || if_range_differs || kind == Some(FaultKind::IgnoredRange) {
         asked = Asked::Whole;
@@ -291,11 +230,7 @@ async fn get(
     }
     let plan = match asked {
         Asked::Unsatisfiable => {
-            let mut response = refuse(
-                416,
-                "InvalidRange",
-                "The requested range cannot be satisfied.",
-            );
+            let mut response = refuse(416, "InvalidRange", "The requested range cannot be satisfied.");
             if let Ok(value) = HeaderValue::from_str(&format!("bytes */{}", object.size)) {
                 response.headers_mut().insert(CONTENT_RANGE, value);
             }
@@ -331,10 +266,7 @@ impl Plan {
             status: StatusCode::OK,
             content_type: "binary/octet-stream".to_owned(),
             content_range: None,
-            segments: vec![Segment::Part {
-                offset: 0,
-                len: object.size,
-            }],
+            segments: vec![Segment::Part { offset: 0, len: object.size }],
         }
     }
 
@@ -366,10 +298,7 @@ impl Plan {
             status: StatusCode::PARTIAL_CONTENT,
             content_type: "binary/octet-stream".to_owned(),
             content_range: Some(format!("bytes {first}-{last}/{total}")),
-            segments: vec![Segment::Part {
-                offset: first,
-                len: sent.unwrap_or(last - first + 1),
-            }],
+            segments: vec![Segment::Part { offset: first, len: sent.unwrap_or(last - first + 1) }],
         }
     }
 
@@ -381,14 +310,9 @@ impl Plan {
                 object.size
             );
             segments.push(Segment::Literal(Bytes::from(head)));
-            segments.push(Segment::Part {
-                offset: *first,
-                len: last - first + 1,
-            });
+            segments.push(Segment::Part { offset: *first, len: last - first + 1 });
         }
-        segments.push(Segment::Literal(Bytes::from(format!(
-            "\r\n--{BOUNDARY}--\r\n"
-        ))));
+        segments.push(Segment::Literal(Bytes::from(format!("\r\n--{BOUNDARY}--\r\n"))));
         Self {
             status: StatusCode::PARTIAL_CONTENT,
             content_type: format!("multipart/byteranges; boundary={BOUNDARY}"),
@@ -430,8 +354,7 @@ fn send(
             headers.insert(name, value);
         }
     }
-    *response.body_mut() =
-        Body::object(plan.segments, object.source.clone(), ending, outlet).guarded(guard);
+    *response.body_mut() = Body::object(plan.segments, object.source.clone(), ending, outlet).guarded(guard);
     response
 }
 
@@ -454,24 +377,14 @@ fn put_version(headers: &mut HeaderMap, object: &Object, fault: Option<FaultKind
 
 /// The condition that fails, if any: status, code, message. Precedence as in RFC 9110 13.2.2.
 fn condition(headers: &HeaderMap, object: &Object) -> Option<(u16, &'static str, &'static str)> {
-    const FAILED: (u16, &str, &str) = (
-        412,
-        "PreconditionFailed",
-        "At least one of the pre-conditions you specified did not hold",
-    );
+    const FAILED: (u16, &str, &str) =
+        (412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold");
     const UNCHANGED: (u16, &str, &str) = (304, "NotModified", "");
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let names = |list: &str| {
-        list.split(',')
-            .map(str::trim)
-            .any(|tag| tag == "*" || tag.trim_matches('"') == object.etag)
-    };
-    let date = |text: &str| {
-        jiff::fmt::rfc2822::DateTimeParser::new()
-            .parse_timestamp(text)
-            .ok()
-            .map(Timestamp::as_second)
-    };
+    let names =
+        |list: &str| list.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_matches('"') == object.etag);
+    let date =
+        |text: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok().map(Timestamp::as_second);
     match (text(IF_MATCH), text(IF_UNMODIFIED_SINCE).and_then(date)) {
         (Some(tags), _) if !names(tags) => return Some(FAILED),
         (None, Some(since)) if object.modified.as_second() > since => return Some(FAILED),
@@ -485,32 +398,22 @@ fn condition(headers: &HeaderMap, object: &Object) -> Option<(u16, &'static str,
 }
 
 /// The answer of faults that refuse.
-fn refusing_fault(
-    fault: &Fault,
-    refuse: &impl Fn(u16, &str, &str) -> Response<Body>,
-) -> Option<Response<Body>> {
+fn refusing_fault(fault: &Fault, refuse: &impl Fn(u16, &str, &str) -> Response<Body>) -> Option<Response<Body>> {
     let response = match fault.kind {
         FaultKind::Forbidden => refuse(403, "SignatureDoesNotMatch", MISMATCH),
         FaultKind::NotFound => refuse(404, "NoSuchKey", "The specified key does not exist."),
         FaultKind::Gone => refuse(410, "Gone", "The resource is gone."),
         FaultKind::SlowDown => refuse(503, "SlowDown", "Please reduce your request rate."),
         FaultKind::Throttle => refuse(429, "TooManyRequests", "Too many requests."),
-        FaultKind::Internal => refuse(
-            500,
-            "InternalError",
-            "We encountered an internal error. Please try again.",
-        ),
-        FaultKind::Unavailable => refuse(
-            503,
-            "ServiceUnavailable",
-            "The server is overloaded or has internal errors.",
-        ),
+        FaultKind::Internal => refuse(500, "InternalError", "We encountered an internal error. Please try again."),
+        FaultKind::Unavailable => refuse(503, "ServiceUnavailable", "The server is overloaded or has internal errors."),
         _ => return None,
     };
     Some(with_retry_after(response, fault.retry_after))
 }
 
-const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+const MISMATCH: &str =
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
 
 /// The answer to a link that is not good.
 fn refuse_link(
@@ -523,17 +426,8 @@ fn refuse_link(
 ) -> Response<Body> {
     match refusal {
         LinkRefusal::Anonymous => {
-            shared
-                .counters
-                .complain("object: a request without a signature".to_owned());
-            error(
-                403,
-                "AccessDenied",
-                "Access Denied",
-                "",
-                request,
-                request_id,
-            )
+            shared.counters.complain("object: a request without a signature".to_owned());
+            error(403, "AccessDenied", "Access Denied", "", request, request_id)
         }
         LinkRefusal::UnknownAccessKey => error(
             403,
@@ -544,28 +438,12 @@ fn refuse_link(
             request_id,
         ),
         LinkRefusal::SignatureMismatch => {
-            shared.counters.complain(format!(
-                "object: a link that is not what was issued, to host {host:?}"
-            ));
-            error(
-                403,
-                "SignatureDoesNotMatch",
-                MISMATCH,
-                "",
-                request,
-                request_id,
-            )
+            shared.counters.complain(format!("object: a link that is not what was issued, to host {host:?}"));
+            error(403, "SignatureDoesNotMatch", MISMATCH, "", request, request_id)
         }
         LinkRefusal::Expired(ends) => {
             let more = format!("<Expires>{ends:.0}</Expires><ServerTime>{time:.0}</ServerTime>");
-            error(
-                403,
-                "AccessDenied",
-                "Request has expired",
-                &more,
-                request,
-                request_id,
-            )
+            error(403, "AccessDenied", "Request has expired", &more, request, request_id)
         }
     }
 }
@@ -594,8 +472,5 @@ fn error(
         "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
          <Resource>{resource}</Resource>{more}<RequestId>{request_id}</RequestId><HostId>emulator</HostId></Error>"
     );
-    with_retry_after(
-        text_response(status, "application/xml", body),
-        None::<Duration>,
-    )
+    with_retry_after(text_response(status, "application/xml", body), None::<Duration>)
 }

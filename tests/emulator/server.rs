@@ -12,9 +12,7 @@ use super::tree::Tree;
 use super::{control, lock, objects, share_api};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER,
-};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -71,13 +69,7 @@ pub struct Shared {
 
 impl Shared {
     /// State for one emulator.
-    pub fn new(
-        tree: Tree,
-        knobs: Knobs,
-        share: share_api::Share,
-        api_host: String,
-        object_host: String,
-    ) -> Self {
+    pub fn new(tree: Tree, knobs: Knobs, share: share_api::Share, api_host: String, object_host: String) -> Self {
         Self {
             tree,
             faults: Faults::default(),
@@ -138,8 +130,7 @@ impl Shared {
         let mut allowance = lock(&self.allowance);
         let now = Instant::now();
         let (then, left) = allowance.unwrap_or((now, f64::from(rate)));
-        let left =
-            (left + now.duration_since(then).as_secs_f64() * f64::from(rate)).min(f64::from(rate));
+        let left = (left + now.duration_since(then).as_secs_f64() * f64::from(rate)).min(f64::from(rate));
         let allowed = left >= 1.0;
         *allowance = Some((now, if allowed { left - 1.0 } else { left }));
         allowed
@@ -148,9 +139,7 @@ impl Shared {
 
 /// The service's time: ours, off by the knob.
 pub fn now(knobs: &Knobs) -> Timestamp {
-    Timestamp::now()
-        .saturating_add(SignedDuration::from_secs(knobs.clock_offset_seconds))
-        .unwrap_or(Timestamp::MAX)
+    Timestamp::now().saturating_add(SignedDuration::from_secs(knobs.clock_offset_seconds)).unwrap_or(Timestamp::MAX)
 }
 
 /// RFC 9110 date.
@@ -201,11 +190,7 @@ impl Drop for Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -220,11 +205,7 @@ impl Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.count(written)
     }
@@ -282,19 +263,12 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role) {
         tokio::time::sleep(knobs.connect_latency).await;
     }
     let conn = Arc::new(Conn::default());
-    let io = Io {
-        stream,
-        conn: Arc::clone(&conn),
-        _open: open,
-    };
-    let service =
-        service_fn(move |request| answer(Arc::clone(&shared), Arc::clone(&conn), role, request));
+    let io = Io { stream, conn: Arc::clone(&conn), _open: open };
+    let service = service_fn(move |request| answer(Arc::clone(&shared), Arc::clone(&conn), role, request));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.auto_date_header(false);
     if !knobs.idle_timeout.is_zero() {
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(knobs.idle_timeout);
+        builder.timer(TokioTimer::new()).header_read_timeout(knobs.idle_timeout);
     }
     if let Err(error) = builder.serve_connection(TokioIo::new(io), service).await {
         log::debug!("connection: {error}");
@@ -327,15 +301,10 @@ async fn answer(
         control(&shared, request).await
     } else {
         let endpoint = match role {
-            Role::Api => share_api::endpoint(request.uri().path())
-                .map_or("unknown", |endpoint| endpoint.name),
+            Role::Api => share_api::endpoint(request.uri().path()).map_or("unknown", |endpoint| endpoint.name),
             Role::Objects => "object",
         };
-        let mut counted = Counted {
-            counters: Arc::clone(&shared.counters),
-            endpoint,
-            status: 0,
-        };
+        let mut counted = Counted { counters: Arc::clone(&shared.counters), endpoint, status: 0 };
         let response = match role {
             Role::Api => api(&shared, &conn, &knobs, request).await?,
             Role::Objects => objects::answer(&shared, &conn, &knobs, request).await?,
@@ -347,12 +316,10 @@ async fn answer(
     if let Ok(date) = HeaderValue::from_str(&http_date(now(&knobs))) {
         headers.insert(DATE, date);
     }
-    headers
-        .entry(SERVER)
-        .or_insert(HeaderValue::from_static(match role {
-            Role::Api => "api-gateway",
-            Role::Objects => "OBS",
-        }));
+    headers.entry(SERVER).or_insert(HeaderValue::from_static(match role {
+        Role::Api => "api-gateway",
+        Role::Objects => "OBS",
+    }));
     let served = conn.served.fetch_add(1, Ordering::SeqCst) + 1;
     if knobs.requests_per_connection > 0 && served >= knobs.requests_per_connection {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -370,11 +337,7 @@ pub async fn delay(latency: Duration, jitter: Duration) {
 
 /// The request's body, if it is not too large.
 async fn read_body(request: Request<Incoming>) -> Option<Bytes> {
-    Limited::new(request.into_body(), REQUEST_LIMIT)
-        .collect()
-        .await
-        .ok()
-        .map(http_body_util::Collected::to_bytes)
+    Limited::new(request.into_body(), REQUEST_LIMIT).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }
 
 /// Answers an API call: delays, limits, faults, then the rules.
@@ -386,30 +349,19 @@ async fn api(
 ) -> Result<Response<Body>, Abort> {
     let guard = shared.counters.api.enter();
     let Some(endpoint) = share_api::endpoint(request.uri().path()) else {
-        shared.counters.complain(format!(
-            "there is no API {} {}",
-            request.method(),
-            request.uri().path()
-        ));
-        let body = gateway(
-            shared,
-            "APIGW.0101",
-            "The API does not exist or has not been published in the environment",
-        );
+        shared.counters.complain(format!("there is no API {} {}", request.method(), request.uri().path()));
+        let body = gateway(shared, "APIGW.0101", "The API does not exist or has not been published in the environment");
         return Ok(json_response(404, body).map(|body| body.guarded(guard)));
     };
     delay(knobs.api_latency, knobs.jitter).await;
     shared.held(endpoint.name).await;
-    let crowded = knobs.api_parallel_limit > 0
-        && shared.counters.api.current() > u64::from(knobs.api_parallel_limit);
+    let crowded = knobs.api_parallel_limit > 0 && shared.counters.api.current() > u64::from(knobs.api_parallel_limit);
     if crowded || !shared.allow(knobs.api_rate_limit) {
         return Ok(throttled(shared, Some(Duration::from_secs(1))).map(|body| body.guarded(guard)));
     }
     let fault = shared.faults.fire(Call::Api(endpoint.name));
     if let Some(fault) = &fault {
-        shared
-            .counters
-            .update(|all| *all.faults.entry(fault.kind.name().to_owned()).or_default() += 1);
+        shared.counters.update(|all| *all.faults.entry(fault.kind.name().to_owned()).or_default() += 1);
         log::info!("fault {fault} on {}", endpoint.name);
         if let Some(response) = api_fault(shared, conn, fault).await? {
             return Ok(response.map(|body| body.guarded(guard)));
@@ -417,18 +369,10 @@ async fn api(
     }
     let (parts, body) = request.into_parts();
     let Some(body) = read_body(Request::from_parts(parts.clone(), body)).await else {
-        shared.counters.complain(format!(
-            "{}: the request body is too large or broken",
-            endpoint.name
-        ));
-        return Ok(json_response(
-            413,
-            gateway(shared, "APIGW.0201", "Request entity too large"),
-        ));
+        shared.counters.complain(format!("{}: the request body is too large or broken", endpoint.name));
+        return Ok(json_response(413, gateway(shared, "APIGW.0201", "Request entity too large")));
     };
-    let looping = fault
-        .as_ref()
-        .is_some_and(|fault| fault.kind == FaultKind::CursorLoop);
+    let looping = fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::CursorLoop);
     let task_shared = Arc::clone(shared);
     let task_knobs = Arc::clone(knobs);
     // Listings read directories: not on a worker thread.
@@ -445,10 +389,7 @@ async fn api(
     let mut content_type = "application/json;charset=UTF-8";
     match kind {
         Some(FaultKind::TruncatedJson) => {
-            let half = (0..=text.len() / 2)
-                .rev()
-                .find(|at| text.is_char_boundary(*at))
-                .unwrap_or(0);
+            let half = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(half);
         }
         Some(FaultKind::Garbage) => text = format!("\u{1F4A5}this is not JSON: {text}"),
@@ -464,35 +405,19 @@ async fn api(
 }
 
 /// What an API fault answers; `None` if it only changes the regular answer.
-async fn api_fault(
-    shared: &Shared,
-    conn: &Conn,
-    fault: &Fault,
-) -> Result<Option<Response<Body>>, Abort> {
+async fn api_fault(shared: &Shared, conn: &Conn, fault: &Fault) -> Result<Option<Response<Body>>, Abort> {
     Ok(Some(match fault.kind {
         FaultKind::Throttle => throttled(shared, fault.retry_after),
-        FaultKind::Internal => json_response(
-            500,
-            json!({"code": 13_000_201, "msg": "INNER_INVOKE_FAILURE"}),
-        ),
+        FaultKind::Internal => json_response(500, json!({"code": 13_000_201, "msg": "INNER_INVOKE_FAILURE"})),
         FaultKind::Unavailable => with_retry_after(
             json_response(503, gateway(shared, "APIGW.0204", "Backend unavailable")),
             fault.retry_after,
         ),
-        FaultKind::BadGateway => {
-            json_response(502, gateway(shared, "APIGW.0202", "Backend unavailable"))
+        FaultKind::BadGateway => json_response(502, gateway(shared, "APIGW.0202", "Backend unavailable")),
+        FaultKind::GatewayTimeout => json_response(504, gateway(shared, "APIGW.0203", "Backend timeout")),
+        FaultKind::Unauthorized => {
+            json_response(401, gateway(shared, "APIGW.0303", "Incorrect app authentication information"))
         }
-        FaultKind::GatewayTimeout => {
-            json_response(504, gateway(shared, "APIGW.0203", "Backend timeout"))
-        }
-        FaultKind::Unauthorized => json_response(
-            401,
-            gateway(
-                shared,
-                "APIGW.0303",
-                "Incorrect app authentication information",
-            ),
-        ),
         FaultKind::Reset => {
             conn.reset.store(true, Ordering::SeqCst);
             return Err(Abort);
@@ -521,9 +446,7 @@ fn gateway(shared: &Shared, code: &str, message: &str) -> serde_json::Value {
 pub fn with_retry_after(mut response: Response<Body>, after: Option<Duration>) -> Response<Body> {
     if let Some(after) = after {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -536,8 +459,7 @@ pub fn json_response(status: u16, body: serde_json::Value) -> Response<Body> {
 /// An answer with any text.
 pub fn text_response(status: u16, content_type: &'static str, text: String) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
@@ -566,9 +488,7 @@ async fn control(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<B
         Ok(answer) => {
             let len = answer.body.len();
             let mut response = text_response(answer.status, answer.content_type, String::new());
-            response
-                .headers_mut()
-                .insert(CONTENT_LENGTH, HeaderValue::from(len));
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
             response.map(|_| Body::full(answer.body))
         }
         Err(error) => text_response(500, "text/plain", format!("{error}\n")),

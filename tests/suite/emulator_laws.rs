@@ -1353,12 +1353,8 @@ fn held_call_waits_until_it_is_released() {
     let link = bench.link(&id);
     bench.emulator.knobs(|k| k.hold = vec!["object".to_owned()]);
     std::thread::scope(|scope| {
-        let calls: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| bench.get(&link, &[]).status().as_u16()))
-            .collect();
-        bench
-            .emulator
-            .wait_until("three held calls", |all| all.object_current == 3);
+        let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| bench.get(&link, &[]).status().as_u16())).collect();
+        bench.emulator.wait_until("three held calls", |all| all.object_current == 3);
         assert_eq!(bench.info().code(), 0, "other endpoints go on");
         assert_eq!(bench.emulator.counters().calls_of("object"), 0);
         bench.emulator.knobs(|k| k.hold.clear());
@@ -1376,13 +1372,9 @@ fn call_that_hangs_ends_when_its_client_leaves() {
     let path = target(&bench.api("visit")).to_owned();
     let mut stream = TcpStream::connect(&host).expect("a connection");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("sent");
-    bench
-        .emulator
-        .wait_until("a hanging call", |all| all.api_current == 1);
+    bench.emulator.wait_until("a hanging call", |all| all.api_current == 1);
     drop(stream);
-    bench.emulator.wait_until("its end", |all| {
-        all.api_current == 0 && all.calls_with("visit", 0) == 1
-    });
+    bench.emulator.wait_until("its end", |all| all.api_current == 0 && all.calls_with("visit", 0) == 1);
 }
 
 #[test]

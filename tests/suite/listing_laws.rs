@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use koofs::clock::SystemClock;
-use koofs::config::{ListConfig, ListFormat, ShareConfig};
+use koofs::config::{Connection, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
     Capacity, Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
@@ -87,14 +87,22 @@ fn drive() -> Drive {
 
 fn config(path: &[&str], format: ListFormat) -> ListConfig {
     let share = ShareConfig {
-        endpoint: "https://drive.invalid".to_owned(),
+        connection: Connection {
+            endpoint: "https://drive.invalid".to_owned(),
+            allow_http: false,
+            ca_file: None,
+            op_timeout: Duration::from_secs(30),
+        },
         code: "1".to_owned(),
         agent: "a".to_owned(),
         access_code: None,
-        allow_http: false,
-        op_timeout: Duration::from_secs(30),
     };
-    ListConfig { share, path: path.iter().map(|name| (*name).to_owned()).collect(), format, verbosity: 0 }
+    ListConfig {
+        source: Source::Share(share),
+        path: path.iter().map(|name| (*name).to_owned()).collect(),
+        format,
+        verbosity: 0,
+    }
 }
 
 fn listed(drive: &Drive, path: &[&str], format: ListFormat, is_terminal: bool) -> (String, Result<(), ListError>) {

@@ -14,7 +14,7 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, KernelConfig, ReplyAttr, ReplyDirectory,
     ReplyEntry, Request,
 };
-use koofs::config::{MountConfig, ShareConfig};
+use koofs::config::{Connection, MountConfig, ShareConfig, Source};
 use koofs::kernel::session;
 use koofs::koodrive::OpenError;
 use koofs::mount::{self, MountError};
@@ -87,15 +87,18 @@ fn child_serves_a_tiny_mount() {
     let mode = std::env::var("KOOFS_TEST_MODE").unwrap_or_default();
     let op_timeout = Duration::from_secs(1);
     let share = ShareConfig {
-        endpoint: "https://drive.invalid".to_owned(),
+        connection: Connection {
+            endpoint: "https://drive.invalid".to_owned(),
+            allow_http: false,
+            ca_file: None,
+            op_timeout,
+        },
         code: "4 2,x".to_owned(),
         agent: "test".to_owned(),
         access_code: None,
-        allow_http: false,
-        op_timeout,
     };
     let config = MountConfig {
-        share,
+        source: Source::Share(share),
         root: Vec::new(),
         mountpoint: mountpoint.into(),
         foreground: std::env::var_os("KOOFS_TEST_BACKGROUND").is_none(),
@@ -103,7 +106,6 @@ fn child_serves_a_tiny_mount() {
         log_file: std::env::var_os("KOOFS_TEST_LOG").map(Into::into),
         ttl: Duration::from_secs(60),
         memory_bytes: 64 << 20,
-        op_timeout,
         allow_other: false,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
@@ -119,7 +121,7 @@ fn build(mode: &str) -> Result<Tiny, MountError> {
     match mode {
         "refused" => {
             let detail = "the share has\nended".to_owned();
-            Err(MountError::Share(OpenError::WrongAccessCode { detail }))
+            Err(MountError::Open(OpenError::WrongAccessCode { detail }))
         }
         "crash" => std::process::abort(),
         "slow" => {

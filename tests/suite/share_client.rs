@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{Clock, SystemClock};
-use koofs::config::{Secret, ShareConfig};
+use koofs::config::{Connection, Secret, ShareConfig};
 use koofs::http::{HttpConfig, ObjectClient};
 use koofs::koodrive::{OpenError, ShareClient};
 use koofs::policy::range::ByteRange;
@@ -55,12 +55,15 @@ impl Clock for FixedUtc {
 
 fn config(server: &ScriptedServer) -> ShareConfig {
     ShareConfig {
-        endpoint: server.url(),
+        connection: Connection {
+            endpoint: server.url(),
+            allow_http: false,
+            ca_file: None,
+            op_timeout: Duration::from_secs(20),
+        },
         code: SHORT_CODE.to_owned(),
         agent: "carrier".to_owned(),
         access_code: None,
-        allow_http: false,
-        op_timeout: Duration::from_secs(20),
     }
 }
 
@@ -886,7 +889,9 @@ fn endpoint_that_cannot_be_reached_is_told_at_once() {
     let server = ScriptedServer::new();
     let open_at = |endpoint: &str, allow_http| {
         let start = Instant::now();
-        let config = ShareConfig { endpoint: endpoint.to_owned(), allow_http, ..config(&server) };
+        let mut config = config(&server);
+        config.connection.endpoint = endpoint.to_owned();
+        config.connection.allow_http = allow_http;
         let error = open_with(&config).map(|_| ()).unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
         error
@@ -913,7 +918,8 @@ fn opening_waits_out_a_hiccup_but_not_the_deadline() {
 
     let failing = |handler: fn(&Request) -> Answer| {
         let server = ScriptedServer::with_handler(handler);
-        let config = ShareConfig { op_timeout: Duration::from_millis(600), ..config(&server) };
+        let mut config = config(&server);
+        config.connection.op_timeout = Duration::from_millis(600);
         let start = Instant::now();
         let error = open_with(&config).map(|_| ()).unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
