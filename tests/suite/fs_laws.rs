@@ -133,7 +133,12 @@ fn first_entries_are_shown_before_later_pages_are_in() {
     bench.remote.later_page_gate.close();
     let fh = bench.fs.opendir(Ino::ROOT).unwrap();
     assert_eq!(bench.readdir(fh, 0, 1000).unwrap().len(), 102);
-    assert_eq!(bench.remote.lists(), 2, "the first page, and the second on its way");
+    let has_second = || bench.remote.lists() == 2;
+    assert!(
+        crate::mounted::comes_true(has_second),
+        "the second page is on its way, and no third: {}",
+        bench.remote.lists()
+    );
 }
 
 #[test]
