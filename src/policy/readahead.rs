@@ -200,7 +200,7 @@ mod tests {
             furthest = furthest.max(planned - at);
         }
         assert_eq!(planned, size);
-        assert!(furthest <= WINDOW_MAX && furthest >= WINDOW_MAX * 3 / 4, "{furthest}");
+        assert!((WINDOW_MAX * 3 / 4..=WINDOW_MAX).contains(&furthest), "{furthest}");
     }
 
     #[test]

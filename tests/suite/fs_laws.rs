@@ -10,7 +10,6 @@ use koofs::policy::range::ByteRange;
 use koofs::remote::RemoteErrorKind;
 
 use crate::fakes::{Bench, BenchConfig, FakeRemote, ManualClock, PATIENCE, content, dir, file};
-use crate::mounted::await_that;
 
 /// Long enough for anything that is not held back to happen; what must *not* happen is looked for this long.
 const A_WHILE: Duration = Duration::from_millis(100);
@@ -135,8 +134,12 @@ fn first_entries_are_shown_before_later_pages_are_in() {
     bench.remote.later_page_gate.close();
     let fh = bench.fs.opendir(Ino::ROOT).unwrap();
     assert_eq!(bench.readdir(fh, 0, 1000).unwrap().len(), 102);
-    // The reader is woken before the next call begins.
-    await_that("the second page on its way", || bench.remote.lists() == 2);
+    let has_second = || bench.remote.lists() == 2;
+    assert!(
+        crate::mounted::comes_true(has_second),
+        "the second page is on its way, and no third: {}",
+        bench.remote.lists()
+    );
 }
 
 #[test]
