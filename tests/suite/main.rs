@@ -10,6 +10,7 @@ mod emulator_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
+mod layers;
 mod listing_laws;
 mod mount_bench;
 mod mount_child;
