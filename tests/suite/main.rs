@@ -17,6 +17,7 @@ mod mount_child;
 mod mount_laws;
 mod mounted;
 mod object_client;
+mod readme_laws;
 mod scripted_server;
 mod session_laws;
 mod share_client;
