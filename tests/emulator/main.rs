@@ -51,6 +51,12 @@ fn run(cli: cli::Cli) -> Result<(), String> {
     println!("objects      http://{}", emulator.object_host());
     println!("control      {url}/emulator   (curl it for help)");
     println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
+    let knobs = emulator.current_knobs();
+    println!("user id      {}", knobs.user_id);
+    println!("account      {} with password {:?}", knobs.account, knobs.password);
+    println!("app          {} with secret {:?}", knobs.app_id, knobs.app_secret);
+    println!("token        {}", emulator.mint_token());
+    println!("own space    {}", emulator::spaces::OWN);
     println!("ready {url}");
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     if let Some(path) = ready_file {

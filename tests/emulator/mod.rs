@@ -1,11 +1,13 @@
-//! The emulator: a stand-in for KooDrive's public share and its object store, for tests and for people.
+//! The emulator: a stand-in for KooDrive, its shares, spaces and object store, for tests and for people.
 //!
 //! It is as strict as the real service may be, and never bent to let a test pass. Facts come from koodrive-api.md
 //! (sections 1 to 14 are cited where they are used); what is made up says so.
 //!
 //! ```text
-//! Emulator (this file) -> server (connections, dispatch, delays) -> share_api (the five calls) -> tree, sign
-//!                                                                -> objects (OBS GET)          -> tree, sign, body
+//! Emulator (this file) -> server (connections, dispatch, delays) -> api (routes, headers, envelope)
+//!                                                                     -> auth (login, tokens, app signatures)
+//!                                                                     -> share_api, space_api -> listing, tree, sign
+//!                                                                -> objects (OBS GET)         -> tree, sign, body
 //!                                                                -> control (/emulator/…)
 //! knobs, faults, counters: read or written by all of them. main.rs and cli.rs: the program, not part of the library.
 //! ```
@@ -24,16 +26,21 @@
 #![allow(dead_code, unused_imports, reason = "two programs compile this, and neither uses all of it")]
 #![allow(unreachable_pub, reason = "a private module of two programs: pub says what their other parts may use")]
 
+pub mod api;
+pub mod auth;
 pub mod body;
 pub mod control;
 pub mod counters;
 pub mod faults;
 pub mod knobs;
+pub mod listing;
 pub mod objects;
 pub mod pattern;
 pub mod server;
 pub mod share_api;
 pub mod sign;
+pub mod space_api;
+pub mod spaces;
 pub mod tree;
 
 use server::{Role, Shared};
@@ -48,6 +55,7 @@ use tokio::runtime::Runtime;
 pub use counters::Counters;
 pub use faults::{Fault, FaultKind};
 pub use knobs::Knobs;
+pub use spaces::{Space, SpaceKind, SpaceState, Spaces};
 pub use tree::{Content, Entry, Replacement, Tree};
 
 /// How long dropping an emulator may wait for a read of a disk to end.
@@ -65,8 +73,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What an emulator is started with.
 #[derive(Debug)]
 pub struct EmulatorConfig {
-    /// What is served.
+    /// What the share serves.
     pub tree: Tree,
+    /// What is behind the login.
+    pub spaces: Spaces,
     /// The knobs at the start.
     pub knobs: Knobs,
     /// The faults at the start.
@@ -89,6 +99,7 @@ impl Default for EmulatorConfig {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             tree: Tree::synthetic(),
+            spaces: Spaces::default(),
             knobs: Knobs::default(),
             faults: Vec::new(),
             share_code: "1808628918203192832".to_owned(),
@@ -136,6 +147,7 @@ impl Emulator {
     /// It cannot listen, cannot have threads, or the knobs cannot work.
     pub fn try_start(config: EmulatorConfig) -> io::Result<Self> {
         config.knobs.check().map_err(io::Error::other)?;
+        config.spaces.check().map_err(io::Error::other)?;
         raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -147,6 +159,7 @@ impl Emulator {
         let objects = listen(config.listen_objects)?;
         let shared = Arc::new(Shared::new(
             config.tree,
+            config.spaces,
             config.knobs,
             share_api::Share::new(config.share_code, config.share_id),
             api.local_addr()?.to_string(),
@@ -265,7 +278,45 @@ impl Emulator {
         self.shared.counters.reset();
     }
 
-    /// What is served, to look at or to change.
+    /// The space with this container (see [`spaces`] for the ones there are).
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn space(&self, container: &str) -> &Space {
+        self.shared.spaces.get(container).unwrap_or_else(|| panic!("no space {container}"))
+    }
+
+    /// The user's own space.
+    pub fn own(&self) -> &Space {
+        self.space(spaces::OWN)
+    }
+
+    /// A new enterprise token, as it stands in `Authorization`: `Bearer ` and 64 hex digits.
+    pub fn mint_token(&self) -> String {
+        self.shared.sessions.mint(server::now(&self.shared.knobs()))
+    }
+
+    /// Every access token is refused from now on; refresh tokens stay good.
+    pub fn revoke_access_tokens(&self) {
+        self.shared.sessions.revoke();
+    }
+
+    /// This access token (as in `Authorization`) is refused from now on; whether it was known.
+    pub fn revoke_access_token(&self, token: &str) -> bool {
+        self.shared.sessions.revoke_one(token)
+    }
+
+    /// Every refresh token is refused from now on: only a login helps.
+    pub fn revoke_refresh_tokens(&self) {
+        self.shared.sessions.revoke_refreshes();
+    }
+
+    /// Forgets wrong passwords: a locked account takes logins again.
+    pub fn unlock_account(&self) {
+        self.shared.sessions.unlock();
+    }
+
+    /// What the share serves, to look at or to change.
     pub fn tree(&self) -> &Tree {
         &self.shared.tree
     }

@@ -159,7 +159,7 @@ async fn get(
 
     let finder = Arc::clone(shared);
     let key = link.key.clone();
-    let object = tokio::task::spawn_blocking(move || finder.tree.object(&key)).await.ok().flatten();
+    let object = tokio::task::spawn_blocking(move || finder.object(&key)).await.ok().flatten();
     let range = match headers.get(RANGE).map(|range| range.to_str()) {
         None => None,
         Some(Ok(range)) => Some(range),
@@ -194,7 +194,7 @@ async fn get(
     if matches!(kind, Some(FaultKind::Redirect | FaultKind::RedirectPlain)) || (knobs.redirect_objects && !redirected) {
         let grant = Grant { host: &shared.object_host, key: &link.key, disposition: link.disposition.as_deref() };
         let to = shared.keys.signer(time).issue(knobs.link_style, &grant, knobs.link_lifetime);
-        return Ok(redirect(&format!("http://{}{to}{REDIRECTED}", shared.object_host)));
+        return Ok(redirect(&format!("{}{to}{REDIRECTED}", shared.object_origin)));
     }
     let Some(object) = object else {
         return Ok(refuse(404, "NoSuchKey", "The specified key does not exist."));

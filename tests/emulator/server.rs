@@ -3,13 +3,16 @@
 //! Owns: the accept loops, connection-level faults (RST, silence, limits), dispatch, the clock on the wire. Business
 //! rules are `share_api.rs`'s, the store's are `objects.rs`'s. Everything here is async; nothing blocks a worker.
 
+use super::auth::Sessions;
 use super::body::{Body, Pacer};
 use super::counters::{GaugeGuard, LiveCounters};
 use super::faults::{Call, Fault, FaultKind, Faults};
 use super::knobs::Knobs;
+use super::listing::Listings;
 use super::sign::Keys;
-use super::tree::Tree;
-use super::{control, lock, objects, share_api};
+use super::spaces::Spaces;
+use super::tree::{Object, Tree};
+use super::{api as calls, control, lock, objects, share_api};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER};
@@ -51,12 +54,20 @@ pub struct Shared {
     pub counters: Arc<LiveCounters>,
     /// Signing keys of links.
     pub keys: Keys,
-    /// State of the share: tokens, attempts, listings under way.
+    /// State of the share: tokens, attempts.
     pub share: share_api::Share,
+    /// What is behind the login.
+    pub spaces: Spaces,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Listings under way.
+    pub listings: Listings,
     /// `host:port` of the API.
     pub api_host: String,
     /// `host:port` of the object store, as signed into links.
     pub object_host: String,
+    /// `http://` or `https://` and [`Self::object_host`].
+    pub object_origin: String,
     /// When the emulator started, on its own clock's zero offset.
     pub started: Timestamp,
     /// The line all object bodies share.
@@ -69,14 +80,25 @@ pub struct Shared {
 
 impl Shared {
     /// State for one emulator.
-    pub fn new(tree: Tree, knobs: Knobs, share: share_api::Share, api_host: String, object_host: String) -> Self {
+    pub fn new(
+        tree: Tree,
+        spaces: Spaces,
+        knobs: Knobs,
+        share: share_api::Share,
+        api_host: String,
+        object_host: String,
+    ) -> Self {
         Self {
             tree,
+            spaces,
             faults: Faults::default(),
             counters: Arc::default(),
             keys: Keys::default(),
             share,
+            sessions: Sessions::default(),
+            listings: Listings::default(),
             api_host,
+            object_origin: format!("http://{object_host}"),
             object_host,
             started: Timestamp::now(),
             line: Arc::default(),
@@ -85,6 +107,13 @@ impl Shared {
             requests: AtomicU64::new(0),
             turned: watch::Sender::new(()),
         }
+    }
+
+    /// The object with this key, of the share or of any space.
+    pub fn object(&self, key: &str) -> Option<Arc<Object>> {
+        let spaces = self.spaces.all.iter().map(|space| &space.tree).filter(|tree| tree.owns_key(key));
+        // The share's keys have no prefix: it is asked last, and only for what no space has.
+        spaces.chain([&self.tree]).find_map(|tree| tree.object(key))
     }
 
     /// The knobs as they are now.
@@ -301,7 +330,7 @@ async fn answer(
         control(&shared, request).await
     } else {
         let endpoint = match role {
-            Role::Api => share_api::endpoint(request.uri().path()).map_or("unknown", |endpoint| endpoint.name),
+            Role::Api => calls::route(request.uri().path()).map_or("unknown", |route| route.endpoint.name),
             Role::Objects => "object",
         };
         let mut counted = Counted { counters: Arc::clone(&shared.counters), endpoint, status: 0 };
@@ -348,10 +377,16 @@ async fn api(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Abort> {
     let guard = shared.counters.api.enter();
-    let Some(endpoint) = share_api::endpoint(request.uri().path()) else {
+    let Some(route) = calls::route(request.uri().path()) else {
         shared.counters.complain(format!("there is no API {} {}", request.method(), request.uri().path()));
         let body = gateway(shared, "APIGW.0101", "The API does not exist or has not been published in the environment");
         return Ok(json_response(404, body).map(|body| body.guarded(guard)));
+    };
+    let endpoint = route.endpoint;
+    let _in_flight = match endpoint.name {
+        "login" => Some(shared.counters.logins.enter()),
+        "refreshToken" => Some(shared.counters.refreshes.enter()),
+        _ => None,
     };
     delay(knobs.api_latency, knobs.jitter).await;
     shared.held(endpoint.name).await;
@@ -372,20 +407,18 @@ async fn api(
         shared.counters.complain(format!("{}: the request body is too large or broken", endpoint.name));
         return Ok(json_response(413, gateway(shared, "APIGW.0201", "Request entity too large")));
     };
-    let looping = fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::CursorLoop);
+    let kind = fault.map(|fault| fault.kind);
     let task_shared = Arc::clone(shared);
     let task_knobs = Arc::clone(knobs);
     // Listings read directories: not on a worker thread.
-    let answer = tokio::task::spawn_blocking(move || {
-        share_api::answer(&task_shared, &task_knobs, endpoint, &parts, &body, looping)
-    })
-    .await
-    .map_err(|error| {
-        log::error!("{}: {error}", endpoint.name);
-        Abort
-    })?;
+    let answer =
+        tokio::task::spawn_blocking(move || calls::answer(&task_shared, &task_knobs, &route, &parts, &body, kind))
+            .await
+            .map_err(|error| {
+                log::error!("{}: {error}", endpoint.name);
+                Abort
+            })?;
     let mut text = answer.body.to_string();
-    let kind = fault.map(|fault| fault.kind);
     let mut content_type = "application/json;charset=UTF-8";
     match kind {
         Some(FaultKind::TruncatedJson) => {
@@ -438,7 +471,7 @@ fn throttled(shared: &Shared, retry_after: Option<Duration>) -> Response<Body> {
 }
 
 /// The gateway's own error body.
-fn gateway(shared: &Shared, code: &str, message: &str) -> serde_json::Value {
+pub fn gateway(shared: &Shared, code: &str, message: &str) -> serde_json::Value {
     json!({"error_msg": message, "error_code": code, "request_id": format!("{:032x}", shared.request_id())})
 }
 
