@@ -325,7 +325,7 @@ fn check_date(call: &Call<'_>) -> Result<(), Refusal> {
     };
     let age = call.now.as_millisecond().saturating_sub(date.as_millisecond());
     // Whoever's clock is wrong cannot know before the first answer: no complaint.
-    if age < 0 || age > DATE_LIFETIME_MS {
+    if !(0..=DATE_LIFETIME_MS).contains(&age) {
         call.shared.counters.update(|all| all.refused_dates += 1);
         return Err(Refusal::auth(BAD_SIGNATURE, format!("X-Date {text} at {:.0}: {age} ms old", call.now)));
     }

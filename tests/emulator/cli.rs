@@ -44,6 +44,18 @@ pub(crate) struct Cli {
     #[arg(long)]
     i_know_this_is_a_test_server: bool,
 
+    /// Speak TLS, with a certificate authority made for this run; see --ca-out.
+    #[arg(long)]
+    tls: bool,
+
+    /// Write the certificate to trust to this file, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) ca_out: Option<PathBuf>,
+
+    /// The host name that links and the certificate carry instead of the address.
+    #[arg(long, value_name = "NAME")]
+    advertise: Option<String>,
+
     /// Short code of the share (the last part of its link).
     #[arg(long, value_name = "CODE")]
     share_code: Option<String>,
@@ -180,6 +192,8 @@ impl Cli {
             listen: self.listen,
             listen_objects,
             threads: self.threads.unwrap_or(processors),
+            tls: self.tls,
+            advertise: self.advertise,
         })
     }
 }

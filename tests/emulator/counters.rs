@@ -40,6 +40,10 @@ pub struct Counters {
     pub connections_current: u64,
     /// The most connections ever open at once, both listeners.
     pub connections_peak: u64,
+    /// Connections whose TLS handshake failed: no TLS, or no trust.
+    pub tls_failures: u64,
+    /// Requests to the object store without TLS although there is TLS: a redirect was followed that must not be.
+    pub plain_requests: u64,
     /// Requests that carried a secret to the object store (Authorization, Cookie, X-Hw-Agentname, X-User-Id).
     pub secret_leaks: u64,
     /// Listings that asked to be counted as a view (`refreshCount: true`). A filesystem has no business here.

@@ -41,6 +41,7 @@ pub mod share_api;
 pub mod sign;
 pub mod space_api;
 pub mod spaces;
+pub mod tls;
 pub mod tree;
 
 use server::{Role, Shared};
@@ -91,6 +92,10 @@ pub struct EmulatorConfig {
     pub listen_objects: SocketAddr,
     /// Threads that answer.
     pub threads: usize,
+    /// Both listeners speak TLS, with an authority of this run's own ([`Emulator::ca_pem`]).
+    pub tls: bool,
+    /// The name clients reach both listeners by, instead of their address: for proxies, which are not used for loopback.
+    pub advertise: Option<String>,
 }
 
 impl Default for EmulatorConfig {
@@ -107,6 +112,8 @@ impl Default for EmulatorConfig {
             listen: any,
             listen_objects: any,
             threads: 2,
+            tls: false,
+            advertise: None,
         }
     }
 }
@@ -115,6 +122,8 @@ impl Default for EmulatorConfig {
 #[derive(Debug)]
 pub struct Emulator {
     shared: Arc<Shared>,
+    ca_pem: Option<String>,
+    addresses: [SocketAddr; 2],
     runtime: Option<Runtime>,
 }
 
@@ -157,27 +166,72 @@ impl Emulator {
         let entered = runtime.enter();
         let api = listen(config.listen)?;
         let objects = listen(config.listen_objects)?;
+        let tls = match config.tls {
+            true => Some(tls::Tls::new(config.advertise.as_slice())?),
+            false => None,
+        };
+        let plain = match &tls {
+            Some(_) => Some(listen(SocketAddr::new(config.listen_objects.ip(), 0))?),
+            None => None,
+        };
+        let addresses = [api.local_addr()?, objects.local_addr()?];
+        let host = |address: SocketAddr| match &config.advertise {
+            Some(name) => format!("{name}:{}", address.port()),
+            None => address.to_string(),
+        };
+        let hosts = server::Hosts {
+            scheme: if config.tls { "https" } else { "http" },
+            api: host(addresses[0]),
+            objects: host(addresses[1]),
+            plain_objects: match &plain {
+                Some(plain) => host(plain.local_addr()?),
+                None => host(addresses[1]),
+            },
+        };
         let shared = Arc::new(Shared::new(
             config.tree,
             config.spaces,
             config.knobs,
             share_api::Share::new(config.share_code, config.share_id),
-            api.local_addr()?.to_string(),
-            objects.local_addr()?.to_string(),
+            hosts,
         ));
         for fault in config.faults {
             fault.check().map_err(io::Error::other)?;
             shared.faults.add(fault);
         }
-        runtime.spawn(server::accept(api, Arc::clone(&shared), Role::Api));
-        runtime.spawn(server::accept(objects, Arc::clone(&shared), Role::Objects));
+        let acceptor = || tls.as_ref().map(|tls| tls.acceptor.clone());
+        runtime.spawn(server::accept(api, Arc::clone(&shared), Role::Api, acceptor()));
+        runtime.spawn(server::accept(objects, Arc::clone(&shared), Role::Objects, acceptor()));
+        if let Some(plain) = plain {
+            runtime.spawn(server::accept(plain, Arc::clone(&shared), Role::PlainObjects, None));
+        }
         drop(entered);
-        Ok(Self { shared, runtime: Some(runtime) })
+        Ok(Self { shared, ca_pem: tls.map(|tls| tls.ca_pem), addresses, runtime: Some(runtime) })
     }
 
-    /// `http://host:port` of the API: what a client takes as its endpoint.
+    /// `http://host:port` of the API (`https` with TLS): what a client takes as its endpoint.
     pub fn url(&self) -> String {
-        format!("http://{}", self.shared.api_host)
+        format!("{}://{}", self.shared.scheme, self.shared.api_host)
+    }
+
+    /// The certificate to trust, PEM; `None` without TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// Where the API really listens, whatever it is advertised as.
+    pub fn api_address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where the object store really listens.
+    pub fn object_address(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+
+    /// Scheme and `host:port` of the object store.
+    pub fn object_url(&self) -> &str {
+        &self.shared.object_origin
     }
 
     /// `host:port` of the object store.

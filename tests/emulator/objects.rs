@@ -192,9 +192,14 @@ async fn get(
     }
     let kind = fault.as_ref().map(|fault| fault.kind);
     if matches!(kind, Some(FaultKind::Redirect | FaultKind::RedirectPlain)) || (knobs.redirect_objects && !redirected) {
-        let grant = Grant { host: &shared.object_host, key: &link.key, disposition: link.disposition.as_deref() };
+        let (origin, host) = if kind == Some(FaultKind::RedirectPlain) {
+            (format!("http://{}", shared.plain_object_host), &shared.plain_object_host)
+        } else {
+            (shared.object_origin.clone(), &shared.object_host)
+        };
+        let grant = Grant { host, key: &link.key, disposition: link.disposition.as_deref() };
         let to = shared.keys.signer(time).issue(knobs.link_style, &grant, knobs.link_lifetime);
-        return Ok(redirect(&format!("{}{to}{REDIRECTED}", shared.object_origin)));
+        return Ok(redirect(&format!("{origin}{to}{REDIRECTED}")));
     }
     let Some(object) = object else {
         return Ok(refuse(404, "NoSuchKey", "The specified key does not exist."));

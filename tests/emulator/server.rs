@@ -30,7 +30,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The largest request body anybody may send.
 const REQUEST_LIMIT: usize = 1 << 20;
 
@@ -41,6 +44,21 @@ pub enum Role {
     Api,
     /// The object store.
     Objects,
+    /// The object store without TLS, where the others have it: what no client may ever follow a redirect to.
+    PlainObjects,
+}
+
+/// How the listeners are reached.
+#[derive(Debug)]
+pub struct Hosts {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// `host:port` of the API.
+    pub api: String,
+    /// `host:port` of the object store.
+    pub objects: String,
+    /// `host:port` of the object store without TLS.
+    pub plain_objects: String,
 }
 
 /// Everything the answering code shares.
@@ -66,8 +84,12 @@ pub struct Shared {
     pub api_host: String,
     /// `host:port` of the object store, as signed into links.
     pub object_host: String,
-    /// `http://` or `https://` and [`Self::object_host`].
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Scheme and host of the object store.
     pub object_origin: String,
+    /// `host:port` of the object store without TLS; [`Self::object_host`] if there is no TLS at all.
+    pub plain_object_host: String,
     /// When the emulator started, on its own clock's zero offset.
     pub started: Timestamp,
     /// The line all object bodies share.
@@ -80,14 +102,8 @@ pub struct Shared {
 
 impl Shared {
     /// State for one emulator.
-    pub fn new(
-        tree: Tree,
-        spaces: Spaces,
-        knobs: Knobs,
-        share: share_api::Share,
-        api_host: String,
-        object_host: String,
-    ) -> Self {
+    pub fn new(tree: Tree, spaces: Spaces, knobs: Knobs, share: share_api::Share, hosts: Hosts) -> Self {
+        let Hosts { scheme, api: api_host, objects: object_host, plain_objects: plain_object_host } = hosts;
         Self {
             tree,
             spaces,
@@ -98,7 +114,9 @@ impl Shared {
             sessions: Sessions::default(),
             listings: Listings::default(),
             api_host,
-            object_origin: format!("http://{object_host}"),
+            scheme,
+            object_origin: format!("{scheme}://{object_host}"),
+            plain_object_host,
             object_host,
             started: Timestamp::now(),
             line: Arc::default(),
@@ -261,12 +279,12 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Accepts for ever.
-pub async fn accept(listener: TcpListener, shared: Arc<Shared>, role: Role) {
+/// Accepts for ever, with TLS if there is an acceptor.
+pub async fn accept(listener: TcpListener, shared: Arc<Shared>, role: Role, tls: Option<TlsAcceptor>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, Arc::clone(&shared), role));
+                tokio::spawn(serve(stream, Arc::clone(&shared), role, tls.clone()));
             }
             Err(error) => {
                 // Mostly "too many open files": wait for some to be closed.
@@ -278,11 +296,11 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>, role: Role) {
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role, tls: Option<TlsAcceptor>) {
     let open = shared.counters.connections.enter();
     shared.counters.update(|all| match role {
         Role::Api => all.api_connections += 1,
-        Role::Objects => all.object_connections += 1,
+        Role::Objects | Role::PlainObjects => all.object_connections += 1,
     });
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("TCP_NODELAY: {error}");
@@ -293,13 +311,31 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role) {
     }
     let conn = Arc::new(Conn::default());
     let io = Io { stream, conn: Arc::clone(&conn), _open: open };
+    let Some(tls) = tls else {
+        return http(io, shared, conn, role, &knobs).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(io)).await {
+        Ok(Ok(stream)) => http(stream, shared, conn, role, &knobs).await,
+        Ok(Err(error)) => {
+            log::info!("TLS: {error}");
+            shared.counters.update(|all| all.tls_failures += 1);
+        }
+        Err(_) => shared.counters.update(|all| all.tls_failures += 1),
+    }
+}
+
+/// Serves HTTP on one connection to its end.
+async fn http<S>(stream: S, shared: Arc<Shared>, conn: Arc<Conn>, role: Role, knobs: &Knobs)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| answer(Arc::clone(&shared), Arc::clone(&conn), role, request));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.auto_date_header(false);
     if !knobs.idle_timeout.is_zero() {
         builder.timer(TokioTimer::new()).header_read_timeout(knobs.idle_timeout);
     }
-    if let Err(error) = builder.serve_connection(TokioIo::new(io), service).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         log::debug!("connection: {error}");
     }
 }
@@ -331,12 +367,17 @@ async fn answer(
     } else {
         let endpoint = match role {
             Role::Api => calls::route(request.uri().path()).map_or("unknown", |route| route.endpoint.name),
-            Role::Objects => "object",
+            Role::Objects | Role::PlainObjects => "object",
         };
         let mut counted = Counted { counters: Arc::clone(&shared.counters), endpoint, status: 0 };
         let response = match role {
             Role::Api => api(&shared, &conn, &knobs, request).await?,
             Role::Objects => objects::answer(&shared, &conn, &knobs, request).await?,
+            Role::PlainObjects => {
+                shared.counters.update(|all| all.plain_requests += 1);
+                shared.counters.complain("object: a request without TLS".to_owned());
+                objects::answer(&shared, &conn, &knobs, request).await?
+            }
         };
         counted.status = response.status().as_u16();
         response
@@ -347,7 +388,7 @@ async fn answer(
     }
     headers.entry(SERVER).or_insert(HeaderValue::from_static(match role {
         Role::Api => "api-gateway",
-        Role::Objects => "OBS",
+        Role::Objects | Role::PlainObjects => "OBS",
     }));
     let served = conn.served.fetch_add(1, Ordering::SeqCst) + 1;
     if knobs.requests_per_connection > 0 && served >= knobs.requests_per_connection {
