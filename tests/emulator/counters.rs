@@ -122,7 +122,7 @@ impl Counters {
     pub fn api_calls(&self) -> u64 {
         self.calls
             .iter()
-            .filter(|(endpoint, _)| *endpoint != "object")
+            .filter(|(endpoint, _)| *endpoint != "object" && !endpoint.starts_with("dav"))
             .map(|(_, by_status)| by_status.values().sum::<u64>())
             .sum()
     }

@@ -54,6 +54,7 @@ fn run(cli: cli::Cli) -> Result<(), String> {
         std::fs::write(path, pem).map_err(|error| format!("{}: {error}", path.display()))?;
         println!("trust        {}", path.display());
     }
+    println!("webdav       {}", emulator.dav_url());
     println!("control      {url}/emulator   (curl it for help)");
     println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
     let knobs = emulator.current_knobs();

@@ -8,7 +8,9 @@
 //!                                                                     -> auth (login, tokens, app signatures)
 //!                                                                     -> share_api, space_api -> listing, tree, sign
 //!                                                                -> objects (OBS GET)         -> tree, sign, body
+//!                                                                -> dav (the same files for other clients)
 //!                                                                -> control (/emulator/…)
+//! TestProxy (proxy): stands alone.
 //! knobs, faults, counters: read or written by all of them. main.rs and cli.rs: the program, not part of the library.
 //! ```
 //!
@@ -31,11 +33,13 @@ pub mod auth;
 pub mod body;
 pub mod control;
 pub mod counters;
+pub mod dav;
 pub mod faults;
 pub mod knobs;
 pub mod listing;
 pub mod objects;
 pub mod pattern;
+pub mod proxy;
 pub mod server;
 pub mod share_api;
 pub mod sign;
@@ -56,6 +60,7 @@ use tokio::runtime::Runtime;
 pub use counters::Counters;
 pub use faults::{Fault, FaultKind};
 pub use knobs::Knobs;
+pub use proxy::{ProxyCounters, TestProxy};
 pub use spaces::{Space, SpaceKind, SpaceState, Spaces};
 pub use tree::{Content, Entry, Replacement, Tree};
 
@@ -232,6 +237,11 @@ impl Emulator {
     /// Scheme and `host:port` of the object store.
     pub fn object_url(&self) -> &str {
         &self.shared.object_origin
+    }
+
+    /// URL of the WebDAV view of what the share serves.
+    pub fn dav_url(&self) -> String {
+        format!("{}/dav/", self.shared.object_origin)
     }
 
     /// `host:port` of the object store.

@@ -12,7 +12,7 @@ use super::listing::Listings;
 use super::sign::Keys;
 use super::spaces::Spaces;
 use super::tree::{Object, Tree};
-use super::{api as calls, control, lock, objects, share_api};
+use super::{api as calls, control, dav, lock, objects, share_api};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER};
@@ -80,6 +80,8 @@ pub struct Shared {
     pub sessions: Sessions,
     /// Listings under way.
     pub listings: Listings,
+    /// What the WebDAV view knows.
+    pub dav: dav::Paths,
     /// `host:port` of the API.
     pub api_host: String,
     /// `host:port` of the object store, as signed into links.
@@ -113,6 +115,7 @@ impl Shared {
             share,
             sessions: Sessions::default(),
             listings: Listings::default(),
+            dav: dav::Paths::default(),
             api_host,
             scheme,
             object_origin: format!("{scheme}://{object_host}"),
@@ -367,11 +370,13 @@ async fn answer(
     } else {
         let endpoint = match role {
             Role::Api => calls::route(request.uri().path()).map_or("unknown", |route| route.endpoint.name),
+            Role::Objects if dav::is_dav(request.uri().path()) => dav::endpoint(request.method().as_str()),
             Role::Objects | Role::PlainObjects => "object",
         };
         let mut counted = Counted { counters: Arc::clone(&shared.counters), endpoint, status: 0 };
         let response = match role {
             Role::Api => api(&shared, &conn, &knobs, request).await?,
+            Role::Objects if dav::is_dav(request.uri().path()) => dav::answer(&shared, &conn, &knobs, request).await,
             Role::Objects => objects::answer(&shared, &conn, &knobs, request).await?,
             Role::PlainObjects => {
                 shared.counters.update(|all| all.plain_requests += 1);
@@ -406,7 +411,7 @@ pub async fn delay(latency: Duration, jitter: Duration) {
 }
 
 /// The request's body, if it is not too large.
-async fn read_body(request: Request<Incoming>) -> Option<Bytes> {
+pub async fn read_body(request: Request<Incoming>) -> Option<Bytes> {
     Limited::new(request.into_body(), REQUEST_LIMIT).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }
 
