@@ -180,8 +180,8 @@ fn refuse_secrets(arguments: &[OsString]) -> Result<(), String> {
 fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, String> {
     let said = Said::new(typed.source, &typed.options.flags, environment)?;
     let mut layers = said.layers(&typed.options.flags, environment);
-    let source = resolve::source(&mut layers, &said.source);
     let values = MountValues::of(&mut layers);
+    let source = resolve::source(&mut layers, &said.source);
     let source = settled(layers, source)?;
     Ok(MountConfig {
         source,
