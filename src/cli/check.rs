@@ -7,8 +7,8 @@ use std::path::Path;
 use super::environment::Environment;
 use super::file::{self, ConfigFile, Place, Section};
 use super::layers::Layers;
-use super::settings::{Flags, SECRETS};
-use super::{MountValues, no_config_file, remote_source, resolve, values};
+use super::settings::{ALLOW_HTTP, Flags, SECRETS};
+use super::{MountValues, no_config_file, remote_source, resolve, source, values};
 use crate::config::{Credentials, Report, Source};
 
 /// The findings about the file at `place`: about the remote `name`, or all of them.
@@ -83,18 +83,14 @@ fn about_remote(
     let mut layers = layers(&flags, environment, file, Some(section));
     layers.complaints.extend(section.complaints.iter().cloned());
     let typed = remote_source(section).map_err(|why| layers.complain(why)).ok();
-    let source = typed.and_then(|typed| resolve::source(&mut layers, &typed));
+    let source = typed.as_ref().and_then(|typed| resolve::source(&mut layers, typed));
     MountValues::of(&mut layers);
-    let mut lines: Vec<String> = layers.complaints.iter().map(|line| of_remote(name, line, &file.path)).collect();
-    if let Some(source) = &source
-        && !values::is_safe_transport(&source.connection().endpoint)
-        && source.connection().allow_http
-    {
-        lines.push(format!(
-            "{name}: {} sends secrets and content in the clear: use https",
-            source.connection().endpoint
-        ));
+    let endpoint = typed.as_ref().and_then(|typed| resolve::endpoint(&mut layers, source::origin(typed)));
+    let is_clear = endpoint.filter(|endpoint| !values::is_safe_transport(&endpoint.0));
+    if let Some(endpoint) = is_clear.filter(|_| layers.switch(&ALLOW_HTTP)) {
+        layers.complain(format!("{} sends secrets and content in the clear: use https", endpoint.0));
     }
+    let mut lines: Vec<String> = layers.complaints.iter().map(|line| of_remote(name, line, &file.path)).collect();
     lines.extend(about_secret_files(&layers));
     match source {
         Some(source) if lines.is_empty() => Ok(well(name, &source)),

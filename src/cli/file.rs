@@ -111,10 +111,10 @@ impl ConfigFile {
             return Err(fail("is a directory; name the file in it".to_owned()));
         }
         // /dev/null is writable by all, and a good way to say "no file".
-        if !metadata.file_type().is_char_device() {
-            if let Some(why) = writers(&place.path, &metadata) {
-                return Err(fail(why));
-            }
+        if !metadata.file_type().is_char_device()
+            && let Some(why) = writers(&place.path, &metadata)
+        {
+            return Err(fail(why));
         }
         let mut bytes = Vec::new();
         opened.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(error.to_string()))?;

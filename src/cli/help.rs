@@ -18,7 +18,7 @@ pub(super) const MOUNT: &str = "\x1b[1mExamples:\x1b[0m
 
 Each option may stand in the environment or, with `_` for `-`, in the
 configuration file. The first of flag, environment, the remote's table and
-[defaults] is right. Quote a link for the shell.
+[defaults] is right. Quote a link for the shell. Proxies: HTTPS_PROXY, NO_PROXY.
 
 Secrets are never given on the command line, where every user could read them,
 but in files that only you can read, or in variables, which are removed at once.";

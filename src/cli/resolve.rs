@@ -75,12 +75,7 @@ pub(super) fn space(
 }
 
 fn connection(layers: &mut Layers<'_>, shown: &str, origin: Option<Endpoint>) -> Option<Connection> {
-    // `[defaults]` know less about a link than the link itself.
-    let is_default = layers.find(&ENDPOINT).is_some_and(|(rank, _)| rank == Rank::Defaults);
-    let endpoint = match origin {
-        Some(origin) if is_default || layers.find(&ENDPOINT).is_none() => Some(origin),
-        _ => layers.value(&ENDPOINT, str::parse),
-    };
+    let endpoint = endpoint(layers, origin);
     if endpoint.is_none() && layers.find(&ENDPOINT).is_none() {
         layers.complain(format!("{shown} needs --endpoint: {}, or your carrier's https://HOST", values::presets()));
     }
@@ -95,6 +90,16 @@ fn connection(layers: &mut Layers<'_>, shown: &str, origin: Option<Endpoint>) ->
     let ca_file = layers.file(&CA_FILE, values::readable_file);
     let op_timeout = layers.value(&OP_TIMEOUT, values::op_timeout).unwrap_or(DEFAULT_OP_TIMEOUT);
     Some(Connection { endpoint: endpoint?.0, allow_http, ca_file, op_timeout })
+}
+
+/// The service; `None` if none was named, or with a complaint.
+pub(super) fn endpoint(layers: &mut Layers<'_>, origin: Option<Endpoint>) -> Option<Endpoint> {
+    // `[defaults]` know less about a link than the link itself.
+    let is_default = layers.find(&ENDPOINT).is_none_or(|(rank, _)| rank == Rank::Defaults);
+    match origin {
+        Some(origin) if is_default => Some(origin),
+        _ => layers.value(&ENDPOINT, str::parse),
+    }
 }
 
 /// What was said about just this source, and can only be a mistake. The environment and `[defaults]` speak of others too.

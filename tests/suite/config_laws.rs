@@ -274,6 +274,7 @@ const FAULTS: &[(&str, &[&str])] = &[
         &["http://h", "use https"],
     ),
     ("[remotes.r]\nsource = \"share:1\"\nendpoint = \"http://h\"\nagent = \"a\"", &["http://h", "use https"]),
+    ("[remotes.r]\nsource = \"http://h/#/1\"\nallow_http = true", &["--agent", "http://h", "use https"]),
 ];
 
 #[test]
