@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::config::{SpaceSource, TeamKind};
+use crate::policy::printable::json_text;
 use crate::policy::printable::printable;
 
 /// A space that a login can see.
@@ -52,20 +53,16 @@ fn row(space: &VisibleSpace, is_terminal: bool) -> [String; 4] {
     [text(&space.source.to_string()), size(space.used_bytes), size(space.total_bytes), text(&name)]
 }
 
-fn json(space: &VisibleSpace) -> serde_json::Value {
-    let mut object = serde_json::json!({
-        "source": space.source.to_string(),
-        "name": space.name,
-        "used": space.used_bytes,
-        "total": space.total_bytes,
-    });
-    if let SpaceSource::Team { kind: Some(kind), .. } = &space.source {
-        object["team_type"] = match kind {
-            TeamKind::Department => "department".into(),
-            TeamKind::Group => "group".into(),
-        };
-    }
-    object
+fn json(space: &VisibleSpace) -> String {
+    let (source, name) = (json_text(&space.source.to_string()), json_text(&space.name));
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string());
+    let (used, total) = (size(space.used_bytes), size(space.total_bytes));
+    let team_type = match &space.source {
+        SpaceSource::Team { kind: Some(TeamKind::Department), .. } => r#","team_type":"department""#,
+        SpaceSource::Team { kind: Some(TeamKind::Group), .. } => r#","team_type":"group""#,
+        _ => "",
+    };
+    format!(r#"{{"source":{source},"name":{name},"used":{used},"total":{total}{team_type}}}"#)
 }
 
 /// `1.5G`: powers of 1024, three digits at most.
@@ -117,8 +114,12 @@ mod tests {
 
     #[test]
     fn json_has_an_object_on_each_line() {
-        let want = "{\"name\":\"mine\",\"source\":\"space:IAAE1\",\"total\":858993459200,\"used\":1536}\n\
-             {\"name\":\"a\\n\\u001bb\",\"source\":\"team:42\",\"team_type\":\"group\",\"total\":null,\"used\":null}\n";
+        let want = concat!(
+            r#"{"source":"space:IAAE1","name":"mine","used":1536,"total":858993459200}"#,
+            "\n",
+            r#"{"source":"team:42","name":"a\u000a\u001bb","used":null,"total":null,"team_type":"group"}"#,
+            "\n"
+        );
         assert_eq!(printed(true, true), want);
     }
 

@@ -99,7 +99,6 @@ impl Setting {
 macro_rules! settings {
     ($($name:ident = $key:literal $(($short:literal))?, $kind:ident, $purpose:ident, $heading:literal, $value:literal, $help:literal;)+) => {
         $(
-            #[doc = $help]
             pub(super) static $name: Setting = Setting {
                 key: $key,
                 kind: Kind::$kind,
@@ -161,7 +160,7 @@ settings! {
     TTL = "ttl", Number, Mount, "Mount", "SECONDS",
         "How long a listing is believed before the service is asked again [default: 300]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
-        "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 1G, but at least 64M]";
+        "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
 
     LOG_FILE = "log_file", Path, Mount, "Diagnosis", "FILE",
         "Append the log to this file, made readable for you only";
