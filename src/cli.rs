@@ -67,7 +67,7 @@ enum TypedCommand {
 
 #[derive(Args)]
 struct TypedMount {
-    /// share:CODE, a share link, space:[ID], team:ID, sharedfolder:ID, or NAME:[/PATH] for a remote of the configuration.
+    /// share:CODE, a share link, space: or space:ID, team:ID, sharedfolder:ID, or NAME:/PATH for a remote of the configuration.
     source: TypedSource,
     /// The directory to mount on.
     mountpoint: PathBuf,

@@ -9,6 +9,8 @@ use std::time::Duration;
 use koofs::cli::{self, Environment, Refusal};
 use koofs::config::{Command, Credentials, ListConfig, MountConfig, Report, Secret, Source};
 
+use crate::emulator::Emulator;
+use crate::emulator::tree::Entry;
 use crate::mounted::{Watched, koofs};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -381,6 +383,25 @@ fn missing_file_matters_only_to_who_named_it_or_needs_it() {
     assert!(line.contains("no configuration file") && line.contains("koofs config --help"), "{line}");
     let (code, out, _) = home.config(&["check"], &[]);
     assert!(code == Some(1) && out.contains("no configuration file"), "{out}");
+}
+
+#[test]
+fn remote_is_listed_below_its_root_by_the_real_command() {
+    let emulator = Emulator::synthetic();
+    let mut parent = String::new();
+    for entry in [Entry::folder("a"), Entry::folder("b"), Entry::file("found", 10)] {
+        parent = emulator.tree().add_many(&parent, [entry]).remove(0);
+    }
+    let home = Home::new(&format!(
+        "[defaults]\nagent = \"carrier\"\n[remotes.demo]\nsource = \"share:{}\"\nendpoint = \"{}\"\nroot = \"a\"\n",
+        emulator.share_code(),
+        emulator.url()
+    ));
+    let mut command = koofs(&["ls", "demo:/b"]);
+    command.env("HOME", home.directory.path()).env_remove("XDG_CONFIG_HOME");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (status, out, error) = Watched::start(command, LIMIT).output();
+    assert_eq!((status.code(), out.as_str()), (Some(0), "found\n"), "{error}");
 }
 
 #[test]
