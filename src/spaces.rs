@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use crate::config::{SpaceSource, TeamKind};
 use crate::policy::printable::json_text;
 use crate::policy::printable::printable;
 
 /// A space that a login can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisibleSpace {
-    /// How to mount it.
-    pub source: SpaceSource,
+    /// As `koofs mount` takes it.
+    pub source: String,
     /// What people call it; may be empty.
     pub name: String,
     /// Bytes that are used, if the service says so.
@@ -50,19 +49,14 @@ fn row(space: &VisibleSpace, is_terminal: bool) -> [String; 4] {
         false => Cow::Borrowed(space.name.as_str()),
     };
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), human);
-    [text(&space.source.to_string()), size(space.used_bytes), size(space.total_bytes), text(&name)]
+    [text(&space.source), size(space.used_bytes), size(space.total_bytes), text(&name)]
 }
 
 fn json(space: &VisibleSpace) -> String {
-    let (source, name) = (json_text(&space.source.to_string()), json_text(&space.name));
+    let (source, name) = (json_text(&space.source), json_text(&space.name));
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string());
     let (used, total) = (size(space.used_bytes), size(space.total_bytes));
-    let team_type = match &space.source {
-        SpaceSource::Team { kind: Some(TeamKind::Department), .. } => r#","team_type":"department""#,
-        SpaceSource::Team { kind: Some(TeamKind::Group), .. } => r#","team_type":"group""#,
-        _ => "",
-    };
-    format!(r#"{{"source":{source},"name":{name},"used":{used},"total":{total}{team_type}}}"#)
+    format!(r#"{{"source":{source},"name":{name},"used":{used},"total":{total}}}"#)
 }
 
 /// `1.5G`: powers of 1024, three digits at most.
@@ -88,13 +82,13 @@ mod tests {
     fn printed(is_json: bool, is_terminal: bool) -> String {
         let spaces = [
             VisibleSpace {
-                source: SpaceSource::Container("IAAE1".to_owned()),
+                source: "space:IAAE1".to_owned(),
                 name: "mine".to_owned(),
                 used_bytes: Some(1536),
                 total_bytes: Some(800 << 30),
             },
             VisibleSpace {
-                source: SpaceSource::Team { group_id: "42".to_owned(), kind: Some(TeamKind::Group) },
+                source: "team:42".to_owned(),
                 name: "a\n\u{1b}b".to_owned(),
                 used_bytes: None,
                 total_bytes: None,
@@ -117,7 +111,7 @@ mod tests {
         let want = concat!(
             r#"{"source":"space:IAAE1","name":"mine","used":1536,"total":858993459200}"#,
             "\n",
-            r#"{"source":"team:42","name":"a\u000a\u001bb","used":null,"total":null,"team_type":"group"}"#,
+            r#"{"source":"team:42","name":"a\u000a\u001bb","used":null,"total":null}"#,
             "\n"
         );
         assert_eq!(printed(true, true), want);

@@ -37,7 +37,7 @@ pub(super) const SPACES: &str = "\x1b[1mExamples:\x1b[0m
 
 A line is a source as `koofs mount` takes it, used and total size, and its name.
 --json prints one object on a line: \"source\", \"name\" (text), \"used\" and \"total\"
-(bytes or null), \"team_type\" of a team.";
+(bytes or null).";
 
 pub(super) const CONFIG: &str = "\x1b[1mThe file:\x1b[0m
   # ~/.config/koofs/config.toml, or --config FILE, or KOOFS_CONFIG

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernel", &["content", "fs", "policy", "remote"]),
     // `koofs ls`, beside the filesystem.
     ("listing", &["clock", "config", "policy", "remote"]),
-    ("spaces", &["config", "policy"]),
+    ("spaces", &["policy"]),
     // `policy` for lines that are fit for a terminal.
     ("cli", &["config", "policy"]),
     // The composition root: every constructor, but not what the user typed.
