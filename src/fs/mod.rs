@@ -233,7 +233,7 @@ impl DriveFs {
     }
 
     /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. What has only just
-    /// failed, after a long wait, fails again at once.
+    /// failed by its deadline, or nearly so, fails again at once.
     pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
         let handle = match self.files.get(fh) {
             Ok(handle) => handle,
@@ -253,13 +253,17 @@ impl DriveFs {
 
     fn read_missing(&self, handle: &Arc<FileHandle>, range: ByteRange, done: Done<ReadData>) {
         let now = self.clock.now();
-        if let Some(error) = handle.recent_failure(range, now) {
+        if let Some(error) = handle.late_failure(range, now) {
             return done(Err(error));
         }
         let (failed, clock) = (Arc::clone(handle), Arc::clone(&self.clock));
+        // Half its time and a second try would be more than the operation may take; a failure that came sooner is worth one.
+        let late = now + self.config.op_timeout / 2;
         let owed = self.owe(Box::new(move |result| {
-            if let Err(error) = &result {
-                failed.note_failure(range, error, now, clock.now());
+            if let Err(error) = &result
+                && clock.now() >= late
+            {
+                failed.note_late_failure(range, error, clock.now());
             }
             done(result);
         }));
