@@ -22,11 +22,12 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::Url;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    IF_MATCH, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_MATCH, LOCATION, RANGE, RETRY_AFTER,
 };
 
 use crate::config::Connection;
+use crate::policy::percent::percent_encoded;
 use crate::policy::range::ByteRange;
 use crate::policy::retry::{FailureKind, parse_retry_after};
 use crate::policy::server_time::parse_http_date;
@@ -234,7 +235,7 @@ fn is_tls_failure(error: &reqwest::Error) -> bool {
 /// One call of the API: a GET without a body, a POST with one.
 #[derive(Clone, Copy)]
 pub struct ApiRequest<'a> {
-    /// The absolute path.
+    /// The absolute path, percent-encoded.
     pub path: &'a str,
     /// Names and values, not yet encoded.
     pub query: &'a [(&'static str, &'a str)],
@@ -242,6 +243,13 @@ pub struct ApiRequest<'a> {
     pub headers: &'a [(&'static str, &'a str)],
     /// The JSON text.
     pub body: Option<&'a [u8]>,
+}
+
+/// `pairs` as they go into a URL: everything but unreserved characters encoded, a space as `%20`.
+fn encoded_query(pairs: &[(&'static str, &str)]) -> String {
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value))).collect();
+    pairs.join("&")
 }
 
 /// What the API answered, whatever the status.
@@ -285,6 +293,11 @@ impl ApiClient {
         &self.origin
     }
 
+    /// `host[:port]` as the `Host` header names it.
+    pub fn authority(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
     /// Sends `request` once and reads the whole answer.
     ///
     /// # Errors
@@ -293,13 +306,21 @@ impl ApiClient {
         let mut url = self.endpoint.clone();
         url.set_path(request.path);
         if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(request.query);
+            url.set_query(Some(&encoded_query(request.query)));
         }
         let builder = match request.body {
             None => self.client.get(url),
             Some(body) => self.client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_vec()),
         };
-        let builder = request.headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        let builder =
+            request.headers.iter().fold(builder, |builder, (name, value)| match HeaderValue::from_str(value) {
+                Ok(mut value) => {
+                    value.set_sensitive(*name == AUTHORIZATION.as_str());
+                    builder.header(*name, value)
+                }
+                // The builder reports it.
+                Err(_) => builder.header(*name, *value),
+            });
         let mut body = send(builder, &self.origin, self.config, deadline)?;
         if let Some(location) = redirect_target(&body.response) {
             let target = self.endpoint.join(location).map_or("nowhere".to_owned(), |url| origin_of(&url));
