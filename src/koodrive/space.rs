@@ -37,7 +37,7 @@ pub struct SpaceClient {
 /// What was opened.
 enum Drive {
     Space(OpenSpace),
-    Share(ShareClient, Duration),
+    Share(Box<ShareClient>, Duration),
 }
 
 struct OpenSpace {
@@ -74,7 +74,7 @@ impl SpaceClient {
             SpaceSource::Share { code, access_code } => {
                 let service = Service::Account(account);
                 let share = ShareClient::open_through(service, code, access_code.as_ref(), deadline)?;
-                Drive::Share(share, config.connection.op_timeout)
+                Drive::Share(Box::new(share), config.connection.op_timeout)
             }
             source => Drive::Space(OpenSpace::open(source, account, config, deadline)?),
         };
