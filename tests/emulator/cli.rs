@@ -2,6 +2,7 @@
 
 use crate::emulator::faults::FAULT_HELP;
 use crate::emulator::knobs::{KNOB_HELP, parse_bytes, parse_duration};
+use crate::emulator::spaces::{self, Space, SpaceKind, Spaces};
 use crate::emulator::{EmulatorConfig, Fault, Knobs, Tree};
 use clap::Parser;
 use serde_json::{Map, Value, json};
@@ -18,7 +19,10 @@ use std::time::Duration;
 #[command(name = "emulator", after_long_help = after_help())]
 pub(crate) struct Cli {
     /// The directory to serve, as it is at the time of each request; symlinks and special files are left out.
-    #[arg(required_unless_present_any = ["synthetic", "list_knobs"], conflicts_with = "synthetic")]
+    #[arg(
+        required_unless_present_any = ["synthetic", "list_knobs", "space", "synthetic_space", "second_space", "department", "group", "shared_folder"],
+        conflicts_with = "synthetic"
+    )]
     directory: Option<PathBuf>,
 
     /// Serve files that exist nowhere: FOLDER=COUNTxSIZE, several separated by commas.
@@ -40,6 +44,18 @@ pub(crate) struct Cli {
     #[arg(long)]
     i_know_this_is_a_test_server: bool,
 
+    /// Speak TLS, with a certificate authority made for this run; see --ca-out.
+    #[arg(long)]
+    tls: bool,
+
+    /// Write the certificate to trust to this file, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) ca_out: Option<PathBuf>,
+
+    /// The host name that links and the certificate carry instead of the address.
+    #[arg(long, value_name = "NAME")]
+    advertise: Option<String>,
+
     /// Short code of the share (the last part of its link).
     #[arg(long, value_name = "CODE")]
     share_code: Option<String>,
@@ -51,6 +67,30 @@ pub(crate) struct Cli {
     /// X-Hw-Agentname must be this; without the option any name will do, but there must be one.
     #[arg(long, value_name = "NAME", help_heading = "The share")]
     agent: Option<String>,
+
+    /// Serve this directory as the user's own space.
+    #[arg(long, value_name = "DIR", help_heading = "The spaces")]
+    space: Option<PathBuf>,
+
+    /// Serve files that exist nowhere as the user's own space, as --synthetic does for the share.
+    #[arg(long, value_name = "SPEC", conflicts_with = "space", help_heading = "The spaces")]
+    synthetic_space: Option<String>,
+
+    /// Serve this directory as the user's second space.
+    #[arg(long, value_name = "DIR", help_heading = "The spaces")]
+    second_space: Option<PathBuf>,
+
+    /// Serve this directory as the department's space.
+    #[arg(long, value_name = "DIR", help_heading = "The spaces")]
+    department: Option<PathBuf>,
+
+    /// Serve this directory as the group's space.
+    #[arg(long, value_name = "DIR", help_heading = "The spaces")]
+    group: Option<PathBuf>,
+
+    /// Serve this directory as a folder that somebody shares with the user.
+    #[arg(long, value_name = "DIR", help_heading = "The spaces")]
+    shared_folder: Option<PathBuf>,
 
     /// Time before an API answer, like 20ms.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "The line")]
@@ -120,8 +160,10 @@ impl Cli {
                 Tree::directory(directory).map_err(|error| format!("{}: {error}", directory.display()))?
             }
             (None, Some(spec)) => Tree::from_spec(spec)?,
-            (None, None) => return Err("say what to serve: a directory, or --synthetic".to_owned()),
+            // The command line makes sure that a space is served.
+            (None, None) => Tree::synthetic(),
         };
+        let spaces = self.spaces()?;
         let mut changes = Map::new();
         for set in &self.sets {
             let (name, text) = set.split_once('=').ok_or_else(|| format!("--set {set}: write KNOB=VALUE"))?;
@@ -142,6 +184,7 @@ impl Cli {
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(EmulatorConfig {
             tree,
+            spaces,
             knobs,
             faults: self.faults,
             share_code: self.share_code.unwrap_or(defaults.share_code),
@@ -149,7 +192,47 @@ impl Cli {
             listen: self.listen,
             listen_objects,
             threads: self.threads.unwrap_or(processors),
+            tls: self.tls,
+            advertise: self.advertise,
         })
+    }
+}
+
+impl Cli {
+    /// What is behind the login.
+    fn spaces(&self) -> Result<Spaces, String> {
+        let mut spaces = Spaces::default();
+        for (directory, container) in [
+            (&self.space, spaces::OWN),
+            (&self.second_space, spaces::SECOND),
+            (&self.department, spaces::DEPARTMENT),
+            (&self.group, spaces::GROUP),
+        ] {
+            if let Some(directory) = directory {
+                spaces.serve(container, directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+            }
+        }
+        if let Some(spec) = &self.synthetic_space {
+            spaces.all[0] = Space::new(
+                SpaceKind::Individual,
+                spaces::OWN,
+                spaces::USER_ID,
+                "",
+                Tree::from_spec_of(spaces::OWN, spec)?,
+            );
+        }
+        if let Some(directory) = &self.shared_folder {
+            // What is shared is a folder in a space: its parent directory is that space.
+            let directory = directory.canonicalize().map_err(|error| format!("{}: {error}", directory.display()))?;
+            let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
+                return Err(format!("{}: has no parent directory", directory.display()));
+            };
+            spaces.serve(spaces::FAMILY, parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+            let name = name.to_string_lossy().into_owned();
+            spaces.shared_folders[0].path.clone_from(&name);
+            spaces.shared_folders[0].name = name;
+        }
+        Ok(spaces)
     }
 }
 
@@ -169,7 +252,7 @@ pub(crate) fn knob_list() -> String {
 const HELP_COLUMNS: usize = 68;
 
 fn after_help() -> String {
-    let mut text = "Faults:\n  PLACE is api, api/ENDPOINT (visit, userInfo, verify, files, download), object, or object/FILE.\n  \
+    let mut text = "Faults:\n  PLACE is api, api/ENDPOINT (see hold in --list-knobs), object, or object/FILE.\n  \
                     Options: every=N, probability=P, seed=N, limit=N, skip=N, after=BYTES, retry_after=SECONDS|none.\n\n"
         .to_owned();
     for (name, place, help) in FAULT_HELP {
@@ -191,7 +274,8 @@ fn after_help() -> String {
     text.push_str(
         "\nExamples:\n  emulator ~/Pictures\n  emulator --synthetic big=1x8G,many=20000x4K --api-latency 20ms --bandwidth 20M\n  \
          emulator . --access-code a1B2c3D4 --link-lifetime 10s --fault object:stall,every=7,limit=3\n  \
-         emulator . --set last_cursor=cycle --set empty_pages=3 --set download_links=map_of_strings\n\n\
+         emulator . --set last_cursor=cycle --set empty_pages=3 --set download_links=map_of_strings\n  \
+         emulator --space ~/Documents --set token_lifetime=3s --set refresh_nesting=alternate\n\n\
          RUST_LOG=info shows faults and refusals, RUST_LOG=debug connections too.\n",
     );
     text

@@ -19,7 +19,7 @@ const FILES: usize = 100_000;
 /// Everything counted so far. A plain copy: reading it changes nothing.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counters {
-    /// Calls per endpoint (`visit`, `userInfo`, `verify`, `files`, `download`, `object`, `unknown`) and HTTP status;
+    /// Calls per endpoint (`files`, `login`, `spaceDownload`, …, `object`, `unknown`; see api.rs) and HTTP status;
     /// status 0 is a call that got no answer (reset, hang, client gone).
     pub calls: BTreeMap<String, BTreeMap<u16, u64>>,
     /// API calls being answered now.
@@ -40,6 +40,10 @@ pub struct Counters {
     pub connections_current: u64,
     /// The most connections ever open at once, both listeners.
     pub connections_peak: u64,
+    /// Connections whose TLS handshake failed: no TLS, or no trust.
+    pub tls_failures: u64,
+    /// Requests to the object store without TLS although there is TLS: a redirect was followed that must not be.
+    pub plain_requests: u64,
     /// Requests that carried a secret to the object store (Authorization, Cookie, X-Hw-Agentname, X-User-Id).
     pub secret_leaks: u64,
     /// Listings that asked to be counted as a view (`refreshCount: true`). A filesystem has no business here.
@@ -52,6 +56,34 @@ pub struct Counters {
     pub ranges_ignored: u64,
     /// Wrong access codes tried.
     pub wrong_codes: u64,
+    /// Calls of `auth/login`, refused ones included.
+    pub logins: u64,
+    /// Calls of `auth/login` that were refused for the account or the password, or because it is locked.
+    pub refused_logins: u64,
+    /// Wrong passwords tried.
+    pub wrong_passwords: u64,
+    /// The most logins ever being answered at once.
+    pub login_peak: u64,
+    /// Calls of `auth/refreshToken`, refused ones included.
+    pub refreshes: u64,
+    /// Calls of `auth/refreshToken` that were refused.
+    pub refused_refreshes: u64,
+    /// Refreshes with a refresh token that was used and replaced.
+    pub reused_refresh_tokens: u64,
+    /// The most refreshes ever being answered at once.
+    pub refresh_peak: u64,
+    /// Calls refused for a token that is unknown, over, or malformed.
+    pub refused_tokens: u64,
+    /// Calls whose `Authorization` had a `+` where a space belongs.
+    pub plus_schemes: u64,
+    /// Calls refused for an app signature that does not match.
+    pub refused_signatures: u64,
+    /// Calls refused for an `X-Date` that is later than now or too old.
+    pub refused_dates: u64,
+    /// Calls refused for another `X-User-Id` than the token's.
+    pub refused_users: u64,
+    /// How many batches of links there were of each size.
+    pub batch_sizes: BTreeMap<u64, u64>,
     /// Faults that fired, by name.
     pub faults: BTreeMap<String, u64>,
     /// What the client did wrong, in words; bounded (see `complaints_total`).
@@ -90,9 +122,14 @@ impl Counters {
     pub fn api_calls(&self) -> u64 {
         self.calls
             .iter()
-            .filter(|(endpoint, _)| *endpoint != "object")
+            .filter(|(endpoint, _)| *endpoint != "object" && !endpoint.starts_with("dav"))
             .map(|(_, by_status)| by_status.values().sum::<u64>())
             .sum()
+    }
+
+    /// Calls of `spaceDownload`.
+    pub fn batches(&self) -> u64 {
+        self.batch_sizes.values().sum()
     }
 
     /// GETs of the content of the file with this id.
@@ -141,6 +178,10 @@ pub struct LiveCounters {
     pub object: Arc<Gauge>,
     /// Open connections.
     pub connections: Arc<Gauge>,
+    /// Logins in flight.
+    pub logins: Arc<Gauge>,
+    /// Refreshes in flight.
+    pub refreshes: Arc<Gauge>,
     object_bytes: AtomicU64,
     rest: Mutex<Counters>,
 }
@@ -219,7 +260,7 @@ impl LiveCounters {
     pub fn reset(&self) {
         *lock(&self.rest) = Counters::default();
         self.object_bytes.store(0, Ordering::Relaxed);
-        for gauge in [&self.api, &self.object, &self.connections] {
+        for gauge in [&self.api, &self.object, &self.connections, &self.logins, &self.refreshes] {
             gauge.peak.store(gauge.current(), Ordering::SeqCst);
         }
     }
@@ -230,6 +271,8 @@ impl LiveCounters {
         all.api_peak = self.api.peak.load(Ordering::SeqCst);
         all.object_current = self.object.current();
         all.object_peak = self.object.peak.load(Ordering::SeqCst);
+        all.login_peak = self.logins.peak.load(Ordering::SeqCst);
+        all.refresh_peak = self.refreshes.peak.load(Ordering::SeqCst);
         all.connections_current = self.connections.current();
         all.connections_peak = self.connections.peak.load(Ordering::SeqCst);
     }

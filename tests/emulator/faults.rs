@@ -1,7 +1,7 @@
 //! Faults: what goes wrong, on which calls, and how often.
 //!
 //! Owns: the table of faults and the decision whether one fires on a call. How a fault looks on the wire is up to who
-//! answers the call (`server.rs`, `share_api.rs`, `objects.rs`). One short lock per call, none if the table is empty.
+//! answers the call (`server.rs`, `listing.rs`, `space_api.rs`, `objects.rs`). One short lock per call, none if the table is empty.
 
 use super::knobs::{parse_bytes, parse_duration};
 use super::lock;
@@ -64,8 +64,12 @@ fault_kinds! {
     TruncatedJson = "truncated_json" on api,
     /// 200 with an HTML login page.
     Html = "html" on api,
-    /// nextCursor is the cursor that was asked with, for ever (files only).
+    /// nextCursor is the cursor that was asked with, for ever (listings only).
     CursorLoop = "cursor_loop" on api,
+    /// Every second entry of a batch of links is refused, from the first on (spaceDownload only).
+    PartialBatch = "partial_batch" on api,
+    /// The first entry of a batch of links is left out of the answer (spaceDownload only).
+    BatchGap = "batch_gap" on api,
     /// 403 SignatureDoesNotMatch.
     Forbidden = "403" on object,
     /// 404 NoSuchKey.
@@ -139,7 +143,7 @@ impl Fault {
         Self { kind, on, every: 1, probability: None, seed: 1, limit: None, skip: 0, retry_after, after_bytes: None }
     }
 
-    /// A fault of every call of the API endpoint (`visit`, `userInfo`, `verify`, `files`, `download`).
+    /// A fault of every call of the API endpoint (`files`, `login`, `spaceDownload`, …; see api.rs).
     pub fn api(endpoint: &str, kind: FaultKind) -> Self {
         Self::new(FaultOn::Api(Some(endpoint.to_owned())), kind)
     }

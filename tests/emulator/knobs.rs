@@ -78,6 +78,28 @@ pub enum TimeShape {
     Empty,
 }
 
+/// How an authentication that is not passed looks (section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthRefusalBody {
+    /// `{error_code: "APIGW.…", error_msg, request_id}`.
+    Gateway,
+    /// `{code, msg}`.
+    Business,
+}
+
+/// Where a refresh answers the session (section 12, row 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshNesting {
+    /// `data`, as the table has it.
+    Data,
+    /// `data.sessionInfo`, as the sample has it.
+    SessionInfo,
+    /// The two in turn.
+    Alternate,
+}
+
 /// The settings. `Default` is a well-behaved service of the documented shape, without delays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -99,6 +121,50 @@ pub struct Knobs {
     pub ended_share_info: bool,
     /// `permission` of the share: `Some(false)` says and enforces that nothing may be downloaded; `None` leaves it out.
     pub permission_download: Option<bool>,
+
+    /// The user's id: `userId` of the login, `X-User-Id` of all calls, owner of the individual spaces.
+    pub user_id: String,
+    /// The account that can log in.
+    pub account: String,
+    /// Its password.
+    pub password: String,
+    /// How many wrong passwords lock the account (a login then refuses the right one too).
+    pub wrong_password_limit: u32,
+    /// How long a token of a login is good for; `expiresIn` says it in whole seconds, rounded down, at least 1.
+    #[serde(with = "seconds")]
+    pub token_lifetime: Duration,
+    /// How long a refresh token is good for.
+    #[serde(with = "seconds")]
+    pub refresh_lifetime: Duration,
+    /// A refresh token is good for one refresh, whose answer holds the next.
+    pub refresh_rotates: bool,
+    /// A refresh ends the token it replaces at once.
+    pub refresh_ends_old_token: bool,
+    /// Where a refresh answers the session.
+    pub refresh_nesting: RefreshNesting,
+    /// How long an enterprise token lives without being used.
+    #[serde(with = "seconds")]
+    pub sliding_lifetime: Duration,
+    /// The application that may sign calls.
+    pub app_id: String,
+    /// The key it signs with.
+    pub app_secret: String,
+    /// HTTP status of an authentication that is not passed: 401 or 400 (section 4.1).
+    pub auth_refusal_status: u16,
+    /// Its body.
+    pub auth_refusal_body: AuthRefusalBody,
+    /// `space/{ownerId}` wants a `containerId` if the user has several individual spaces; if not, it means the first.
+    pub space_needs_container: bool,
+    /// The user may list all groups of the tenant.
+    pub tenant_admin: bool,
+    /// Numbers of spaces, teams and statistics as numbers (samples) or strings (tables).
+    pub space_shape: NumberShape,
+    /// Listings of spaces show recycled entries too, marked `recycled`.
+    pub recycled_in_listings: bool,
+    /// `detail` answers `code` and `msg` besides the file.
+    pub detail_code: bool,
+    /// A batch of links is answered in another order than asked.
+    pub shuffle_downloads: bool,
 
     /// Time before an API call is answered.
     #[serde(with = "seconds")]
@@ -130,7 +196,7 @@ pub struct Knobs {
     #[serde(with = "seconds")]
     pub idle_timeout: Duration,
 
-    /// Endpoints (`visit`, `userInfo`, `verify`, `files`, `download`, `object`) whose calls wait, unanswered, until the
+    /// Endpoints (any name that the counters show: `files`, `login`, `spaceDownload`, `object`, …) whose calls wait, unanswered, until the
     /// name is taken off this list: what a test needs to have calls in flight for exactly as long as it wants.
     pub hold: Vec<String>,
 
@@ -193,6 +259,26 @@ impl Default for Knobs {
             expire_time: "+2592000".to_owned(),
             ended_share_info: true,
             permission_download: None,
+            user_id: super::spaces::USER_ID.to_owned(),
+            account: "someone".to_owned(),
+            password: "correct horse battery staple".to_owned(),
+            wrong_password_limit: 5,
+            token_lifetime: Duration::from_secs(1800),
+            refresh_lifetime: Duration::from_secs(7 * 86_400),
+            refresh_rotates: true,
+            refresh_ends_old_token: true,
+            refresh_nesting: RefreshNesting::SessionInfo,
+            sliding_lifetime: Duration::from_secs(20 * 60),
+            app_id: "emulator-app".to_owned(),
+            app_secret: "emulator-app-secret-0123456789".to_owned(),
+            auth_refusal_status: 401,
+            auth_refusal_body: AuthRefusalBody::Gateway,
+            space_needs_container: false,
+            tenant_admin: false,
+            space_shape: NumberShape::Number,
+            recycled_in_listings: false,
+            detail_code: false,
+            shuffle_downloads: true,
             api_latency: Duration::ZERO,
             object_latency: Duration::ZERO,
             jitter: Duration::ZERO,
@@ -230,9 +316,6 @@ impl Default for Knobs {
     }
 }
 
-/// Names of everything that can be held.
-const ENDPOINT_NAMES: [&str; 6] = ["visit", "userInfo", "verify", "files", "download", "object"];
-
 /// Every knob that JSON and `--set` know, with a line of help; a test keeps it complete.
 pub const KNOB_HELP: &[(&str, &str)] = &[
     ("agent", "carrier name that X-Hw-Agentname must carry (null: any, but one)"),
@@ -243,6 +326,26 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     ("expire_time", "end of the share: +SECONDS, -SECONDS, RFC 3339, absent, null"),
     ("ended_share_info", "userInfo of an ended share still answers"),
     ("permission_download", "false: nothing may be downloaded (null: not mentioned)"),
+    ("user_id", "the user's id, X-User-Id of all calls"),
+    ("account", "the account that can log in"),
+    ("password", "its password"),
+    ("wrong_password_limit", "wrong passwords that lock the account"),
+    ("token_lifetime", "life of a token of a login"),
+    ("refresh_lifetime", "life of a refresh token"),
+    ("refresh_rotates", "a refresh token is good for one refresh"),
+    ("refresh_ends_old_token", "a refresh ends the token it replaces at once"),
+    ("refresh_nesting", "data, session_info or alternate"),
+    ("sliding_lifetime", "life of an enterprise token without use"),
+    ("app_id", "the application that may sign calls"),
+    ("app_secret", "the key it signs with"),
+    ("auth_refusal_status", "HTTP status of a refused token, date or signature, 401 or 400"),
+    ("auth_refusal_body", "its body: gateway or business"),
+    ("space_needs_container", "space/{ownerId} wants containerId if there are several"),
+    ("tenant_admin", "the user may list all groups"),
+    ("space_shape", "numbers of spaces as number or string"),
+    ("recycled_in_listings", "listings of spaces show recycled entries, marked"),
+    ("detail_code", "detail answers code and msg besides the file"),
+    ("shuffle_downloads", "links of a batch come in another order than asked"),
     ("api_latency", "time before an API answer"),
     ("object_latency", "time before the first byte of an object"),
     ("jitter", "added to either latency, at random up to this"),
@@ -312,8 +415,13 @@ impl Knobs {
         if self.page_cap == 0 {
             return Err("page_cap: must be at least 1".to_owned());
         }
-        if let Some(name) = self.hold.iter().find(|name| !ENDPOINT_NAMES.contains(&name.as_str())) {
-            return Err(format!("hold: there is no endpoint {name:?}; there are: {}", ENDPOINT_NAMES.join(", ")));
+        let mut names: Vec<&str> = super::api::endpoint_names().collect();
+        names.extend(["object", "davList", "davGet"]);
+        if let Some(name) = self.hold.iter().find(|name| !names.contains(&name.as_str())) {
+            return Err(format!("hold: there is no endpoint {name:?}; there are: {}", names.join(", ")));
+        }
+        if ![400, 401].contains(&self.auth_refusal_status) {
+            return Err("auth_refusal_status: must be 400 or 401".to_owned());
         }
         if ![200, 400].contains(&self.business_status) {
             return Err("business_status: must be 200 or 400".to_owned());

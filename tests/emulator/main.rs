@@ -27,6 +27,7 @@ fn run(cli: cli::Cli) -> Result<(), String> {
         print!("{}", cli::knob_list());
         return Ok(());
     }
+    let ca_out = cli.ca_out.clone();
     let ready_file = cli.print_ready_file.clone();
     let config = cli.config()?;
     let agent = config.knobs.agent.clone().unwrap_or_else(|| "emulator".to_owned());
@@ -48,9 +49,20 @@ fn run(cli: cli::Cli) -> Result<(), String> {
         println!("access code  {code}");
     }
     println!("endpoint     {url}");
-    println!("objects      http://{}", emulator.object_host());
+    println!("objects      {}", emulator.object_url());
+    if let (Some(path), Some(pem)) = (&ca_out, emulator.ca_pem()) {
+        std::fs::write(path, pem).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("trust        {}", path.display());
+    }
+    println!("webdav       {}", emulator.dav_url());
     println!("control      {url}/emulator   (curl it for help)");
     println!("try          koofs mount --endpoint {url} --agent {agent} '{link}' /mnt/somewhere");
+    let knobs = emulator.current_knobs();
+    println!("user id      {}", knobs.user_id);
+    println!("account      {} with password {:?}", knobs.account, knobs.password);
+    println!("app          {} with secret {:?}", knobs.app_id, knobs.app_secret);
+    println!("token        {}", emulator.mint_token());
+    println!("own space    {}", emulator::spaces::OWN);
     println!("ready {url}");
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     if let Some(path) = ready_file {

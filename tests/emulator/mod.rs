@@ -1,12 +1,16 @@
-//! The emulator: a stand-in for KooDrive's public share and its object store, for tests and for people.
+//! The emulator: a stand-in for KooDrive, its shares, spaces and object store, for tests and for people.
 //!
 //! It is as strict as the real service may be, and never bent to let a test pass. Facts come from koodrive-api.md
 //! (sections 1 to 14 are cited where they are used); what is made up says so.
 //!
 //! ```text
-//! Emulator (this file) -> server (connections, dispatch, delays) -> share_api (the five calls) -> tree, sign
-//!                                                                -> objects (OBS GET)          -> tree, sign, body
+//! Emulator (this file) -> server (connections, dispatch, delays) -> api (routes, headers, envelope)
+//!                                                                     -> auth (login, tokens, app signatures)
+//!                                                                     -> share_api, space_api -> listing, tree, sign
+//!                                                                -> objects (OBS GET)         -> tree, sign, body
+//!                                                                -> dav (the same files for other clients)
 //!                                                                -> control (/emulator/…)
+//! TestProxy (proxy): stands alone.
 //! knobs, faults, counters: read or written by all of them. main.rs and cli.rs: the program, not part of the library.
 //! ```
 //!
@@ -24,16 +28,24 @@
 #![allow(dead_code, unused_imports, reason = "two programs compile this, and neither uses all of it")]
 #![allow(unreachable_pub, reason = "a private module of two programs: pub says what their other parts may use")]
 
+pub mod api;
+pub mod auth;
 pub mod body;
 pub mod control;
 pub mod counters;
+pub mod dav;
 pub mod faults;
 pub mod knobs;
+pub mod listing;
 pub mod objects;
 pub mod pattern;
+pub mod proxy;
 pub mod server;
 pub mod share_api;
 pub mod sign;
+pub mod space_api;
+pub mod spaces;
+pub mod tls;
 pub mod tree;
 
 use server::{Role, Shared};
@@ -48,6 +60,8 @@ use tokio::runtime::Runtime;
 pub use counters::Counters;
 pub use faults::{Fault, FaultKind};
 pub use knobs::Knobs;
+pub use proxy::{ProxyCounters, TestProxy};
+pub use spaces::{Space, SpaceKind, SpaceState, Spaces};
 pub use tree::{Content, Entry, Replacement, Tree};
 
 /// How long dropping an emulator may wait for a read of a disk to end.
@@ -65,8 +79,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What an emulator is started with.
 #[derive(Debug)]
 pub struct EmulatorConfig {
-    /// What is served.
+    /// What the share serves.
     pub tree: Tree,
+    /// What is behind the login.
+    pub spaces: Spaces,
     /// The knobs at the start.
     pub knobs: Knobs,
     /// The faults at the start.
@@ -81,6 +97,10 @@ pub struct EmulatorConfig {
     pub listen_objects: SocketAddr,
     /// Threads that answer.
     pub threads: usize,
+    /// Both listeners speak TLS, with an authority of this run's own ([`Emulator::ca_pem`]).
+    pub tls: bool,
+    /// The name clients reach both listeners by, instead of their address: for proxies, which are not used for loopback.
+    pub advertise: Option<String>,
 }
 
 impl Default for EmulatorConfig {
@@ -89,6 +109,7 @@ impl Default for EmulatorConfig {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             tree: Tree::synthetic(),
+            spaces: Spaces::default(),
             knobs: Knobs::default(),
             faults: Vec::new(),
             share_code: "1808628918203192832".to_owned(),
@@ -96,6 +117,8 @@ impl Default for EmulatorConfig {
             listen: any,
             listen_objects: any,
             threads: 2,
+            tls: false,
+            advertise: None,
         }
     }
 }
@@ -104,6 +127,8 @@ impl Default for EmulatorConfig {
 #[derive(Debug)]
 pub struct Emulator {
     shared: Arc<Shared>,
+    ca_pem: Option<String>,
+    addresses: [SocketAddr; 2],
     runtime: Option<Runtime>,
 }
 
@@ -136,6 +161,7 @@ impl Emulator {
     /// It cannot listen, cannot have threads, or the knobs cannot work.
     pub fn try_start(config: EmulatorConfig) -> io::Result<Self> {
         config.knobs.check().map_err(io::Error::other)?;
+        config.spaces.check().map_err(io::Error::other)?;
         raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -145,26 +171,77 @@ impl Emulator {
         let entered = runtime.enter();
         let api = listen(config.listen)?;
         let objects = listen(config.listen_objects)?;
+        let tls = match config.tls {
+            true => Some(tls::Tls::new(config.advertise.as_slice())?),
+            false => None,
+        };
+        let plain = match &tls {
+            Some(_) => Some(listen(SocketAddr::new(config.listen_objects.ip(), 0))?),
+            None => None,
+        };
+        let addresses = [api.local_addr()?, objects.local_addr()?];
+        let host = |address: SocketAddr| match &config.advertise {
+            Some(name) => format!("{name}:{}", address.port()),
+            None => address.to_string(),
+        };
+        let hosts = server::Hosts {
+            scheme: if config.tls { "https" } else { "http" },
+            api: host(addresses[0]),
+            objects: host(addresses[1]),
+            plain_objects: match &plain {
+                Some(plain) => host(plain.local_addr()?),
+                None => host(addresses[1]),
+            },
+        };
         let shared = Arc::new(Shared::new(
             config.tree,
+            config.spaces,
             config.knobs,
             share_api::Share::new(config.share_code, config.share_id),
-            api.local_addr()?.to_string(),
-            objects.local_addr()?.to_string(),
+            hosts,
         ));
         for fault in config.faults {
             fault.check().map_err(io::Error::other)?;
             shared.faults.add(fault);
         }
-        runtime.spawn(server::accept(api, Arc::clone(&shared), Role::Api));
-        runtime.spawn(server::accept(objects, Arc::clone(&shared), Role::Objects));
+        let acceptor = || tls.as_ref().map(|tls| tls.acceptor.clone());
+        runtime.spawn(server::accept(api, Arc::clone(&shared), Role::Api, acceptor()));
+        runtime.spawn(server::accept(objects, Arc::clone(&shared), Role::Objects, acceptor()));
+        if let Some(plain) = plain {
+            runtime.spawn(server::accept(plain, Arc::clone(&shared), Role::PlainObjects, None));
+        }
         drop(entered);
-        Ok(Self { shared, runtime: Some(runtime) })
+        Ok(Self { shared, ca_pem: tls.map(|tls| tls.ca_pem), addresses, runtime: Some(runtime) })
     }
 
-    /// `http://host:port` of the API: what a client takes as its endpoint.
+    /// `http://host:port` of the API (`https` with TLS): what a client takes as its endpoint.
     pub fn url(&self) -> String {
-        format!("http://{}", self.shared.api_host)
+        format!("{}://{}", self.shared.scheme, self.shared.api_host)
+    }
+
+    /// The certificate to trust, PEM; `None` without TLS.
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// Where the API really listens, whatever it is advertised as.
+    pub fn api_address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where the object store really listens.
+    pub fn object_address(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+
+    /// Scheme and `host:port` of the object store.
+    pub fn object_url(&self) -> &str {
+        &self.shared.object_origin
+    }
+
+    /// URL of the WebDAV view of what the share serves.
+    pub fn dav_url(&self) -> String {
+        format!("{}/dav/", self.shared.object_origin)
     }
 
     /// `host:port` of the object store.
@@ -265,7 +342,45 @@ impl Emulator {
         self.shared.counters.reset();
     }
 
-    /// What is served, to look at or to change.
+    /// The space with this container (see [`spaces`] for the ones there are).
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn space(&self, container: &str) -> &Space {
+        self.shared.spaces.get(container).unwrap_or_else(|| panic!("no space {container}"))
+    }
+
+    /// The user's own space.
+    pub fn own(&self) -> &Space {
+        self.space(spaces::OWN)
+    }
+
+    /// A new enterprise token, as it stands in `Authorization`: `Bearer ` and 64 hex digits.
+    pub fn mint_token(&self) -> String {
+        self.shared.sessions.mint(server::now(&self.shared.knobs()))
+    }
+
+    /// Every access token is refused from now on; refresh tokens stay good.
+    pub fn revoke_access_tokens(&self) {
+        self.shared.sessions.revoke();
+    }
+
+    /// This access token (as in `Authorization`) is refused from now on; whether it was known.
+    pub fn revoke_access_token(&self, token: &str) -> bool {
+        self.shared.sessions.revoke_one(token)
+    }
+
+    /// Every refresh token is refused from now on: only a login helps.
+    pub fn revoke_refresh_tokens(&self) {
+        self.shared.sessions.revoke_refreshes();
+    }
+
+    /// Forgets wrong passwords: a locked account takes logins again.
+    pub fn unlock_account(&self) {
+        self.shared.sessions.unlock();
+    }
+
+    /// What the share serves, to look at or to change.
     pub fn tree(&self) -> &Tree {
         &self.shared.tree
     }

@@ -8,7 +8,7 @@ use super::counters::GaugeGuard;
 use super::faults::{Call, Fault, FaultKind};
 use super::knobs::Knobs;
 use super::server::{Abort, Conn, Shared, delay, http_date, now, redirect, text_response, with_retry_after};
-use super::sign::{Grant, LinkRefusal, VerifiedLink};
+use super::sign::{Grant, LinkRefusal};
 use super::tree::Object;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -159,7 +159,7 @@ async fn get(
 
     let finder = Arc::clone(shared);
     let key = link.key.clone();
-    let object = tokio::task::spawn_blocking(move || finder.tree.object(&key)).await.ok().flatten();
+    let object = tokio::task::spawn_blocking(move || finder.object(&key)).await.ok().flatten();
     let range = match headers.get(RANGE).map(|range| range.to_str()) {
         None => None,
         Some(Ok(range)) => Some(range),
@@ -192,32 +192,82 @@ async fn get(
     }
     let kind = fault.as_ref().map(|fault| fault.kind);
     if matches!(kind, Some(FaultKind::Redirect | FaultKind::RedirectPlain)) || (knobs.redirect_objects && !redirected) {
-        let grant = Grant { host: &shared.object_host, key: &link.key, disposition: link.disposition.as_deref() };
+        let (origin, host) = if kind == Some(FaultKind::RedirectPlain) {
+            (format!("http://{}", shared.plain_object_host), &shared.plain_object_host)
+        } else {
+            (shared.object_origin.clone(), &shared.object_host)
+        };
+        let grant = Grant { host, key: &link.key, disposition: link.disposition.as_deref() };
         let to = shared.keys.signer(time).issue(knobs.link_style, &grant, knobs.link_lifetime);
-        return Ok(redirect(&format!("http://{}{to}{REDIRECTED}", shared.object_host)));
+        return Ok(redirect(&format!("{origin}{to}{REDIRECTED}")));
     }
     let Some(object) = object else {
         return Ok(refuse(404, "NoSuchKey", "The specified key does not exist."));
     };
-    if let Some((status, code, message)) = condition(headers, &object) {
+    let serving = Serving {
+        shared,
+        conn,
+        knobs,
+        headers,
+        object: &object,
+        disposition: link.disposition.as_deref(),
+        fault: fault.as_ref(),
+        plain_http: false,
+    };
+    Ok(serve(&serving, &refuse, guard))
+}
+
+/// An object that was found, and who wants it how.
+pub struct Serving<'a> {
+    /// The emulator.
+    pub shared: &'a Shared,
+    /// Where the answer goes.
+    pub conn: &'a Arc<Conn>,
+    /// The knobs when the request began.
+    pub knobs: &'a Knobs,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// What is wanted.
+    pub object: &'a Object,
+    /// `Content-Disposition` of the answer.
+    pub disposition: Option<&'a str>,
+    /// What goes wrong.
+    pub fault: Option<&'a Fault>,
+    /// As RFC 9110 has it, without OBS's ways: one-byte ranges, compression.
+    pub plain_http: bool,
+}
+
+/// Conditions, ranges and body of an object; `refuse` makes an error of status, code and message.
+pub fn serve(
+    serving: &Serving<'_>,
+    refuse: &impl Fn(u16, &str, &str) -> Response<Body>,
+    guard: GaugeGuard,
+) -> Response<Body> {
+    let Serving { shared, conn, knobs, headers, object, disposition, fault, plain_http } = *serving;
+    let kind = fault.map(|fault| fault.kind);
+    let range = headers.get(RANGE).map(|range| range.to_str().unwrap_or("?"));
+    if let Some((status, code, message)) = condition(headers, object) {
         if status == 304 {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            put_version(response.headers_mut(), &object, kind);
-            return Ok(response);
+            put_version(response.headers_mut(), object, kind);
+            return response;
         }
-        return Ok(refuse(status, code, message));
+        return refuse(status, code, message);
     }
 
     let mut asked = match range {
-        Some(range) => parse_range(range, object.size, knobs.strict_one_byte_ranges),
+        Some(range) => parse_range(range, object.size, knobs.strict_one_byte_ranges && !plain_http),
         None => Asked::Whole,
     };
     let if_range_differs =
         headers.get(IF_RANGE).is_some_and(|value| value.as_bytes() != format!("\"{}\"", object.etag).as_bytes());
-    let compressible = headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
-        value.to_str().map_or(true, |value| !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("identity"))
-    });
+    let compressible = !plain_http
+        && headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
+            value
+                .to_str()
+                .map_or(true, |value| !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("identity"))
+        });
     if compressible {
         shared.counters.update(|all| all.compressible += 1);
         shared.counters.complain("object: Accept-Encoding allows compression, so the range is lost".to_owned());
@@ -234,12 +284,12 @@ async fn get(
             if let Ok(value) = HeaderValue::from_str(&format!("bytes */{}", object.size)) {
                 response.headers_mut().insert(CONTENT_RANGE, value);
             }
-            return Ok(response);
+            return response;
         }
-        Asked::Whole => Plan::whole(&object),
+        Asked::Whole => Plan::whole(object),
         Asked::Ranges(ranges) => match ranges.as_slice() {
-            [(first, last)] => Plan::range(&object, *first, *last, kind),
-            many => Plan::multipart(&object, many),
+            [(first, last)] => Plan::range(object, *first, *last, kind),
+            many => Plan::multipart(object, many),
         },
     };
     let outlet = Outlet {
@@ -249,7 +299,7 @@ async fn get(
         shared_rate: knobs.total_bandwidth,
         counters: Arc::clone(&shared.counters),
     };
-    Ok(send(plan, &object, &link, fault.as_ref(), outlet, guard))
+    send(plan, object, disposition, fault, outlet, guard)
 }
 
 /// Status, headers and segments of a good answer.
@@ -326,7 +376,7 @@ impl Plan {
 fn send(
     plan: Plan,
     object: &Object,
-    link: &VerifiedLink,
+    disposition: Option<&str>,
     fault: Option<&Fault>,
     outlet: Outlet,
     guard: GaugeGuard,
@@ -348,7 +398,7 @@ fn send(
     for (name, value) in [
         (CONTENT_TYPE, Some(plan.content_type)),
         (CONTENT_RANGE, plan.content_range),
-        (CONTENT_DISPOSITION, link.disposition.clone()),
+        (CONTENT_DISPOSITION, disposition.map(str::to_owned)),
     ] {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
             headers.insert(name, value);

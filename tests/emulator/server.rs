@@ -3,13 +3,16 @@
 //! Owns: the accept loops, connection-level faults (RST, silence, limits), dispatch, the clock on the wire. Business
 //! rules are `share_api.rs`'s, the store's are `objects.rs`'s. Everything here is async; nothing blocks a worker.
 
+use super::auth::Sessions;
 use super::body::{Body, Pacer};
 use super::counters::{GaugeGuard, LiveCounters};
 use super::faults::{Call, Fault, FaultKind, Faults};
 use super::knobs::Knobs;
+use super::listing::Listings;
 use super::sign::Keys;
-use super::tree::Tree;
-use super::{control, lock, objects, share_api};
+use super::spaces::Spaces;
+use super::tree::{Object, Tree};
+use super::{api as calls, control, dav, lock, objects, share_api};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER};
@@ -27,7 +30,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
+/// How long a TLS handshake may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The largest request body anybody may send.
 const REQUEST_LIMIT: usize = 1 << 20;
 
@@ -38,6 +44,21 @@ pub enum Role {
     Api,
     /// The object store.
     Objects,
+    /// The object store without TLS, where the others have it: what no client may ever follow a redirect to.
+    PlainObjects,
+}
+
+/// How the listeners are reached.
+#[derive(Debug)]
+pub struct Hosts {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// `host:port` of the API.
+    pub api: String,
+    /// `host:port` of the object store.
+    pub objects: String,
+    /// `host:port` of the object store without TLS.
+    pub plain_objects: String,
 }
 
 /// Everything the answering code shares.
@@ -51,12 +72,26 @@ pub struct Shared {
     pub counters: Arc<LiveCounters>,
     /// Signing keys of links.
     pub keys: Keys,
-    /// State of the share: tokens, attempts, listings under way.
+    /// State of the share: tokens, attempts.
     pub share: share_api::Share,
+    /// What is behind the login.
+    pub spaces: Spaces,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Listings under way.
+    pub listings: Listings,
+    /// What the WebDAV view knows.
+    pub dav: dav::Paths,
     /// `host:port` of the API.
     pub api_host: String,
     /// `host:port` of the object store, as signed into links.
     pub object_host: String,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Scheme and host of the object store.
+    pub object_origin: String,
+    /// `host:port` of the object store without TLS; [`Self::object_host`] if there is no TLS at all.
+    pub plain_object_host: String,
     /// When the emulator started, on its own clock's zero offset.
     pub started: Timestamp,
     /// The line all object bodies share.
@@ -69,14 +104,22 @@ pub struct Shared {
 
 impl Shared {
     /// State for one emulator.
-    pub fn new(tree: Tree, knobs: Knobs, share: share_api::Share, api_host: String, object_host: String) -> Self {
+    pub fn new(tree: Tree, spaces: Spaces, knobs: Knobs, share: share_api::Share, hosts: Hosts) -> Self {
+        let Hosts { scheme, api: api_host, objects: object_host, plain_objects: plain_object_host } = hosts;
         Self {
             tree,
+            spaces,
             faults: Faults::default(),
             counters: Arc::default(),
             keys: Keys::default(),
             share,
+            sessions: Sessions::default(),
+            listings: Listings::default(),
+            dav: dav::Paths::default(),
             api_host,
+            scheme,
+            object_origin: format!("{scheme}://{object_host}"),
+            plain_object_host,
             object_host,
             started: Timestamp::now(),
             line: Arc::default(),
@@ -85,6 +128,13 @@ impl Shared {
             requests: AtomicU64::new(0),
             turned: watch::Sender::new(()),
         }
+    }
+
+    /// The object with this key, of the share or of any space.
+    pub fn object(&self, key: &str) -> Option<Arc<Object>> {
+        let spaces = self.spaces.all.iter().map(|space| &space.tree).filter(|tree| tree.owns_key(key));
+        // The share's keys have no prefix: it is asked last, and only for what no space has.
+        spaces.chain([&self.tree]).find_map(|tree| tree.object(key))
     }
 
     /// The knobs as they are now.
@@ -232,12 +282,12 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Accepts for ever.
-pub async fn accept(listener: TcpListener, shared: Arc<Shared>, role: Role) {
+/// Accepts for ever, with TLS if there is an acceptor.
+pub async fn accept(listener: TcpListener, shared: Arc<Shared>, role: Role, tls: Option<TlsAcceptor>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, Arc::clone(&shared), role));
+                tokio::spawn(serve(stream, Arc::clone(&shared), role, tls.clone()));
             }
             Err(error) => {
                 // Mostly "too many open files": wait for some to be closed.
@@ -249,11 +299,11 @@ pub async fn accept(listener: TcpListener, shared: Arc<Shared>, role: Role) {
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role, tls: Option<TlsAcceptor>) {
     let open = shared.counters.connections.enter();
     shared.counters.update(|all| match role {
         Role::Api => all.api_connections += 1,
-        Role::Objects => all.object_connections += 1,
+        Role::Objects | Role::PlainObjects => all.object_connections += 1,
     });
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("TCP_NODELAY: {error}");
@@ -264,13 +314,31 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role) {
     }
     let conn = Arc::new(Conn::default());
     let io = Io { stream, conn: Arc::clone(&conn), _open: open };
+    let Some(tls) = tls else {
+        return http(io, shared, conn, role, &knobs).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(io)).await {
+        Ok(Ok(stream)) => http(stream, shared, conn, role, &knobs).await,
+        Ok(Err(error)) => {
+            log::info!("TLS: {error}");
+            shared.counters.update(|all| all.tls_failures += 1);
+        }
+        Err(_) => shared.counters.update(|all| all.tls_failures += 1),
+    }
+}
+
+/// Serves HTTP on one connection to its end.
+async fn http<S>(stream: S, shared: Arc<Shared>, conn: Arc<Conn>, role: Role, knobs: &Knobs)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| answer(Arc::clone(&shared), Arc::clone(&conn), role, request));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.auto_date_header(false);
     if !knobs.idle_timeout.is_zero() {
         builder.timer(TokioTimer::new()).header_read_timeout(knobs.idle_timeout);
     }
-    if let Err(error) = builder.serve_connection(TokioIo::new(io), service).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         log::debug!("connection: {error}");
     }
 }
@@ -301,13 +369,20 @@ async fn answer(
         control(&shared, request).await
     } else {
         let endpoint = match role {
-            Role::Api => share_api::endpoint(request.uri().path()).map_or("unknown", |endpoint| endpoint.name),
-            Role::Objects => "object",
+            Role::Api => calls::route(request.uri().path()).map_or("unknown", |route| route.endpoint.name),
+            Role::Objects if dav::is_dav(request.uri().path()) => dav::endpoint(request.method().as_str()),
+            Role::Objects | Role::PlainObjects => "object",
         };
         let mut counted = Counted { counters: Arc::clone(&shared.counters), endpoint, status: 0 };
         let response = match role {
             Role::Api => api(&shared, &conn, &knobs, request).await?,
+            Role::Objects if dav::is_dav(request.uri().path()) => dav::answer(&shared, &conn, &knobs, request).await,
             Role::Objects => objects::answer(&shared, &conn, &knobs, request).await?,
+            Role::PlainObjects => {
+                shared.counters.update(|all| all.plain_requests += 1);
+                shared.counters.complain("object: a request without TLS".to_owned());
+                objects::answer(&shared, &conn, &knobs, request).await?
+            }
         };
         counted.status = response.status().as_u16();
         response
@@ -318,7 +393,7 @@ async fn answer(
     }
     headers.entry(SERVER).or_insert(HeaderValue::from_static(match role {
         Role::Api => "api-gateway",
-        Role::Objects => "OBS",
+        Role::Objects | Role::PlainObjects => "OBS",
     }));
     let served = conn.served.fetch_add(1, Ordering::SeqCst) + 1;
     if knobs.requests_per_connection > 0 && served >= knobs.requests_per_connection {
@@ -336,7 +411,7 @@ pub async fn delay(latency: Duration, jitter: Duration) {
 }
 
 /// The request's body, if it is not too large.
-async fn read_body(request: Request<Incoming>) -> Option<Bytes> {
+pub async fn read_body(request: Request<Incoming>) -> Option<Bytes> {
     Limited::new(request.into_body(), REQUEST_LIMIT).collect().await.ok().map(http_body_util::Collected::to_bytes)
 }
 
@@ -348,10 +423,16 @@ async fn api(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Abort> {
     let guard = shared.counters.api.enter();
-    let Some(endpoint) = share_api::endpoint(request.uri().path()) else {
+    let Some(route) = calls::route(request.uri().path()) else {
         shared.counters.complain(format!("there is no API {} {}", request.method(), request.uri().path()));
         let body = gateway(shared, "APIGW.0101", "The API does not exist or has not been published in the environment");
         return Ok(json_response(404, body).map(|body| body.guarded(guard)));
+    };
+    let endpoint = route.endpoint;
+    let _in_flight = match endpoint.name {
+        "login" => Some(shared.counters.logins.enter()),
+        "refreshToken" => Some(shared.counters.refreshes.enter()),
+        _ => None,
     };
     delay(knobs.api_latency, knobs.jitter).await;
     shared.held(endpoint.name).await;
@@ -372,20 +453,18 @@ async fn api(
         shared.counters.complain(format!("{}: the request body is too large or broken", endpoint.name));
         return Ok(json_response(413, gateway(shared, "APIGW.0201", "Request entity too large")));
     };
-    let looping = fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::CursorLoop);
+    let kind = fault.map(|fault| fault.kind);
     let task_shared = Arc::clone(shared);
     let task_knobs = Arc::clone(knobs);
     // Listings read directories: not on a worker thread.
-    let answer = tokio::task::spawn_blocking(move || {
-        share_api::answer(&task_shared, &task_knobs, endpoint, &parts, &body, looping)
-    })
-    .await
-    .map_err(|error| {
-        log::error!("{}: {error}", endpoint.name);
-        Abort
-    })?;
+    let answer =
+        tokio::task::spawn_blocking(move || calls::answer(&task_shared, &task_knobs, &route, &parts, &body, kind))
+            .await
+            .map_err(|error| {
+                log::error!("{}: {error}", endpoint.name);
+                Abort
+            })?;
     let mut text = answer.body.to_string();
-    let kind = fault.map(|fault| fault.kind);
     let mut content_type = "application/json;charset=UTF-8";
     match kind {
         Some(FaultKind::TruncatedJson) => {
@@ -438,7 +517,7 @@ fn throttled(shared: &Shared, retry_after: Option<Duration>) -> Response<Body> {
 }
 
 /// The gateway's own error body.
-fn gateway(shared: &Shared, code: &str, message: &str) -> serde_json::Value {
+pub fn gateway(shared: &Shared, code: &str, message: &str) -> serde_json::Value {
     json!({"error_msg": message, "error_code": code, "request_id": format!("{:032x}", shared.request_id())})
 }
 

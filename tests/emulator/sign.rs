@@ -340,8 +340,14 @@ pub fn basic_date(at: Timestamp) -> String {
 }
 
 /// Reads `20250501T080000Z`; `None` if it is anything else.
-fn parse_basic_date(text: &str) -> Option<Timestamp> {
-    if text.len() != 16 || !text.is_ascii() {
+pub fn parse_basic_date(text: &str) -> Option<Timestamp> {
+    let pattern = b"00000000T000000Z";
+    let fits = text.len() == pattern.len()
+        && text.bytes().zip(pattern).all(|(byte, wanted)| match wanted {
+            b'0' => byte.is_ascii_digit(),
+            wanted => byte == *wanted,
+        });
+    if !fits {
         return None;
     }
     let iso =

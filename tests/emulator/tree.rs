@@ -52,6 +52,25 @@ pub struct Node {
     generation: u32,
 }
 
+impl Node {
+    /// What follows the last dot of its name; empty for folders and without a dot.
+    pub fn suffix(&self) -> &str {
+        match self.name.rsplit_once('.') {
+            Some((_, suffix)) if !self.folder => suffix,
+            _ => "",
+        }
+    }
+
+    /// `fileType` (section 6.2).
+    pub fn file_type(&self) -> &str {
+        match &self.file_type {
+            Some(file_type) => file_type,
+            None if self.folder => "10",
+            None => file_type(self.suffix()),
+        }
+    }
+}
+
 /// An object of the store.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -180,7 +199,12 @@ pub enum Tree {
 impl Tree {
     /// An empty synthetic tree.
     pub fn synthetic() -> Self {
-        Self::Synthetic(Mutex::new(Synthetic::default()))
+        Self::synthetic_of("")
+    }
+
+    /// An empty synthetic tree of the space `place`: no two places share an id, whatever they hold.
+    pub fn synthetic_of(place: &str) -> Self {
+        Self::Synthetic(Mutex::new(Synthetic { place: place.to_owned(), ..Synthetic::default() }))
     }
 
     /// Serves a directory: regular files and directories; symlinks and special files are left out.
@@ -188,9 +212,59 @@ impl Tree {
     /// # Errors
     /// It is not a directory that can be read.
     pub fn directory(root: &Path) -> io::Result<Self> {
+        Self::directory_of("", root)
+    }
+
+    /// Serves a directory as the space `place`: no two places share an id, whatever they hold.
+    ///
+    /// # Errors
+    /// As [`Self::directory`].
+    pub fn directory_of(place: &str, root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
         std::fs::read_dir(&root)?;
-        Ok(Self::Directory(Directory { root, index: Mutex::new(Index::default()) }))
+        Ok(Self::Directory(Directory { root, place: place.to_owned(), index: Mutex::new(Index::default()) }))
+    }
+
+    /// What place it was made for; empty for the share.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Synthetic(tree) => lock(tree).place.clone(),
+            Self::Directory(tree) => tree.place.clone(),
+        }
+    }
+
+    /// What is in the recycle bin: of the directory `parent` (empty: the top), or of all if there is none.
+    pub fn recycled(&self, parent: Option<&str>) -> Vec<Arc<Node>> {
+        match self {
+            Self::Synthetic(tree) => lock(tree).recycled(parent),
+            Self::Directory(_) => Vec::new(),
+        }
+    }
+
+    /// The node with this id, in the recycle bin or not.
+    pub fn node(&self, id: &str) -> Option<Arc<Node>> {
+        match self {
+            Self::Synthetic(tree) => lock(tree).nodes.get(id).cloned(),
+            Self::Directory(tree) => tree.lookup(id),
+        }
+    }
+
+    /// Whether an entry is in the recycle bin.
+    pub fn is_recycled(&self, id: &str) -> bool {
+        matches!(self.lookup(id), Lookup::Recycled)
+    }
+
+    /// The entry and everything it is in, from the top down; empty if there is no such entry.
+    pub fn ancestry(&self, id: &str) -> Vec<Arc<Node>> {
+        let mut up = Vec::new();
+        let mut next = self.node(id);
+        while let Some(node) = next {
+            // The top is no node; asking a directory for it would search the whole disk.
+            next = if node.parent == Self::root_id() { None } else { self.node(&node.parent) };
+            up.push(node);
+        }
+        up.reverse();
+        up
     }
 
     /// A synthetic tree from text: `big=1x8G,src/many=20000x4K` is a folder `big` with one file of 8 GiB and
@@ -199,7 +273,15 @@ impl Tree {
     /// # Errors
     /// Says what was not understood.
     pub fn from_spec(spec: &str) -> Result<Self, String> {
-        let tree = Self::synthetic();
+        Self::from_spec_of("", spec)
+    }
+
+    /// The same, of the space `place`.
+    ///
+    /// # Errors
+    /// As [`Self::from_spec`].
+    pub fn from_spec_of(place: &str, spec: &str) -> Result<Self, String> {
+        let tree = Self::synthetic_of(place);
         for part in spec.split(',') {
             let wrong = || format!("{part:?}: write FOLDER=COUNTxSIZE, like many=20000x4K");
             let (path, what) = part.split_once('=').ok_or_else(wrong)?;
@@ -251,6 +333,11 @@ impl Tree {
             Self::Synthetic(tree) => lock(tree).objects.get(key).cloned(),
             Self::Directory(tree) => tree.object(key).map(Arc::new),
         }
+    }
+
+    /// Whether a key can be of one of its objects: who asks the wrong tree makes it search its whole disk.
+    pub fn owns_key(&self, key: &str) -> bool {
+        key.starts_with(&key_prefix(&self.place()))
     }
 
     /// Key of the thumbnail of the object with `key`.
@@ -384,6 +471,7 @@ impl Tree {
 /// A tree in memory.
 #[derive(Debug, Default)]
 pub struct Synthetic {
+    place: String,
     nodes: HashMap<String, Arc<Node>>,
     children: HashMap<String, Vec<String>>,
     objects: HashMap<String, Arc<Object>>,
@@ -403,6 +491,12 @@ impl Synthetic {
             return Lookup::Recycled;
         }
         self.nodes.get(id).map_or(Lookup::Unknown, |node| Lookup::Found(Arc::clone(node)))
+    }
+
+    fn recycled(&self, parent: Option<&str>) -> Vec<Arc<Node>> {
+        let parent = parent.map(|parent| if parent.is_empty() { Tree::root_id() } else { parent });
+        let ids = self.recycled.iter().filter_map(|id| self.nodes.get(id));
+        ids.filter(|node| parent.is_none_or(|parent| node.parent == parent)).cloned().collect()
     }
 
     fn list(&self, parent: &str) -> Result<Vec<Arc<Node>>, ListError> {
@@ -427,7 +521,7 @@ impl Synthetic {
             "no folder {parent:?} to add to"
         );
         let id = (0_u32..)
-            .map(|again| file_id(format!("{parent}/{}/{again}", entry.name).as_bytes()))
+            .map(|again| file_id(&self.place, format!("{parent}/{}/{again}", entry.name).as_bytes()))
             .find(|id| !self.used.contains(id))
             .expect("there is always another id");
         self.used.insert(id.clone());
@@ -447,7 +541,7 @@ impl Synthetic {
             generation: 0,
         };
         if let Some(content) = entry.content {
-            node.object = object_key(format!("{id}/0").as_bytes());
+            node.object = object_key(&self.place, format!("{id}/0").as_bytes());
             self.store(&mut node, content);
         }
         self.children.entry(parent.to_owned()).or_default().push(id.clone());
@@ -516,7 +610,10 @@ impl Synthetic {
         }
         node.generation += 1;
         if how != Replacement::SameObject {
-            let old = std::mem::replace(&mut node.object, object_key(format!("{id}/{}", node.generation).as_bytes()));
+            let old = std::mem::replace(
+                &mut node.object,
+                object_key(&self.place, format!("{id}/{}", node.generation).as_bytes()),
+            );
             if how == Replacement::NewObject {
                 self.objects.remove(&old);
             }
@@ -531,6 +628,7 @@ impl Synthetic {
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    place: String,
     index: Mutex<Index>,
 }
 
@@ -577,7 +675,7 @@ impl Directory {
                 continue;
             };
             let below = path.join(entry.file_name());
-            if let Some(node) = node_of(&below, &metadata) {
+            if let Some(node) = node_of(&self.place, &below, &metadata) {
                 found.push((Arc::new(node), below));
             }
         }
@@ -613,14 +711,14 @@ impl Directory {
     fn lookup(&self, id: &str) -> Option<Arc<Node>> {
         let path = self.path_of(|index| index.by_id.get(id).cloned())?;
         let metadata = std::fs::symlink_metadata(self.root.join(&path)).ok()?;
-        node_of(&path, &metadata).map(Arc::new)
+        node_of(&self.place, &path, &metadata).map(Arc::new)
     }
 
     fn object(&self, key: &str) -> Option<Object> {
         let path = self.path_of(|index| index.by_key.get(key).cloned())?;
         let full = self.root.join(&path);
         let metadata = std::fs::symlink_metadata(&full).ok()?;
-        let node = node_of(&path, &metadata).filter(|node| !node.folder)?;
+        let node = node_of(&self.place, &path, &metadata).filter(|node| !node.folder)?;
         let version = format!(
             "{}/{}/{}/{}/{}",
             metadata.dev(),
@@ -642,24 +740,24 @@ impl Directory {
 }
 
 /// The node of a path below the root; `None` if it is neither a regular file nor a directory.
-fn node_of(path: &Path, metadata: &Metadata) -> Option<Node> {
+fn node_of(place: &str, path: &Path, metadata: &Metadata) -> Option<Node> {
     if !metadata.is_file() && !metadata.is_dir() {
         return None;
     }
     let bytes = path.as_os_str().as_bytes();
     let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => file_id(parent.as_os_str().as_bytes()),
+        Some(parent) if !parent.as_os_str().is_empty() => file_id(place, parent.as_os_str().as_bytes()),
         _ => Tree::root_id().to_owned(),
     };
     Some(Node {
-        id: file_id(bytes),
+        id: file_id(place, bytes),
         name: path.file_name()?.to_string_lossy().into_owned(),
         parent,
         folder: metadata.is_dir(),
         size: if metadata.is_dir() { 0 } else { metadata.len() },
         edited: metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
         file_type: None,
-        object: if metadata.is_dir() { String::new() } else { object_key(bytes) },
+        object: if metadata.is_dir() { String::new() } else { object_key(place, bytes) },
         generation: 0,
     })
 }
@@ -687,17 +785,39 @@ fn digest(purpose: &[u8], text: &[u8]) -> [u8; 32] {
 }
 
 /// `F` and 32 characters of `[0-9A-Za-z_-]`, as in the samples.
-fn file_id(path: &[u8]) -> String {
-    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest(b"file id", path));
+fn file_id(place: &str, path: &[u8]) -> String {
+    let text =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest(format!("file id{place}").as_bytes(), path));
     format!("F{}", &text[..32])
 }
 
+/// What the keys of a place's objects begin with: nothing for the share, six hex digits for a space.
+fn key_prefix(place: &str) -> String {
+    if place.is_empty() { String::new() } else { hash(b"place", place.as_bytes())[..6].to_owned() }
+}
+
 /// 35 hex digits, as in the sample of getDownLoadUrl.
-fn object_key(version: &[u8]) -> String {
-    hash(b"object", version)[..35].to_owned()
+fn object_key(place: &str, version: &[u8]) -> String {
+    let prefix = key_prefix(place);
+    format!("{prefix}{}", &hash(b"object", version)[..35 - prefix.len()])
 }
 
 fn seed(version: &[u8]) -> u64 {
     let digest = digest(b"seed", version);
     u64::from_le_bytes([digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]])
+}
+
+/// `fileType` by file name extension (section 6.2).
+fn file_type(suffix: &str) -> &'static str {
+    match suffix.to_ascii_lowercase().as_str() {
+        "jpg" | "jpeg" | "png" | "gif" | "jfif" | "webp" | "bmp" => "15",
+        "mp4" | "mkv" | "mov" | "avi" | "webm" => "20",
+        "doc" | "docx" => "26",
+        "xls" | "xlsx" => "27",
+        "ppt" | "pptx" => "28",
+        "mp3" | "flac" | "ogg" | "wav" | "m4a" => "30",
+        "zip" | "gz" | "xz" | "zst" | "tar" | "7z" | "rar" => "35",
+        "exe" | "apk" | "deb" | "rpm" | "msi" => "40",
+        _ => "45",
+    }
 }

@@ -1,0 +1,231 @@
+//! Listings cut into pages: cursors, snapshots, and the ways a listing may end.
+//!
+//! Owns: which entries a page holds and what its cursor says; for shares and spaces alike. Knows no JSON but the
+//! cursor's. One short lock; directories are read without it.
+
+use super::api::{Call, FOLDER_RECYCLED, NO_RESOURCE, NOT_A_FOLDER, Refusal};
+use super::faults::FaultKind;
+use super::knobs::{LastCursor, Paging};
+use super::lock;
+use super::sign::{hex, hmac_sha256};
+use super::tree::{ListError, Node, Tree};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How many sorted listings are kept for their later pages.
+const SNAPSHOTS: usize = 256;
+/// Characters that a client must carry through JSON unharmed; every cursor begins with them.
+const CURSOR_PREFIX: &str = "{\"c\":\"\\\u{e9}\u{1F4C4}\t&+%2F=/\u{1}<";
+
+/// Sorted listings that later pages are cut from.
+#[derive(Debug, Default)]
+pub struct Listings {
+    recent: Mutex<Recent>,
+    last_pages: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    next: u64,
+    snapshots: VecDeque<Snapshot>,
+}
+
+#[derive(Clone, Debug)]
+struct Snapshot {
+    number: u64,
+    bound: String,
+    version: Option<u64>,
+    entries: Arc<Vec<Arc<Node>>>,
+}
+
+/// Entries of one page, and `nextCursor` if there is to be one.
+#[derive(Debug)]
+pub struct Page {
+    /// The entries, in order.
+    pub nodes: Vec<Arc<Node>>,
+    /// What `nextCursor` holds.
+    pub next: Option<Value>,
+}
+
+/// Which entries of a directory a listing shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Those that are not recycled.
+    Plain,
+    /// Recycled ones too, where they were.
+    WithRecycled,
+    /// The recycle bin: recycled ones alone, wherever they were.
+    Bin,
+}
+
+impl Call<'_> {
+    /// Cuts one page of at most `page_size` entries, or fewer if the knobs say so.
+    ///
+    /// # Errors
+    /// The directory cannot be listed, or the cursor is not good for it.
+    pub fn page(&self, tree: &Tree, bound: &Bound<'_>, cursor: Option<&str>, page_size: u64) -> Result<Page, Refusal> {
+        let page_size = usize::try_from(page_size.min(u64::from(self.knobs.page_cap))).unwrap_or(100);
+        let tag = bound.tag();
+        let place = match cursor {
+            None => Place { index: 0, page: 1, issued_ms: self.now.as_millisecond(), snapshot: u64::MAX },
+            Some(text) => self.read_cursor(text, &tag)?,
+        };
+        let snapshot = self.listing(tree, bound, &tag, &place)?;
+        let entries = snapshot.entries.as_slice();
+        let index = place.index.min(entries.len());
+        let empty = self.knobs.empty_pages > 0 && place.page.is_multiple_of(u64::from(self.knobs.empty_pages));
+        let end = if empty { index } else { (index + page_size).min(entries.len()) };
+        let full_last = self.knobs.trailing_empty_page && end == entries.len() && end - index == page_size;
+        let next =
+            Place { index: end, page: place.page + 1, issued_ms: self.now.as_millisecond(), snapshot: snapshot.number };
+
+        let next_cursor = if self.fault == Some(FaultKind::CursorLoop) {
+            Some(json!(
+                cursor.map_or_else(|| write_cursor(&tag, &Place { snapshot: snapshot.number, ..place }), str::to_owned)
+            ))
+        } else if end < entries.len() || full_last {
+            Some(json!(write_cursor(&tag, &next)))
+        } else {
+            self.last_cursor()
+        };
+        Ok(Page { nodes: entries[index..end].to_vec(), next: next_cursor })
+    }
+
+    /// What stands for "no more pages".
+    fn last_cursor(&self) -> Option<Value> {
+        let shape = match self.knobs.last_cursor {
+            LastCursor::Cycle => match self.shared.listings.last_pages.fetch_add(1, Ordering::Relaxed) % 3 {
+                0 => LastCursor::Absent,
+                1 => LastCursor::Null,
+                _ => LastCursor::Empty,
+            },
+            fixed => fixed,
+        };
+        match shape {
+            LastCursor::Null => Some(Value::Null),
+            LastCursor::Empty => Some(json!("")),
+            LastCursor::Absent | LastCursor::Cycle => None,
+        }
+    }
+
+    /// The sorted listing a page is cut from.
+    fn listing(&self, tree: &Tree, bound: &Bound<'_>, tag: &str, place: &Place) -> Result<Snapshot, Refusal> {
+        let version = tree.version();
+        {
+            let recent = lock(&self.shared.listings.recent);
+            let kept = recent.snapshots.iter().find(|kept| {
+                let same = kept.bound == tag;
+                let current = version.is_some() && kept.version == version;
+                same && (current || (self.knobs.paging == Paging::Snapshot && kept.number == place.snapshot))
+            });
+            if let Some(kept) = kept {
+                return Ok(kept.clone());
+            }
+        }
+        let listed = match bound.view {
+            View::Plain => tree.list(bound.parent),
+            View::Bin => Ok(tree.recycled(None)),
+            View::WithRecycled => tree.list(bound.parent).map(|mut all| {
+                all.extend(tree.recycled(Some(bound.parent)));
+                all
+            }),
+        };
+        let mut entries = listed.map_err(|error| match error {
+            ListError::Unknown => Refusal::business(NO_RESOURCE, "the directory does not exist"),
+            ListError::Recycled => Refusal::business(FOLDER_RECYCLED, "the directory is in the recycle bin"),
+            ListError::NotAFolder => Refusal::business(NOT_A_FOLDER, "this is not a directory"),
+            ListError::Io(error) => Refusal { status: Some(500), ..Refusal::business(13_000_201, error.to_string()) },
+        })?;
+        if !bound.filter.is_empty() {
+            entries.retain(|node| node.name.contains(bound.filter));
+        }
+        if !bound.file_type.is_empty() {
+            entries.retain(|node| node.file_type() == bound.file_type);
+        }
+        match bound.sort {
+            1 => entries.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id))),
+            2 => entries.sort_by(|a, b| (a.size, &a.id).cmp(&(b.size, &b.id))),
+            6 => entries.sort_by(|a, b| (a.suffix(), &a.id).cmp(&(b.suffix(), &b.id))),
+            _ => entries.sort_by(|a, b| (a.edited, &a.id).cmp(&(b.edited, &b.id))),
+        }
+        if bound.descending {
+            entries.reverse();
+        }
+        let mut recent = lock(&self.shared.listings.recent);
+        recent.next += 1;
+        let snapshot = Snapshot { number: recent.next, bound: tag.to_owned(), version, entries: Arc::new(entries) };
+        recent.snapshots.push_back(snapshot.clone());
+        if recent.snapshots.len() > SNAPSHOTS {
+            recent.snapshots.pop_front();
+        }
+        Ok(snapshot)
+    }
+
+    /// Reads a cursor that must be ours, of this listing, and young enough.
+    fn read_cursor(&self, text: &str, tag: &str) -> Result<Place, Refusal> {
+        let wrong = || Refusal::parameter("pageCursor: not a cursor of this listing");
+        let inner = text.strip_prefix(CURSOR_PREFIX).ok_or_else(wrong)?;
+        let numbers: Vec<&str> = inner.split('.').collect();
+        let [_, index, page, issued_ms, snapshot, _] = numbers.as_slice() else {
+            return Err(wrong());
+        };
+        let place = Place {
+            index: index.parse().map_err(|_| wrong())?,
+            page: page.parse().map_err(|_| wrong())?,
+            issued_ms: issued_ms.parse().map_err(|_| wrong())?,
+            snapshot: snapshot.parse().map_err(|_| wrong())?,
+        };
+        if write_cursor(tag, &place) != text {
+            return Err(wrong());
+        }
+        let lifetime = i64::try_from(self.knobs.cursor_lifetime.as_millis()).unwrap_or(i64::MAX);
+        if place.issued_ms.saturating_add(lifetime) <= self.now.as_millisecond() {
+            return Err(Refusal { complaint: false, ..Refusal::parameter("pageCursor: expired") });
+        }
+        Ok(place)
+    }
+}
+
+/// What a listing is of; a cursor is good for nothing else.
+pub struct Bound<'a> {
+    /// What holds the directory: the short code of a share, the container of a space, with whatever else must not mix.
+    pub place: &'a str,
+    /// Id of the directory; empty at the top.
+    pub parent: &'a str,
+    /// 1 name, 2 size, 3 creation, 4 modification, 5 recycling, 6 file format.
+    pub sort: u64,
+    /// Largest, or latest, first.
+    pub descending: bool,
+    /// Only names with this in them.
+    pub filter: &'a str,
+    /// Only this `fileType`.
+    pub file_type: &'a str,
+    /// Which entries.
+    pub view: View,
+}
+
+impl Bound<'_> {
+    fn tag(&self) -> String {
+        let text = format!(
+            "{:?}/{:?}/{}/{}/{:?}/{:?}/{:?}",
+            self.place, self.parent, self.sort, self.descending, self.filter, self.file_type, self.view
+        );
+        hex(&hmac_sha256(b"listing", text.as_bytes())[..12])
+    }
+}
+
+/// A place in a listing.
+struct Place {
+    index: usize,
+    page: u64,
+    issued_ms: i64,
+    snapshot: u64,
+}
+
+fn write_cursor(tag: &str, place: &Place) -> String {
+    let text = format!("{tag}.{}.{}.{}.{}", place.index, place.page, place.issued_ms, place.snapshot);
+    let mac = hex(&hmac_sha256(b"cursor", text.as_bytes())[..8]);
+    format!("{CURSOR_PREFIX}{text}.{mac}")
+}
