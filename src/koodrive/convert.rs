@@ -163,6 +163,16 @@ pub(super) struct Space {
     pub(super) capacity: Option<Capacity>,
 }
 
+/// `type` of an individual space (8.1).
+const INDIVIDUAL: i128 = 1;
+
+impl Space {
+    /// Whether it is a person's, as far as the service tells.
+    pub(super) fn is_individual(&self) -> bool {
+        self.type_code.is_none_or(|code| code == INDIVIDUAL)
+    }
+}
+
 /// SpaceInfo and its kin. `capacity` is in GB (8.2); the unit of `spaceUsed` is not told, and fits bytes. What makes no sense is
 /// brought to the nearest value that does.
 pub(super) fn space(info: SpaceInfo) -> Result<Space, BadField> {

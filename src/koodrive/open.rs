@@ -68,6 +68,8 @@ pub enum OpenError {
     SpaceMissing { what: String, detail: String },
     /// The service refuses, and does not say why.
     SpaceRefused { what: String, detail: String, remedy: String },
+    /// A setting of the network is not what it must be.
+    BadSetting { source: HttpError },
     /// The HTTP client cannot be set up on this machine.
     NoClient { source: HttpError },
     /// No thread can be started.
@@ -110,6 +112,7 @@ impl OpenError {
         match error.kind() {
             HttpErrorKind::InsecureUrl => OpenError::PlainHttp { endpoint: endpoint.to_owned() },
             HttpErrorKind::UnsendableUrl => OpenError::BadEndpoint,
+            HttpErrorKind::BadSetting => OpenError::BadSetting { source: error },
             _ => OpenError::NoClient { source: error },
         }
     }
@@ -167,6 +170,7 @@ impl OpenError {
             HttpErrorKind::RedirectRefused | HttpErrorKind::TooLarge | HttpErrorKind::UnsendableUrl => {
                 OpenError::NotKooDrive { endpoint, detail: source.to_string() }
             }
+            HttpErrorKind::BadSetting => OpenError::BadSetting { source },
             HttpErrorKind::Other => OpenError::NoClient { source },
         }
     }
@@ -214,11 +218,13 @@ impl fmt::Display for OpenError {
                 write!(f, "the host of {endpoint} does not resolve: check --endpoint and the network's name server")
             }
             OpenError::Unreachable { endpoint, source } => {
-                write!(f, "cannot reach {endpoint} ({}): check --endpoint and the network", reason(source))
+                write!(f, "cannot reach {endpoint} ({}): check --endpoint and the network", reason(source))?;
+                source.proxy_variable().map_or(Ok(()), |variable| write!(f, ", and the proxy that {variable} names"))
             }
             OpenError::Tls { endpoint, source } => write!(
                 f,
-                "no trustworthy TLS connection to {endpoint} ({}): check --endpoint and this machine's certificates and clock",
+                "no trustworthy TLS connection to {endpoint} ({}): check --endpoint, --ca-file and this \
+                 machine's certificates and clock",
                 reason(source)
             ),
             OpenError::NotKooDrive { endpoint, detail } => {
@@ -264,6 +270,8 @@ impl fmt::Display for OpenError {
                 "the service does not accept the access code ({detail}): check --access-code-file; too many wrong codes may \
                  lock the share"
             ),
+            // Says itself what to do.
+            OpenError::BadSetting { source } => source.fmt(f),
             OpenError::Login(error) => error.fmt(f),
             OpenError::LoginRefused { endpoint, detail, remedy } => {
                 write!(f, "{endpoint} refuses the login ({detail}): {remedy}")

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::convert::NoLink;
+use super::convert::{NoLink, Space};
 use super::envelope::CallError;
 use super::open::{OpenError, SpacePlace};
 use super::service::{Account, Service};
@@ -215,7 +215,8 @@ fn find(calls: &SpaceCalls, source: &SpaceSource, deadline: Instant) -> Result<F
     match source {
         SpaceSource::Own => {
             let user_id = calls.account.user_id().unwrap_or_default();
-            let own = caller.patiently(deadline, || calls.space(user_id, None, None, deadline))?;
+            let own = caller.patiently(deadline, || calls.space(user_id, None, None, deadline));
+            let own = own.or_else(|error| first_of_several(calls, user_id, error, deadline))?;
             let container_id = own.container_id.ok_or_else(|| CallError::missing("data.containerId"))?;
             Ok(space(container_id, None, own.capacity))
         }
@@ -240,13 +241,28 @@ fn find(calls: &SpaceCalls, source: &SpaceSource, deadline: Instant) -> Result<F
     }
 }
 
+/// The first individual space of a user who has several: `space/{userId}` may want to be told which (koodrive-api.md, 8.1).
+/// `error` is how it said so; it is also what is told if there is no list of them.
+fn first_of_several(
+    calls: &SpaceCalls,
+    user_id: &str,
+    error: CallError,
+    deadline: Instant,
+) -> Result<Space, CallError> {
+    if !error.may_be_elsewhere() {
+        return Err(error);
+    }
+    let all = calls.spaces_v2(user_id, deadline).unwrap_or_default();
+    all.into_iter().find(|space| space.is_individual() && space.container_id.is_some()).ok_or(error)
+}
+
 /// The team's space: a department's, or else a group's, unless it is said which.
 fn find_team(
     calls: &SpaceCalls,
     group_id: &str,
     kind: Option<TeamKind>,
     deadline: Instant,
-) -> Result<(TeamKind, super::convert::Space), CallError> {
+) -> Result<(TeamKind, Space), CallError> {
     let caller = calls.account.caller();
     let find = |kind| {
         let space = caller.patiently(deadline, || calls.space(group_id, Some(kind), None, deadline))?;

@@ -17,9 +17,6 @@ use crate::remote::Capacity;
 /// The most pages that are read of one list: 10,000 teams, above what a company has.
 const MAX_PAGES: u32 = 100;
 
-/// `type` of an individual space (koodrive-api.md, 8.1).
-const INDIVIDUAL: i128 = 1;
-
 /// What kind of space a login can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VisibleKind {
@@ -83,7 +80,7 @@ fn own(calls: &SpaceCalls, found: &mut Vec<VisibleSpace>, deadline: Instant) -> 
     }
     // Only the enterprise edition has this list; a user may have several spaces there.
     let all = caller.patiently(deadline, || calls.spaces_v2(user_id, deadline));
-    for space in all.iter().flatten().filter(|space| space.type_code.is_none_or(|code| code == INDIVIDUAL)) {
+    for space in all.iter().flatten().filter(|space| space.is_individual()) {
         if let Some(id) = space.container_id.as_ref().filter(|id| Some(*id) != own_id.as_ref()) {
             found.push(visible(format!("space:{id}"), space, VisibleKind::Individual));
         }
