@@ -647,17 +647,23 @@ fn build_client(config: &HttpConfig) -> Result<Client, HttpError> {
         Some(path) => builder.tls_certs_merge(certificates(path)?),
         None => builder,
     };
-    builder.build().map_err(|error| HttpError {
-        source: Some(error.into()),
-        ..HttpError::new(HttpErrorKind::Other, "the HTTP client cannot start")
+    builder.build().map_err(|error| match &config.ca_file {
+        // The one setting that is looked into only now.
+        Some(path) => bad_ca_file(path, "it holds a certificate that is none; give it PEM ones"),
+        None => HttpError {
+            source: Some(error.into()),
+            ..HttpError::new(HttpErrorKind::Other, "the HTTP client cannot start")
+        },
     })
+}
+
+fn bad_ca_file(path: &Path, why: &str) -> HttpError {
+    HttpError::new(HttpErrorKind::BadSetting, format!("cannot use --ca-file {}: {why}", path.display()))
 }
 
 /// The certificates in the PEM file at `path`.
 fn certificates(path: &Path) -> Result<Vec<Certificate>, HttpError> {
-    let bad = |why: &str| {
-        HttpError::new(HttpErrorKind::BadSetting, format!("cannot use --ca-file {}: {why}", path.display()))
-    };
+    let bad = |why: &str| bad_ca_file(path, why);
     let unreadable = |error: io::Error| bad(&format!("{error}; check the path, and that this user may read it"));
     let mut pem = Vec::new();
     File::open(path).map_err(unreadable)?.take(MAX_CA_FILE_BYTES).read_to_end(&mut pem).map_err(unreadable)?;

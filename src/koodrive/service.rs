@@ -39,7 +39,7 @@ const INNOCENT_MAX: usize = 64;
 pub(super) enum Service {
     /// Without a login.
     Public {
-        caller: Caller,
+        caller: Box<Caller>,
         /// The carrier's name.
         agent: String,
     },
@@ -50,7 +50,7 @@ pub(super) enum Service {
 impl Service {
     /// Without a login.
     pub(super) fn public(connection: &Connection, agent: &str, clock: Arc<dyn Clock>) -> Result<Service, HttpError> {
-        Ok(Service::Public { caller: Caller::new(connection, clock)?, agent: agent.to_owned() })
+        Ok(Service::Public { caller: Box::new(Caller::new(connection, clock)?), agent: agent.to_owned() })
     }
 
     pub(super) fn caller(&self) -> &Caller {

@@ -273,11 +273,12 @@ fn find_team(
     };
     let Some(kind) = kind else {
         return find(TeamKind::Department).or_else(|error| {
-            // Of the two refusals the first is told, unless only the second says that it is there.
             if !error.may_be_elsewhere() {
                 return Err(error);
             }
-            find(TeamKind::Group).map_err(|second| if second.may_be_elsewhere() { error } else { second })
+            // Of two refusals the one that says most: it is there, but not for this login.
+            let says_most = |error: &CallError| !error.may_be_elsewhere() || error.kind() == RemoteErrorKind::Denied;
+            find(TeamKind::Group).map_err(|second| if says_most(&second) { second } else { error })
         });
     };
     find(kind)
