@@ -125,7 +125,7 @@ type ShareNames = Vec<String>;
 
 #[derive(Args)]
 struct TypedShare {
-    /// The KooDrive service: https://HOST[:PORT], or a preset: cn, intl. A share link needs none: its own host is tried.
+    /// The KooDrive service: https://HOST:PORT, or a preset: cn, intl. A share link needs none: its own host is tried.
     #[arg(long, env = "KOOFS_ENDPOINT", hide_env_values = true, value_name = "URL", help_heading = "Share")]
     endpoint: Option<Endpoint>,
     /// The carrier's (operator's) name, which public shares ask for.

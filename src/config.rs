@@ -33,10 +33,10 @@ pub const MAX_MEMORY_BYTES: u64 = 1 << 40;
 const DEFAULT_MEMORY_FLOOR_BYTES: u64 = 64 << 20;
 
 /// The default budget is never above this: what read-ahead can use; more is for those who ask.
-const DEFAULT_MEMORY_CEILING_BYTES: u64 = 1 << 30;
+const DEFAULT_MEMORY_CEILING_BYTES: u64 = 256 << 20;
 
 /// The default of `--memory`: an eighth of `ram_bytes` and a quarter of `cgroup_limit_bytes`, whichever is less, between
-/// 64 MiB and 1 GiB. `None` means unknown, or no limit.
+/// 64 MiB and 256 MiB. `None` means unknown, or no limit.
 pub fn default_memory_bytes(ram_bytes: Option<u64>, cgroup_limit_bytes: Option<u64>) -> u64 {
     let of_ram = ram_bytes.map_or(u64::MAX, |ram| ram / 8);
     let of_cgroup = cgroup_limit_bytes.map_or(u64::MAX, |limit| limit / 4);
@@ -277,12 +277,12 @@ mod tests {
         let gib = 1 << 30;
         let mib = 1 << 20;
         for (ram, cgroup, want) in [
-            (None, None, gib),
-            (Some(24 * gib), None, gib),
-            (Some(4 * gib), None, gib / 2),
+            (None, None, gib / 4),
+            (Some(24 * gib), None, gib / 4),
+            (Some(gib), None, gib / 8),
             (Some(24 * gib), Some(512 * mib), 128 * mib),
             (Some(256 * mib), None, 64 * mib),
-            (Some(4 * gib), Some(u64::MAX), gib / 2),
+            (Some(gib), Some(u64::MAX), gib / 8),
             (Some(0), Some(0), 64 * mib),
         ] {
             assert_eq!(default_memory_bytes(ram, cgroup), want, "{ram:?} {cgroup:?}");

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use lru::LruCache;
 
 use super::ContentError;
+use super::buffers::{Buffer, BufferPool};
 use super::fetcher::FetchJob;
 use crate::clock::lock;
-use crate::policy::range::ByteRange;
+use crate::policy::range::{BLOCK_BYTES, ByteRange};
 use crate::remote::{NodeId, Version};
 
 /// What a cached block costs beyond its bytes: its own record, two map entries and the allocator's rounding, rounded up.
@@ -63,7 +64,7 @@ impl Object {
 pub struct Block {
     /// Which bytes of the object it holds; never empty.
     pub range: ByteRange,
-    data: OnceLock<Box<[u8]>>,
+    data: OnceLock<Buffer>,
     state: Mutex<BlockState>,
     /// The fetch that fills it.
     job: OnceLock<Weak<FetchJob>>,
@@ -134,7 +135,7 @@ impl Block {
     }
 
     /// All bytes are in.
-    pub(super) fn complete(self: &Arc<Block>, data: Box<[u8]>) {
+    pub(super) fn complete(self: &Arc<Block>, data: Buffer) {
         debug_assert_eq!(data.len(), self.len());
         let _ = self.data.set(data);
         for waiter in std::mem::take(&mut lock(&self.state).waiters) {
@@ -280,6 +281,7 @@ impl ParkedRead {
 /// All blocks: whole ones in a byte-bounded LRU, and those on their way.
 pub struct BlockCache {
     state: Mutex<CacheState>,
+    buffers: Arc<BufferPool>,
     budget_bytes: u64,
 }
 
@@ -308,7 +310,7 @@ impl BlockCache {
     pub fn new(budget_bytes: u64) -> BlockCache {
         let state =
             CacheState { whole: LruCache::unbounded(), coming: HashMap::new(), charged_bytes: 0, peak_bytes: 0 };
-        BlockCache { state: Mutex::new(state), budget_bytes }
+        BlockCache { state: Mutex::new(state), buffers: Arc::default(), budget_bytes }
     }
 
     /// The bytes `range` of `object`, if all of them are in. An empty range always is.
@@ -339,8 +341,8 @@ impl BlockCache {
             .collect()
     }
 
-    /// A buffer for `block` is about to be filled: makes room for it.
-    pub(super) fn charge(&self, block: &Block) {
+    /// A buffer for `block`'s bytes, after making room for it.
+    pub(super) fn buffer(&self, block: &Block) -> Buffer {
         let mut evicted = Vec::new();
         let mut state = lock(&self.state);
         state.charged_bytes += cost(block);
@@ -352,16 +354,17 @@ impl BlockCache {
         state.peak_bytes = state.peak_bytes.max(state.charged_bytes);
         drop(state);
         drop(evicted);
+        self.buffers.take(block.len())
     }
 
-    /// The buffer that was charged for `block` has been given up.
+    /// The buffer that was taken for `block` has been given up.
     pub(super) fn refund(&self, block: &Block) {
         let mut state = lock(&self.state);
         state.charged_bytes = state.charged_bytes.saturating_sub(cost(block));
     }
 
-    /// A charged block's bytes are all in: from now on it is found whole.
-    pub(super) fn complete(&self, object: &Object, block: &Arc<Block>, data: Box<[u8]>) {
+    /// A block's bytes are all in the buffer that was taken for it: from now on it is found whole.
+    pub(super) fn complete(&self, object: &Object, block: &Arc<Block>, data: Buffer) {
         block.complete(data);
         let key = key_of(object, block);
         let mut state = lock(&self.state);
@@ -383,6 +386,21 @@ impl BlockCache {
         };
         drop(removed);
         block.fail(error);
+    }
+
+    /// Forgets the blocks that lie within `range` of `object`: a run has left them behind, and the kernel has their pages.
+    pub(super) fn retire(&self, object: &Object, range: ByteRange) {
+        let indices = range.start.div_ceil(BLOCK_BYTES)..range.end / BLOCK_BYTES;
+        let mut retired = Vec::new();
+        let mut state = lock(&self.state);
+        for index in indices {
+            if let Some(block) = state.whole.pop(&(object.number, index)) {
+                state.charged_bytes = state.charged_bytes.saturating_sub(cost(&block));
+                retired.push(block);
+            }
+        }
+        drop(state);
+        drop(retired);
     }
 
     /// Forgets all bytes of an object that has changed.
@@ -409,7 +427,7 @@ impl BlockCache {
 }
 
 fn key_of(object: &Object, block: &Block) -> (u64, u64) {
-    (object.number, block.range.start / crate::policy::range::BLOCK_BYTES)
+    (object.number, block.range.start / BLOCK_BYTES)
 }
 
 fn cost(block: &Block) -> u64 {

@@ -4,18 +4,20 @@
 //! tries hold no thread. Knows links and the object store; knows neither handles nor replies.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::blocks::{Block, BlockCache, Object};
+use super::buffers::Buffer;
 use super::store::{ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Class, JobQueue};
+use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, ByteRange, Verdict};
-use crate::policy::retry::{self, Decision};
+use crate::policy::retry::{self, Decision, FailureKind};
 use crate::remote::Link;
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
@@ -33,6 +35,11 @@ pub struct Fetcher {
     blocks: Arc<BlockCache>,
     clock: Arc<dyn Clock>,
     jobs: JobQueue,
+    pace: Mutex<Pace>,
+    ceiling: AtomicUsize,
+    started: Instant,
+    /// Requests on their way.
+    in_flight: AtomicUsize,
 }
 
 /// One run of adjacent blocks to be fetched.
@@ -55,7 +62,7 @@ struct Progress {
     /// Blocks that are whole.
     completed: usize,
     /// The bytes of the next block so far: `filled` of them count.
-    buffer: Box<[u8]>,
+    buffer: Option<Buffer>,
     filled: usize,
     tries: u32,
     refusals: u32,
@@ -109,7 +116,37 @@ impl Fetcher {
         clock: Arc<dyn Clock>,
         jobs: JobQueue,
     ) -> Arc<Fetcher> {
-        Arc::new(Fetcher { store, links, blocks, clock, jobs })
+        let pace = Pace::default();
+        jobs.set_background_limit(pace.streams());
+        let (pace, ceiling) = (Mutex::new(pace), AtomicUsize::new(usize::MAX));
+        let (started, in_flight) = (clock.now(), AtomicUsize::new(0));
+        Arc::new(Fetcher { store, links, blocks, clock, jobs, pace, ceiling, started, in_flight })
+    }
+
+    /// How many requests the store is worth at the moment.
+    pub fn streams(&self) -> usize {
+        lock(&self.pace).streams()
+    }
+
+    /// No more than so many requests run ahead of the readers there are.
+    pub fn set_ceiling(&self, ceiling: usize) {
+        if self.ceiling.swap(ceiling, Ordering::Relaxed) != ceiling {
+            self.jobs.set_background_limit(self.streams().min(ceiling));
+        }
+    }
+
+    /// Tells the pace what has happened, and obeys it.
+    fn adjust_pace(&self, tell: impl FnOnce(&mut Pace, Duration)) {
+        let now = self.clock.now().saturating_duration_since(self.started);
+        let mut pace = lock(&self.pace);
+        let before = pace.streams();
+        tell(&mut pace, now);
+        let after = pace.streams();
+        drop(pace);
+        if after != before {
+            log::debug!("{after} requests ahead at a time, were {before}");
+            self.jobs.set_background_limit(after.min(self.ceiling.load(Ordering::Relaxed)));
+        }
     }
 
     /// Queues a job.
@@ -157,6 +194,9 @@ impl Fetcher {
             Err(_panic) => ContentError::Internal,
         };
         progress.tries += 1;
+        if matches!(error.failure_kind(), FailureKind::Throttled | FailureKind::Interrupted) {
+            self.adjust_pace(Pace::on_refusal);
+        }
         let remaining = job.deadline().saturating_duration_since(self.clock.now());
         match retry::decide(error.failure_kind(), progress.tries, remaining, error.retry_after(), fastrand::f64()) {
             Decision::Again(pause) => {
@@ -175,7 +215,7 @@ impl Fetcher {
             self.blocks.purge(&job.object);
         }
         for (number, block) in job.blocks[progress.completed..].iter().enumerate() {
-            if number == 0 && !progress.buffer.is_empty() {
+            if number == 0 && progress.buffer.is_some() {
                 self.blocks.refund(block);
             }
             self.blocks.fail(&job.object, block, error);
@@ -196,12 +236,16 @@ impl Fetcher {
             let wanted = self.remaining_range(job, progress);
             let asked = range::never_one_byte(wanted, job.object.size());
             let etag = job.object.etag.get().map(String::as_str);
-            let answer =
-                self.store.get(&link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))?;
+            let _in_flight = InFlight::start(&self.in_flight);
+            let sent = self.clock.now();
+            let answer = self.store.get(&link, asked, etag, deadline);
+            let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
+            let waited = self.clock.now().saturating_duration_since(sent);
             match range::judge(asked, job.object.size(), answer.head()) {
                 Verdict::Use { skip } => {
                     pin_etag(&job.object, answer.etag.as_deref())?;
                     progress.refusals = 0;
+                    lock(&self.pace).on_first_byte(waited);
                     self.stream(job, progress, answer, skip + (wanted.start - asked.start))?;
                 }
                 Verdict::RefusedLink => self.note_refusal(job, progress, &link, answer.status)?,
@@ -254,24 +298,27 @@ impl Fetcher {
             }
         };
         skip_bytes(skip, &mut read)?;
+        let mut block_began = self.clock.now();
         while let Some(block) = job.blocks.get(progress.completed) {
-            if progress.buffer.is_empty() {
-                self.blocks.charge(block);
-                progress.buffer = vec![0; block.len()].into_boxed_slice();
-                progress.filled = 0;
-            }
-            while progress.filled < progress.buffer.len() {
-                progress.filled += read(&mut progress.buffer[progress.filled..])?;
+            let buffer = progress.buffer.get_or_insert_with(|| self.blocks.buffer(block));
+            while progress.filled < buffer.len() {
+                progress.filled += read(&mut buffer[progress.filled..])?;
                 // Progress: tries count failures in a row, not over the life of a long stream.
                 progress.tries = 0;
-                if progress.filled < progress.buffer.len() {
-                    block.offer_prefix(&progress.buffer[..progress.filled]);
+                if progress.filled < buffer.len() {
+                    block.offer_prefix(&buffer[..progress.filled]);
                 }
             }
-            let data = std::mem::take(&mut progress.buffer);
+            if let Some(buffer) = progress.buffer.take() {
+                self.blocks.complete(&job.object, block, buffer);
+            }
+            let now = self.clock.now();
+            let (len, took) = (block.range.len(), now.saturating_duration_since(block_began));
+            let in_flight = self.in_flight.load(Ordering::Relaxed);
+            self.adjust_pace(|pace, now| pace.on_bytes(len, took, in_flight, now));
+            block_began = now;
             progress.filled = 0;
             progress.completed += 1;
-            self.blocks.complete(&job.object, block, data);
             let left = job.range().end - block.range.end;
             if left > DRAIN_MAX_BYTES && job.is_unwanted(progress.completed) {
                 return Err(ContentError::Cancelled);
@@ -282,6 +329,22 @@ impl Fetcher {
             let _ = answer.body.read_some(&mut [0]);
         }
         Ok(())
+    }
+}
+
+/// Counts a request for as long as it is on its way.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl InFlight<'_> {
+    fn start(count: &AtomicUsize) -> InFlight<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        InFlight(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

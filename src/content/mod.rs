@@ -4,16 +4,18 @@
 //! where a block lives.
 
 pub mod blocks;
+mod buffers;
 mod error;
 pub mod fetcher;
 mod links;
 mod reader;
 mod store;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
@@ -27,6 +29,7 @@ pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
 use crate::jobs::JobQueue;
+use crate::policy::readahead::PART_BYTES;
 use crate::policy::retry::FailureKind;
 use crate::remote::{NodeId, RemoteErrorKind, Version};
 
@@ -34,11 +37,14 @@ use crate::remote::{NodeId, RemoteErrorKind, Version};
 /// again: about 200 bytes each, and more than the blocks that fit into a GiB.
 const OBJECTS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// The longest window of one reader, in bytes: 25 MB/s on 8 connections for a second and a half.
-const WINDOW_MAX_BYTES: u64 = 32 * 1024 * 1024;
+/// The most requests that may be on their way for one reader.
+const STREAMS_PER_READER_MAX: usize = 32;
 
 /// The shortest, in bytes: below this, a stream is one request after the other.
 const WINDOW_MIN_BYTES: u64 = 1024 * 1024;
+
+/// A reader that has planned nothing for so long has no claim on the budget any more.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
 
 /// What the content room is told at the start.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +68,10 @@ struct Shared {
     fetcher: Arc<Fetcher>,
     memory_bytes: u64,
     op_timeout: Duration,
-    readers: AtomicU64,
+    clock: Arc<dyn Clock>,
+    next_reader: AtomicU64,
+    /// When each reader with a run last planned.
+    running: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Content {
@@ -75,9 +84,11 @@ impl Content {
         clock: Arc<dyn Clock>,
     ) -> Content {
         let blocks = Arc::new(BlockCache::new(config.memory_bytes));
-        let fetcher = Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), clock, jobs);
+        let fetcher = Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs);
         let ContentConfig { memory_bytes, op_timeout } = config;
-        let shared = Arc::new(Shared { blocks, fetcher, memory_bytes, op_timeout, readers: AtomicU64::new(0) });
+        let (next_reader, running) = (AtomicU64::new(0), Mutex::default());
+        let shared = Shared { blocks, fetcher, memory_bytes, op_timeout, clock, next_reader, running };
+        let shared = Arc::new(shared);
         Content { shared, links, objects: Mutex::new(LruCache::new(OBJECTS_MAX)) }
     }
 
@@ -109,19 +120,26 @@ impl Content {
 }
 
 impl Shared {
-    /// How far one reader may look ahead: its share of half the budget, so that what is fetched ahead is not evicted
-    /// before it is read.
-    fn window_max_bytes(&self) -> u64 {
-        let readers = self.readers.load(Ordering::Relaxed).max(1);
-        (self.memory_bytes / 2 / readers).clamp(WINDOW_MIN_BYTES, WINDOW_MAX_BYTES)
+    /// How far reader `number`, which runs, may look ahead: its share of three quarters of the budget, so that what is
+    /// fetched ahead is not evicted before it is read.
+    fn window_max_bytes(&self, number: u64) -> u64 {
+        let now = self.clock.now();
+        let mut running = lock(&self.running);
+        running.insert(number, now);
+        if running.len() > 1 {
+            running.retain(|_, planned| now.saturating_duration_since(*planned) < IDLE_AFTER);
+        }
+        let readers = running.len();
+        drop(running);
+        self.fetcher.set_ceiling(readers * STREAMS_PER_READER_MAX);
+        let of_memory = self.memory_bytes / 4 * 3 / readers as u64;
+        // Half as much again as may be on its way: a connection that finishes early goes on at once.
+        let streams = self.fetcher.streams().min(STREAMS_PER_READER_MAX) as u64;
+        of_memory.min(streams * PART_BYTES * 3 / 2).max(WINDOW_MIN_BYTES)
     }
 
-    fn reader_opened(&self) {
-        self.readers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn reader_closed(&self) {
-        self.readers.fetch_sub(1, Ordering::Relaxed);
+    fn reader_closed(&self, number: u64) {
+        lock(&self.running).remove(&number);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the handle's read-ahead state and the jobs that run ahead of it. Locks: one, for planning only.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ const JOBS_AHEAD_MAX: usize = 64;
 
 /// An open file's way to its bytes.
 pub struct FileReader {
+    /// Tells it from every other reader of this mount.
+    number: u64,
     object: Arc<Object>,
     shared: Arc<Shared>,
     plans: Mutex<Plans>,
@@ -35,8 +38,8 @@ struct Plans {
 
 impl FileReader {
     pub(super) fn new(object: Arc<Object>, shared: Arc<Shared>) -> FileReader {
-        shared.reader_opened();
-        FileReader { object, shared, plans: Mutex::default() }
+        let number = shared.next_reader.fetch_add(1, Ordering::Relaxed);
+        FileReader { number, object, shared, plans: Mutex::default() }
     }
 
     /// The bytes of `range`, which must lie within the file, if all of them are in memory. Plans ahead either way.
@@ -46,7 +49,7 @@ impl FileReader {
         }
         let data = self.blocks().get(&self.object, range)?;
         let plan = self.plan(range);
-        self.fetch_ahead(plan, Instant::now() + self.shared.op_timeout);
+        self.fetch_ahead(plan, self.shared.clock.now() + self.shared.op_timeout);
         Some(data)
     }
 
@@ -103,11 +106,15 @@ impl FileReader {
     }
 
     fn plan(&self, range: ByteRange) -> Plan {
-        let window_max = self.shared.window_max_bytes();
+        let window_max = self.shared.window_max_bytes(self.number);
         let mut plans = lock(&self.plans);
         let plan = plans.read_ahead.on_read(range, self.object.size(), window_max);
         if let Some(abandoned) = plan.abandoned {
             plans.cancel_within(abandoned);
+        }
+        drop(plans);
+        if let Some(behind) = plan.behind {
+            self.blocks().retire(&self.object, behind);
         }
         plan
     }
@@ -135,7 +142,7 @@ impl FileReader {
 impl Drop for FileReader {
     fn drop(&mut self) {
         lock(&self.plans).cancel_within(ByteRange::new(0, u64::MAX));
-        self.shared.reader_closed();
+        self.shared.reader_closed(self.number);
     }
 }
 

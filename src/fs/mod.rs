@@ -213,10 +213,11 @@ impl DriveFs {
             return Err(FsError::IsADirectory);
         }
         let reader = self.content.open(&entry.id, entry.version);
-        Ok(self.files.insert(FileHandle { entry, reader }))
+        Ok(self.files.insert(FileHandle::new(entry, reader)))
     }
 
-    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error.
+    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. What has only just
+    /// failed, after a long wait, fails again at once.
     pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
         let handle = match self.files.get(fh) {
             Ok(handle) => handle,
@@ -226,8 +227,18 @@ impl DriveFs {
         if let Some(data) = handle.reader.read_cached(range) {
             return done(Ok(data));
         }
-        let owed = self.owe(done);
-        let deadline = self.clock.now() + self.config.op_timeout;
+        let now = self.clock.now();
+        if let Some(error) = handle.recent_failure(range, now) {
+            return done(Err(error));
+        }
+        let (failed, clock) = (Arc::clone(&handle), Arc::clone(&self.clock));
+        let owed = self.owe(Box::new(move |result| {
+            if let Err(error) = &result {
+                failed.note_failure(range, error, now, clock.now());
+            }
+            done(result);
+        }));
+        let deadline = now + self.config.op_timeout;
         handle.reader.read(
             range,
             deadline,

@@ -18,7 +18,11 @@ pub fn errno(error: &FsError) -> Errno {
         // Not EAGAIN, which would tell a program that the file is non-blocking.
         FsError::Overloaded | FsError::EndlessListing | FsError::Internal => Errno::EIO,
         FsError::Listing(error) => remote_errno(error.kind()),
-        FsError::Content(error) => remote_errno(error.kind()),
+        FsError::Content(error) => match error.kind() {
+            // Opened, and deleted since: gone under the handle, as read(2) knows no ENOENT.
+            RemoteErrorKind::NotFound => Errno::ESTALE,
+            kind => remote_errno(kind),
+        },
     }
 }
 

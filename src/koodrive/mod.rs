@@ -1,6 +1,6 @@
 //! The KooDrive API: its calls, its answers, its credentials.
 //!
-//! Owns everything that is peculiar to the service. Must not know inodes or blocks. JSON stops at [`wire`], HTTP at
+//! Owns everything that is peculiar to the service. Must not know inodes or blocks. JSON stops at `wire`, HTTP at
 //! [`crate::http`]; what leaves this room are the types of [`crate::remote`].
 //!
 //! ```text

@@ -1,35 +1,46 @@
 //! From the reads seen on one handle to what is worth fetching: with the read itself, and ahead of it.
 //!
-//! Several cursors per handle: a player reads head, tail and middle in turn, two processes may share a file. Pure: offsets
-//! in, ranges out.
+//! Several cursors per handle: a player reads head, tail and middle in turn, two processes may share a file. A cursor that
+//! turns out to be a run looks ahead in proportion to what it has read, up to what the line and the memory allow. Pure:
+//! offsets in, ranges out.
 
 use super::range::{BLOCK_BYTES, ByteRange};
 
 /// The first request of a read at the start of a file, in bytes: whoever starts at 0 mostly goes on (mountpoint-s3 starts
 /// with as much), and at 25 MB/s it costs the line 40 ms.
-pub const FIRST_WINDOW_BYTES: u64 = 1024 * 1024;
+pub const FIRST_WINDOW_BYTES: u64 = MIB;
 
-/// The first window of a run that starts elsewhere, once its second read shows that it is a run.
-const RUN_WINDOW_BYTES: u64 = 512 * 1024;
+/// How far a run looks ahead at first, in bytes.
+const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 
-/// The largest request that is sent as one GET, in bytes. Larger ones gain nothing (measured: fuse-notes, C), and a
-/// broken or overtaken one loses more.
-pub const PART_BYTES: u64 = 4 * 1024 * 1024;
+/// A run looks ahead so many times what it has read: what is fetched for nothing, when it stops, is at most that.
+const AHEAD_FACTOR: u64 = 8;
 
-/// The smallest part that a window is cut into, in bytes: below this, the round trip costs more than the parallelism gains.
-const PART_BYTES_MIN: u64 = 1024 * 1024;
+/// The longest part, in bytes. Larger ones gain nothing (measured: fuse-notes, C), and a broken or overtaken one loses more.
+pub const PART_BYTES: u64 = 4 * MIB;
 
-/// How far before a cursor a read may start and still belong to it, in bytes: the kernel's asynchronous read-ahead
-/// arrives shuffled, and programs step back a little.
-const BACKWARD_SLACK_BYTES: u64 = 1024 * 1024;
+/// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
+const PART_BYTES_MIN: u64 = MIB;
+
+/// How far before a cursor a read may start and still belong to it, in bytes: the kernel's asynchronous read-ahead, two
+/// windows of 4 MiB at the most, arrives shuffled, and programs step back a little.
+const BACKWARD_SLACK_BYTES: u64 = 8 * MIB;
+
+/// So much is kept in memory behind a run, in bytes: what shuffled requests may still want, and a step back of as much.
+const KEPT_BEHIND_BYTES: u64 = 2 * BACKWARD_SLACK_BYTES;
+
+/// What is left behind is given up in steps of so much, in bytes: it costs a look at each block.
+const FORGET_STEP_BYTES: u64 = MIB;
 
 /// How far past a cursor a read may start and still belong to it, in bytes; what is skipped is mostly on its way already.
-const FORWARD_SLACK_BYTES: u64 = 4 * 1024 * 1024;
+const FORWARD_SLACK_BYTES: u64 = 4 * MIB;
 
 /// How many runs one handle may follow at a time: head, tail, middle, and one more.
 const CURSORS_MAX: usize = 4;
 
-/// What to fetch because of one read.
+const MIB: u64 = 1024 * 1024;
+
+/// What to fetch because of one read, and what to forget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The end of the stream that the read itself is served from: at least the read's own end.
@@ -38,17 +49,21 @@ pub struct Plan {
     pub ahead: Vec<ByteRange>,
     /// What was planned for a place that nobody reads at any more.
     pub abandoned: Option<ByteRange>,
+    /// What a run has left behind: the kernel has it, we need it no more.
+    pub behind: Option<ByteRange>,
 }
 
 /// One run of reads.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
+    /// Where the first read was.
+    start: u64,
     /// End of the furthest read: where the run goes on.
     next: u64,
     /// End of what has been planned.
     planned: u64,
-    /// How far ahead of `next` to plan, in bytes; 0 for a single read that may never become a run.
-    window: u64,
+    /// Up to here, what was read has been given up.
+    forgotten: u64,
     /// When it was last used, counted in reads.
     used: u64,
 }
@@ -61,8 +76,8 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Takes note of a read of `range` in a file of `size` bytes, and plans. No cursor looks further ahead than
-    /// `window_max` bytes.
+    /// Takes note of a read of `range` in a file of `size` bytes, and plans. No cursor looks further ahead than `window_max`
+    /// bytes.
     pub fn on_read(&mut self, range: ByteRange, size: u64, window_max: u64) -> Plan {
         self.reads += 1;
         let used = self.reads;
@@ -76,8 +91,9 @@ impl ReadAhead {
             None => {
                 let window = if range.start == 0 { FIRST_WINDOW_BYTES.min(window_max) } else { 0 };
                 plan.stream_end = range.end.max(range.start.saturating_add(window)).min(size);
-                let cursor = Cursor { next: range.end, planned: plan.stream_end, window, used };
-                plan.abandoned = self.insert(cursor);
+                let forgotten = range.start - range.start % BLOCK_BYTES;
+                let (next, planned) = (range.end, plan.stream_end);
+                plan.abandoned = self.insert(Cursor { start: range.start, next, planned, forgotten, used });
             }
         }
         plan
@@ -102,43 +118,49 @@ impl Cursor {
             && range.start <= self.next.saturating_add(FORWARD_SLACK_BYTES)
     }
 
-    /// The run has gone on: plans more once half of the window is used up, and then looks twice as far.
+    /// The run has gone on.
     fn advance(&mut self, range: ByteRange, size: u64, window_max: u64, plan: &mut Plan) {
         if range.end <= self.next {
             return;
         }
         self.next = range.end;
         self.planned = self.planned.max(range.end);
-        if self.planned - self.next > self.window / 2 || self.planned >= size {
-            return;
-        }
-        self.window = self.window.saturating_mul(2).clamp(RUN_WINDOW_BYTES.min(window_max), window_max);
-        let target = round_up(self.next.saturating_add(self.window)).min(size);
-        if target <= self.planned {
-            return;
-        }
-        let mut from = self.planned;
-        if from == self.next {
-            // Nothing is on its way: the read's own request is extended, no round trip is added.
-            plan.stream_end = target.min(range.start.saturating_add(PART_BYTES)).max(range.end);
-            from = plan.stream_end;
-        }
-        plan.ahead = parts(ByteRange::new(from, target), self.window);
-        self.planned = target;
+        self.plan_ahead(range, size, window_max, plan);
+        self.forget_behind(plan);
     }
-}
 
-/// Cuts `range` into requests: about a quarter of the window each, so that several connections share it.
-fn parts(range: ByteRange, window: u64) -> Vec<ByteRange> {
-    let part = round_up((window / 4).clamp(PART_BYTES_MIN, PART_BYTES));
-    let mut parts = Vec::new();
-    let mut start = range.start;
-    while start < range.end {
-        let end = round_up(start.saturating_add(part)).min(range.end);
-        parts.push(ByteRange::new(start, end));
-        start = end;
+    /// Plans whole parts for as long as they fit into the window.
+    fn plan_ahead(&mut self, range: ByteRange, size: u64, window_max: u64, plan: &mut Plan) {
+        let read = self.next - self.start;
+        let window = read.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window_max);
+        let part = (window / AHEAD_FACTOR).clamp(PART_BYTES_MIN, PART_BYTES).min(window_max);
+        let limit = self.next.saturating_add(window);
+        if self.planned == self.next && self.planned < size {
+            // Nothing is on its way: the read's own request is extended, no round trip is added.
+            plan.stream_end = round_up(range.start.saturating_add(part)).clamp(range.end, size.max(range.end));
+            self.planned = plan.stream_end;
+        }
+        while self.planned < size {
+            let end = round_up(self.planned.saturating_add(part)).min(size);
+            if end > limit {
+                break;
+            }
+            plan.ahead.push(ByteRange::new(self.planned, end));
+            self.planned = end;
+        }
     }
-    parts
+
+    /// Gives up what a run at speed has left behind, but for what a step back may want.
+    fn forget_behind(&mut self, plan: &mut Plan) {
+        let keep_from = self.next.saturating_sub(KEPT_BEHIND_BYTES);
+        let keep_from = keep_from - keep_from % BLOCK_BYTES;
+        if keep_from >= self.forgotten.saturating_add(FORGET_STEP_BYTES) {
+            // From further back, for blocks that came in after they were left behind.
+            let from = self.forgotten.saturating_sub(BACKWARD_SLACK_BYTES).max(self.start);
+            plan.behind = Some(ByteRange::new(from, keep_from));
+            self.forgotten = keep_from;
+        }
+    }
 }
 
 fn round_up(offset: u64) -> u64 {
@@ -149,8 +171,8 @@ fn round_up(offset: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const MIB: u64 = 1024 * 1024;
-    const WINDOW_MAX: u64 = 32 * MIB;
+    const WINDOW_MAX: u64 = 192 * MIB;
+    const STEP: u64 = 128 * 1024;
 
     fn read(ahead: &mut ReadAhead, start: u64, len: u64, size: u64) -> Plan {
         ahead.on_read(ByteRange::clamped(start, len, size), size, WINDOW_MAX)
@@ -180,35 +202,47 @@ mod tests {
     }
 
     #[test]
-    fn sequential_reads_plan_every_byte_once_and_grow_to_the_limit() {
-        let size = 200 * MIB + 77;
-        let mut ahead = ReadAhead::default();
-        let (mut at, mut planned, mut furthest) = (0, 0, 0);
-        while at < size {
-            let plan = read(&mut ahead, at, 128 * 1024, size);
-            let asked_end = (at + 128 * 1024).min(size);
-            if plan.stream_end > asked_end || planned < asked_end {
-                assert!(planned <= at.max(asked_end), "stream {plan:?} at {at} planned again");
-                planned = planned.max(plan.stream_end);
+    fn run_plans_every_byte_once_and_looks_ahead_as_far_as_it_may() {
+        for (size, window_max) in [(1024 * MIB + 77, WINDOW_MAX), (200 * MIB, 3 * MIB), (50 * MIB + 1, MIB)] {
+            let mut ahead = ReadAhead::default();
+            let (mut at, mut planned, mut furthest) = (0, 0, 0);
+            while at < size {
+                let plan = ahead.on_read(ByteRange::clamped(at, STEP, size), size, window_max);
+                let end = (at + STEP).min(size);
+                if plan.stream_end > end || planned < end {
+                    assert!(planned <= end, "planned again at {at}: {plan:?}");
+                    planned = plan.stream_end;
+                }
+                for part in &plan.ahead {
+                    assert_eq!(part.start, planned, "a gap or an overlap at {at}");
+                    assert!(!part.is_empty() && part.len() <= PART_BYTES && part.end <= size, "{part:?}");
+                    planned = part.end;
+                }
+                at = end;
+                furthest = furthest.max(planned - at);
             }
-            for part in &plan.ahead {
-                assert_eq!(part.start, planned, "a gap or an overlap at {at}");
-                assert!(part.len() <= PART_BYTES && part.end <= size);
-                planned = part.end;
-            }
-            at = asked_end;
-            furthest = furthest.max(planned - at);
+            assert_eq!(planned, size);
+            assert!((window_max * 3 / 4..=window_max).contains(&furthest), "{furthest} of {window_max}");
         }
-        assert_eq!(planned, size);
-        assert!(furthest <= WINDOW_MAX && furthest >= WINDOW_MAX * 3 / 4, "{furthest}");
+    }
+
+    #[test]
+    fn run_that_stops_early_has_fetched_little_for_nothing() {
+        let mut ahead = ReadAhead::default();
+        let mut planned = 0;
+        for step in 0..8 {
+            let plan = read(&mut ahead, step * STEP, STEP, 1 << 40);
+            planned = plan.ahead.last().map_or(planned.max(plan.stream_end), |part| part.end);
+        }
+        assert!(planned <= 8 * STEP * (1 + AHEAD_FACTOR), "{planned}");
     }
 
     #[test]
     fn shuffled_kernel_read_ahead_does_not_look_like_a_seek() {
         let mut ahead = ReadAhead::default();
-        read(&mut ahead, 0, 128 * 1024, 100 * MIB);
+        read(&mut ahead, 0, STEP, 100 * MIB);
         for start in [256, 128, 512, 384, 768, 640] {
-            let plan = read(&mut ahead, start * 1024, 128 * 1024, 100 * MIB);
+            let plan = read(&mut ahead, start * 1024, STEP, 100 * MIB);
             assert_eq!(plan.abandoned, None);
         }
         assert_eq!(ahead.cursors.len(), 1);
@@ -217,9 +251,9 @@ mod tests {
     #[test]
     fn head_tail_and_middle_are_followed_side_by_side() {
         let mut ahead = ReadAhead::default();
-        for step in 0..20_u64 {
+        for step in 0..20 {
             for place in [0, 90 * MIB, 50 * MIB] {
-                let plan = read(&mut ahead, place + step * 128 * 1024, 128 * 1024, 100 * MIB);
+                let plan = read(&mut ahead, place + step * STEP, STEP, 100 * MIB);
                 assert_eq!(plan.abandoned, None);
             }
         }
@@ -235,10 +269,25 @@ mod tests {
     }
 
     #[test]
+    fn run_keeps_what_a_step_back_may_want_and_gives_up_the_rest() {
+        let mut ahead = ReadAhead::default();
+        let mut forgotten = 0;
+        for step in 0..400 {
+            let next = (step + 1) * STEP;
+            if let Some(behind) = read(&mut ahead, step * STEP, STEP, 100 * MIB).behind {
+                assert!(behind.start <= forgotten && behind.end <= next - KEPT_BEHIND_BYTES, "{behind:?} at {next}");
+                forgotten = behind.end;
+            }
+            assert!(next - forgotten <= KEPT_BEHIND_BYTES + FORGET_STEP_BYTES, "{forgotten} at {next}");
+        }
+    }
+
+    #[test]
     fn offsets_near_the_end_of_the_number_line_do_not_overflow() {
         let mut ahead = ReadAhead::default();
         for start in [u64::MAX - 10, u64::MAX - 8, u64::MAX - 4] {
-            let _ = ahead.on_read(ByteRange::clamped(start, 4, u64::MAX), u64::MAX, u64::MAX);
+            let range = ByteRange::clamped(start, 4, u64::MAX);
+            let _ = ahead.on_read(range, u64::MAX, u64::MAX);
         }
     }
 }

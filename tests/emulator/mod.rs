@@ -395,6 +395,11 @@ impl Emulator {
         self.shared.share.revoke_tokens();
     }
 
+    /// The kdstokens that are good now.
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.share.tokens()
+    }
+
     /// Forgets wrong access codes: a locked share takes codes again.
     pub fn unlock_share(&self) {
         self.shared.share.unlock();

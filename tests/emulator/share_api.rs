@@ -50,6 +50,11 @@ impl Share {
         lock(&self.tokens).ends.clear();
     }
 
+    /// The tokens that have been given out and not revoked.
+    pub fn tokens(&self) -> Vec<String> {
+        lock(&self.tokens).ends.keys().cloned().collect()
+    }
+
     /// Forgets wrong attempts: a locked share is open to codes again.
     pub fn unlock(&self) {
         lock(&self.tokens).wrong_codes = 0;

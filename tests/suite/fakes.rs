@@ -242,8 +242,6 @@ pub enum StoreFault {
     WrongTotal,
     /// Carries another version tag.
     OtherEtag,
-    /// Sends nothing until the deadline of the request, then times out.
-    Stall,
     /// Breaks the fetching thread.
     Panic,
 }
@@ -319,7 +317,7 @@ impl ObjectStore for FakeStore {
         link: &Link,
         range: ByteRange,
         etag: Option<&str>,
-        deadline: Instant,
+        _deadline: Instant,
     ) -> Result<StoreAnswer, StoreError> {
         let path = link.secret_url().strip_prefix("http://127.0.0.1/").unwrap();
         let id = path.split('?').next().unwrap().to_owned();
@@ -384,13 +382,6 @@ impl ObjectStore for FakeStore {
                 answer.content_range = Some(format!("bytes {}-{}/{}", range.start, range.end - 1, size + 1))
             }
             Some(StoreFault::OtherEtag) => answer.etag = Some("\"two\"".to_owned()),
-            Some(StoreFault::Stall) => {
-                std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
-                return Err(StoreError {
-                    kind: RemoteErrorKind::Timeout,
-                    ..store_error(FailureKind::Transient, "stalled")
-                });
-            }
             Some(StoreFault::Panic) => panic!("scripted panic"),
         }
         self.bytes_sent.fetch_add(range.len(), Ordering::SeqCst);
@@ -398,11 +389,13 @@ impl ObjectStore for FakeStore {
     }
 }
 
+/// Entries that a readdir showed: name, inode number, cookie of the next.
+pub type Items = Vec<(String, Ino, u64)>;
+
 /// A filesystem over the fakes.
 pub struct Bench {
     pub remote: Arc<FakeRemote>,
     pub store: Arc<FakeStore>,
-    pub clock: Arc<dyn Clock>,
     pub timer: Arc<Timer>,
     pub fs: Arc<DriveFs>,
 }
@@ -438,7 +431,7 @@ impl Bench {
         let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout };
         let jobs = JobQueue::start("listing", 4, 2).unwrap();
         let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer));
-        let bench = Bench { remote, store, clock: config.clock, timer, fs: Arc::new(fs) };
+        let bench = Bench { remote, store, timer, fs: Arc::new(fs) };
         bench.sync_sizes();
         bench
     }
@@ -469,18 +462,13 @@ impl Bench {
         }
     }
 
-    pub fn readdir_later(
-        &self,
-        fh: Fh,
-        cookie: u64,
-        room: usize,
-    ) -> Receiver<Result<Vec<(String, Ino, u64)>, FsError>> {
+    pub fn readdir_later(&self, fh: Fh, cookie: u64, room: usize) -> Receiver<Result<Items, FsError>> {
         let (sender, receiver) = channel();
         self.fs.readdir(fh, cookie, Box::new(ListSink { room, items: Vec::new(), finished: sender }));
         receiver
     }
 
-    pub fn readdir(&self, fh: Fh, cookie: u64, room: usize) -> Result<Vec<(String, Ino, u64)>, FsError> {
+    pub fn readdir(&self, fh: Fh, cookie: u64, room: usize) -> Result<Items, FsError> {
         self.readdir_later(fh, cookie, room).recv_timeout(PATIENCE).unwrap()
     }
 
@@ -539,7 +527,7 @@ impl Drop for Bench {
 struct ListSink {
     room: usize,
     items: Vec<(String, Ino, u64)>,
-    finished: std::sync::mpsc::Sender<Result<Vec<(String, Ino, u64)>, FsError>>,
+    finished: std::sync::mpsc::Sender<Result<Items, FsError>>,
 }
 
 impl DirSink for ListSink {

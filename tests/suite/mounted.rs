@@ -82,13 +82,21 @@ pub(crate) fn c_path(path: &Path) -> std::ffi::CString {
     std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// Waits until `is_so`; fails after a time that no machine needs.
-pub(crate) fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Whether `is_so` becomes true within a time that no machine needs.
+pub(crate) fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+    while Instant::now() < deadline {
+        if is_so() {
+            return true;
+        }
         thread::sleep(LOOK_PAUSE);
     }
+    false
+}
+
+/// Waits until `is_so`; fails after a time that no machine needs.
+pub(crate) fn await_that(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(comes_true(is_so), "waited in vain for {what}");
 }
 
 /// A child process under a watchdog: killed after its limit, when the law fails and when the law forgets it.

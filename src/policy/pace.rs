@@ -1,0 +1,218 @@
+//! How many requests to an object store are worth having on their way at a time: one [`Pace`] for each store, shared by all
+//! readers.
+//!
+//! A store that serves each connection at its own speed rewards more connections; a line that is full only divides itself
+//! among them. The two are told apart by the speed of a single connection: the number doubles on trial, and the doubling is
+//! taken back if each connection has become that much slower. A refusal halves the number, and so does a line that has
+//! become far worse than it was. Pure: times come in.
+
+use std::time::Duration;
+
+/// With how many requests a store is first met.
+pub const STREAMS_START: usize = 4;
+
+/// The most requests ahead of the readers: of 64 threads, these leave some to whoever waits.
+pub const STREAMS_MAX: usize = 56;
+
+/// A doubling that leaves each connection less than this share of its speed has brought next to nothing: it is taken back.
+const REWARDED: f64 = 0.6;
+
+/// A connection below this share of its best speed competes with the others for a line that is full.
+const CROWDED: f64 = 0.3;
+
+/// The weight of a new sample in the moving average of speeds.
+const SMOOTHING: f64 = 1.0 / 8.0;
+
+/// So many samples for each connection must come in before a change is judged: the average has then forgotten the time before.
+const SAMPLES_PER_STREAM: usize = 4;
+
+/// The best speed is forgotten at this rate: in so long it falls to about a third.
+const BEST_MEMORY: Duration = Duration::from_secs(30);
+
+/// The least time between two changes, so that the first one shows: more than a round trip.
+const SETTLE_MIN: Duration = Duration::from_millis(20);
+
+/// After a refusal, nothing grows for so long.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+
+/// After a doubling that was taken back, the next one is tried so much later: lines change.
+const TRIAL_PAUSE: Duration = Duration::from_secs(10);
+
+/// The pace of one object store.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    streams: usize,
+    /// Moving average and best of a connection's speed, in bytes a second; 0 before the first sample.
+    speed: f64,
+    best_speed: f64,
+    last_sample: Duration,
+    /// The shortest time to a first byte.
+    round_trip: Duration,
+    /// No change before this, and not before so many samples.
+    next_change: Duration,
+    samples_needed: usize,
+    /// A doubling that has yet to prove itself: the number and the speed before it.
+    trial: Option<(usize, f64)>,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        let (speed, best_speed) = (0.0, 0.0);
+        let (last_sample, next_change) = (Duration::ZERO, Duration::ZERO);
+        Pace {
+            streams: STREAMS_START,
+            speed,
+            best_speed,
+            last_sample,
+            round_trip: Duration::MAX,
+            next_change,
+            samples_needed: SAMPLES_PER_STREAM,
+            trial: None,
+        }
+    }
+}
+
+impl Pace {
+    /// How many requests may be on their way.
+    pub fn streams(&self) -> usize {
+        self.streams
+    }
+
+    /// An answer has begun, so long after its request.
+    pub fn on_first_byte(&mut self, waited: Duration) {
+        self.round_trip = self.round_trip.min(waited);
+    }
+
+    /// One connection has brought `bytes` in `took`; `in_flight` requests are on their way. Times are counted from any fixed
+    /// instant.
+    pub fn on_bytes(&mut self, bytes: u64, took: Duration, in_flight: usize, now: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a speed needs no 53 bits")]
+        let sample = bytes as f64 / took.as_secs_f64().max(1e-6);
+        self.speed = if self.speed == 0.0 { sample } else { self.speed + (sample - self.speed) * SMOOTHING };
+        let idle = now.saturating_sub(self.last_sample).min(BEST_MEMORY);
+        self.last_sample = now;
+        self.best_speed = self.speed.max(self.best_speed * (1.0 - idle.as_secs_f64() / BEST_MEMORY.as_secs_f64()));
+        self.samples_needed = self.samples_needed.saturating_sub(1);
+        if now < self.next_change || self.samples_needed > 0 {
+            return;
+        }
+        match self.trial.take() {
+            Some((streams, speed)) if self.speed < speed * REWARDED => self.change(streams, TRIAL_PAUSE, now),
+            _ if self.speed < self.best_speed * CROWDED => {
+                self.change((self.streams / 2).max(STREAMS_START), self.settling() * 4, now);
+            }
+            // What is not used up tells nothing about having more of it.
+            _ if in_flight >= self.streams && self.streams < STREAMS_MAX => {
+                self.trial = Some((self.streams, self.speed));
+                self.change((self.streams * 2).min(STREAMS_MAX), self.settling(), now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The store has refused a request for being one too many, or has broken a connection.
+    pub fn on_refusal(&mut self, now: Duration) {
+        self.trial = None;
+        self.change((self.streams / 2).max(1), REFUSED_PAUSE, now);
+    }
+
+    fn change(&mut self, streams: usize, pause: Duration, now: Duration) {
+        self.streams = streams;
+        self.next_change = now + pause;
+        self.samples_needed = streams * SAMPLES_PER_STREAM;
+    }
+
+    /// How long a change takes to show: a round trip and a little.
+    fn settling(&self) -> Duration {
+        let round_trip = if self.round_trip == Duration::MAX { Duration::ZERO } else { self.round_trip };
+        (round_trip + round_trip / 8).clamp(SETTLE_MIN, REFUSED_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u64 = 128 * 1024;
+
+    /// Feeds a second of samples from a line where a connection among `n` has `speed(n)` bytes a second.
+    fn second(pace: &mut Pace, start: Duration, speed: impl Fn(usize) -> f64) -> Duration {
+        let mut now = start;
+        while now < start + Duration::from_secs(1) {
+            let streams = pace.streams();
+            let took = Duration::from_secs_f64(BLOCK as f64 / speed(streams));
+            now += took / u32::try_from(streams).expect("few");
+            pace.on_bytes(BLOCK, took, streams, now);
+        }
+        now
+    }
+
+    #[test]
+    fn store_that_serves_each_connection_at_its_own_speed_gets_the_most() {
+        let mut pace = Pace::default();
+        pace.on_first_byte(Duration::from_millis(50));
+        second(&mut pace, Duration::ZERO, |_| 25e6);
+        assert_eq!(pace.streams(), STREAMS_MAX);
+    }
+
+    #[test]
+    fn full_line_gets_few_connections() {
+        let mut pace = Pace::default();
+        let now = second(&mut pace, Duration::ZERO, |streams| 5e6 / streams as f64);
+        assert_eq!(pace.streams(), STREAMS_START);
+        let mut now = now;
+        for _ in 0..60 {
+            now = second(&mut pace, now, |streams| 5e6 / streams as f64);
+            assert!(pace.streams() <= 2 * STREAMS_START, "{}", pace.streams());
+        }
+    }
+
+    #[test]
+    fn line_that_holds_sixteen_connections_is_not_given_many_more() {
+        let mut pace = Pace::default();
+        let speed = |streams: usize| 25e6 * (16.0 / streams.max(16) as f64);
+        let mut now = Duration::ZERO;
+        for _ in 0..5 {
+            now = second(&mut pace, now, speed);
+            assert!((8..=32).contains(&pace.streams()), "{}", pace.streams());
+        }
+    }
+
+    #[test]
+    fn refusal_halves_and_growth_waits() {
+        let mut pace = Pace::default();
+        let now = second(&mut pace, Duration::ZERO, |_| 25e6);
+        pace.on_refusal(now);
+        assert_eq!(pace.streams(), STREAMS_MAX / 2);
+        second(&mut pace, now, |_| 25e6);
+        assert_eq!(pace.streams(), STREAMS_MAX / 2);
+    }
+
+    #[test]
+    fn line_that_becomes_far_worse_gets_fewer_connections() {
+        let mut pace = Pace::default();
+        let mut now = second(&mut pace, Duration::ZERO, |_| 25e6);
+        for _ in 0..20 {
+            now = second(&mut pace, now, |streams| 10e6 / streams as f64);
+        }
+        assert!(pace.streams() <= STREAMS_MAX / 4, "{}", pace.streams());
+    }
+
+    #[test]
+    fn unused_streams_do_not_grow() {
+        let mut pace = Pace::default();
+        for step in 0..1000 {
+            pace.on_bytes(BLOCK, Duration::from_millis(5), 1, Duration::from_millis(step * 5));
+        }
+        assert_eq!(pace.streams(), STREAMS_START);
+    }
+
+    #[test]
+    fn storm_of_refusals_leaves_one_request() {
+        let mut pace = Pace::default();
+        for step in 0..20 {
+            pace.on_refusal(Duration::from_secs(step * 3));
+        }
+        assert_eq!(pace.streams(), 1);
+    }
+}

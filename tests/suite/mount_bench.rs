@@ -1,0 +1,160 @@
+//! An emulator, the koofs command that mounts it, and the processes that use the mount.
+//!
+//! Nothing here touches the mount from this process: whoever does is a child under a watchdog.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::emulator::tree::{Lookup, Source};
+use crate::emulator::{Emulator, EmulatorConfig};
+use crate::mounted::{Mountpoint, Watched, koofs, this_binary};
+
+/// More than any process here needs, on a machine that builds something else at the same time.
+pub(crate) const LIMIT: Duration = Duration::from_secs(150);
+
+/// The most of a log that a failed law shows.
+const LOG_SHOWN_BYTES: usize = 20_000;
+
+/// The carrier's name that every mount here sends.
+pub(crate) const AGENT: &str = "carrier";
+
+/// A mounted share. The fields are dropped in this order: first the daemon, then what it mounted, then what it asked.
+pub(crate) struct Bench {
+    pub(crate) daemon: Watched,
+    pub(crate) mountpoint: Mountpoint,
+    pub(crate) emulator: Emulator,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) error: String,
+}
+
+impl Said {
+    /// Its output, if it ended well and silently.
+    #[track_caller]
+    pub(crate) fn well(self) -> String {
+        assert!(self.code == Some(0) && self.error.is_empty(), "{self:?}");
+        self.out
+    }
+}
+
+impl Bench {
+    /// The share of `emulator`, mounted.
+    pub(crate) fn new(emulator: Emulator) -> Bench {
+        Bench::with(emulator, &[], &[])
+    }
+
+    /// The share of `emulator`, mounted with `options` and `variables`.
+    pub(crate) fn with(emulator: Emulator, options: &[&str], variables: &[(&str, &str)]) -> Bench {
+        let mountpoint = Mountpoint::new();
+        let mut command = mount_command(&emulator, mountpoint.path(), options);
+        command.arg("-f").arg("--log-file").arg(mountpoint.beside("log")).envs(variables.iter().copied());
+        let bench = Bench { daemon: Watched::start(command, LIMIT), mountpoint, emulator };
+        bench.mountpoint.await_types(&["fuse.koofs"]);
+        bench
+    }
+
+    /// A path in the mount.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.mountpoint.path().join(name)
+    }
+
+    /// What the daemon has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.mountpoint.beside("log")).unwrap_or_default()
+    }
+
+    /// Unmounts as a user would, and checks what must be so at every end: the daemon ends well, and the service had
+    /// nothing to complain about.
+    pub(crate) fn end(mut self) {
+        self.daemon.signal(libc::SIGTERM);
+        assert_eq!(self.daemon.wait().code(), Some(0), "the daemon's end");
+        assert_eq!(self.mountpoint.types(), [""; 0]);
+        self.checked_counters();
+    }
+
+    /// What only a bad client does has not been done.
+    pub(crate) fn checked_counters(&self) {
+        let counters = self.emulator.counters();
+        assert_eq!(counters.secret_leaks, 0, "secrets went to the object store");
+        assert_eq!(counters.complaints, [""; 0], "the service's complaints");
+        assert_eq!((counters.views, counters.visits, counters.compressible), (0, 0, 0));
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let shown = log.len().saturating_sub(LOG_SHOWN_BYTES);
+            eprintln!("--- the daemon's log, its end:\n{}", String::from_utf8_lossy(&log.as_bytes()[shown..]));
+        }
+    }
+}
+
+/// `koofs mount` of the share of `emulator`.
+pub(crate) fn mount_command(emulator: &Emulator, mountpoint: &Path, options: &[&str]) -> Command {
+    let source = format!("share:{}", emulator.share_code());
+    let mut command = koofs(&["mount", "--endpoint", &emulator.url(), "--agent", AGENT, &source]);
+    command.arg(mountpoint).args(options).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(mut command: Command) -> Said {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (status, out, error) = Watched::start(command, LIMIT).output();
+    Said { code: status.code(), out, error }
+}
+
+/// Runs one of the system's programs, in no language.
+pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Said {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").env("TZ", "UTC");
+    run(command)
+}
+
+/// A child of this binary that does `act` (see `mount_child`) to `path`.
+pub(crate) fn act(act: &str, path: &Path, arguments: &[&str]) -> Command {
+    let mut command = this_binary("mount_child::child_acts_on_a_mount", &[]);
+    command.env("KOOFS_TEST_ACT", act).env("KOOFS_TEST_PATH", path);
+    command.env("KOOFS_TEST_ARGUMENTS", arguments.join("\n"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The lines that a child said in the end.
+#[track_caller]
+pub(crate) fn acted(child: Watched) -> Vec<String> {
+    let (status, out, error) = child.output();
+    assert!(status.success(), "{status}\n{out}\n{error}");
+    out.lines().filter_map(|line| line.split_once("> ").map(|(_, said)| said.to_owned())).collect()
+}
+
+/// Does `act` to `path` in a child, and returns what it said.
+#[track_caller]
+pub(crate) fn do_act(name: &str, path: &Path, arguments: &[&str]) -> Vec<String> {
+    acted(Watched::start(act(name, path, arguments), LIMIT))
+}
+
+/// The seed of a pattern file, for a child that checks it.
+pub(crate) fn seed_of(emulator: &Emulator, id: &str) -> String {
+    let Lookup::Found(node) = emulator.tree().lookup(id) else { panic!("no file {id}") };
+    match emulator.tree().object(&node.object).unwrap().source {
+        Source::Pattern(seed) => seed.to_string(),
+        ref other => panic!("{other:?} has no pattern"),
+    }
+}
+
+/// An emulator with these knobs and an empty tree.
+pub(crate) fn emulator_with(change: impl FnOnce(&mut crate::emulator::Knobs)) -> Emulator {
+    let emulator = Emulator::start(EmulatorConfig::default());
+    emulator.knobs(change);
+    emulator
+}
