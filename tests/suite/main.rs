@@ -7,6 +7,7 @@ mod emulator;
 mod cli_laws;
 mod content_laws;
 mod emulator_laws;
+mod emulator_space_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
