@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernel", &["content", "fs", "policy", "remote"]),
     // `koofs ls`, beside the filesystem.
     ("listing", &["clock", "config", "policy", "remote"]),
-    ("spaces", &["policy"]),
+    ("spaces", &["koodrive", "policy"]),
     // `policy` for lines that are fit for a terminal.
     ("cli", &["config", "policy"]),
     // The composition root: every constructor, but not what the user typed.
@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mount",
         &["clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "policy", "remote"],
     ),
-    ("main", &["cli", "clock", "config", "kernel", "listing", "mount", "policy", "spaces"]),
+    ("main", &["cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "spaces"]),
     ("lib", &[]),
 ];
 
