@@ -66,11 +66,7 @@ const RULES: &[Rule] = &[
     rule("clap", Only(&["cli.rs", "cli/settings.rs"]), "the command line is known to cli only"),
     rule("toml", Only(&["cli/file.rs"]), "one file knows the language of the configuration"),
     rule("now(", NotIn(&["policy/"]), "policy has no clock: its caller says what time it is"),
-    rule(
-        "std::fs",
-        NotIn(&["policy/", "remote/", "koodrive/", "content/", "fs/", "http.rs"]),
-        "files are not its business",
-    ),
+    rule("std::fs", NotIn(&["policy/", "remote/", "koodrive/", "content/", "fs/"]), "files are not its business"),
     rule(
         "std::thread",
         NotIn(&["policy/", "remote/", "koodrive/", "content/", "fs/", "kernel/"]),
@@ -115,7 +111,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("kernel/adapter.rs", "Errno::ENOSYS", "the kernel remembers that a call is not implemented, and asks no more"),
     ("content/mod.rs", "NonZeroUsize::new(65_536).expect(", "evaluated by the compiler"),
     ("content/links.rs", "NonZeroUsize::new(32_768).expect(", "evaluated by the compiler"),
-    ("koodrive/wire.rs", "serde_json::to_vec(request).expect(", "our own types of strings and numbers: no remote data"),
+    ("fs/walk.rs", "NonZeroUsize::new(1024).expect(", "evaluated by the compiler"),
+    ("fs/walk.rs", "NonZeroUsize::new(32).expect(", "evaluated by the compiler"),
+    ("fs/walk.rs", "NonZeroUsize::new(256).expect(", "evaluated by the compiler"),
 ];
 
 /// What is wrong with a source file: `path` is below `src/`.
