@@ -3,7 +3,7 @@
 //! The map's lock is held to copy a pointer, never over anything else.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,13 +32,15 @@ pub struct FileHandle {
     pub entry: Arc<Entry>,
     /// Where its bytes come from.
     pub reader: FileReader,
+    /// Its first bytes have been asked for.
+    pub has_begun: AtomicBool,
     failures: Mutex<VecDeque<(ByteRange, Instant, FsError)>>,
 }
 
 impl FileHandle {
     /// A handle of `entry`, which `reader` reads.
     pub fn new(entry: Arc<Entry>, reader: FileReader) -> FileHandle {
-        FileHandle { entry, reader, failures: Mutex::default() }
+        FileHandle { entry, reader, has_begun: AtomicBool::new(false), failures: Mutex::default() }
     }
 
     /// A read of `range` has failed at `now`, and so late that it is not worth another try.

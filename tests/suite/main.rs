@@ -5,8 +5,10 @@
 mod emulator;
 
 mod cli_laws;
+mod config_laws;
 mod content_laws;
 mod emulator_laws;
+mod emulator_space_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
