@@ -14,3 +14,4 @@ pub mod mount;
 pub mod policy;
 pub mod remote;
 pub mod secrets;
+pub mod spaces;

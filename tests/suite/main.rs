@@ -5,6 +5,7 @@
 mod emulator;
 
 mod cli_laws;
+mod config_laws;
 mod content_laws;
 mod emulator_laws;
 mod emulator_space_laws;
