@@ -1,52 +1,40 @@
-//! What the user typed, and what it means: command line and environment to [`Command`]. The only room that knows clap.
+//! What the user typed, and what it means: command line, environment and configuration file to [`Command`]. The only room
+//! that knows clap.
 //!
-//! Knows no network and no threads; reads the access code's file and the machine's memory size.
+//! Knows no network and no threads; reads the configuration file, an access code's file and the machine's memory size.
 
+mod check;
+mod environment;
+mod file;
+mod help;
+mod layers;
+mod login;
 mod machine;
+mod resolve;
+mod settings;
+mod source;
 mod values;
 
-use std::ffi::{OsString, c_char};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    self, Command, Connection, DEFAULT_OP_TIMEOUT, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Secret,
-    ShareConfig, Source,
+    self, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpaceSource, SpacesConfig,
 };
-use values::{Endpoint, TypedSource};
+use crate::policy::printable::printable;
+pub use environment::Environment;
+use file::{ConfigFile, Place, Section};
+use layers::Layers;
+use settings::{Flags, ForConfig, ForList, ForMount, ForSpaces, TypedFlags};
+use source::TypedSource;
 
-/// The variable that may hold the share's access code.
-const ACCESS_CODE_VARIABLE: &std::ffi::CStr = c"KOOFS_ACCESS_CODE";
-
-const EXIT_CODES: &str = "\x1b[1mExit codes:\x1b[0m
-  0  done; mount: the mount answers (-f: it has ended as it was asked to)
-  1  failed; one line on standard error says why
-  2  the command line makes no sense";
-
-const MOUNT_EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  koofs mount --agent CARRIER --endpoint intl share:180001 /mnt/share
-  koofs mount --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001' /mnt
-  koofs mount --access-code-file ~/.code --root Reports/2025 share:180001 ~/r
-  koofs unmount /mnt/share
-
-Quote a link for the shell. The access code is never given on the command line,
-where every user could read it: it comes from --access-code-file, or from the
-variable KOOFS_ACCESS_CODE, which is removed from the environment at once.";
-
-const LS_EXAMPLES: &str = "\x1b[1mExamples:\x1b[0m
-  koofs ls --agent CARRIER --endpoint intl share:180001
-  koofs ls -l 'https://HOST/cloudfile/#/sharelink/i/180001' Reports/2025
-  koofs ls --json share:180001 | jq -r 'select(.type == \"file\") | .name'
-
---json prints one object on a line, as its page arrives: \"name\" (text), \"type\"
-(\"file\" or \"directory\"), \"size\" (bytes), \"modified\" (RFC 3339 or null).";
-
-/// Mount a Huawei Cloud KooDrive share as a read-only filesystem.
+/// Mount a Huawei Cloud KooDrive share or space as a read-only filesystem.
 #[derive(Parser)]
-#[command(name = "koofs", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "koofs", version, about, arg_required_else_help = true, after_help = help::EXIT_CODES)]
 struct Typed {
     #[command(subcommand)]
     command: TypedCommand,
@@ -54,59 +42,46 @@ struct Typed {
 
 #[derive(Subcommand)]
 enum TypedCommand {
-    /// Mount a share; returns as soon as the mount answers.
-    #[command(after_help = MOUNT_EXAMPLES)]
+    /// Mount a share or space; returns as soon as the mount answers.
+    #[command(after_help = help::MOUNT)]
     Mount(TypedMount),
-    /// Unmount a share, dead or alive.
+    /// Unmount a share or space, dead or alive.
     #[command(visible_alias = "umount")]
     Unmount {
-        /// Where the share is mounted.
+        /// Where it is mounted.
         mountpoint: PathBuf,
     },
-    /// List a directory of a share without mounting it.
-    #[command(after_help = LS_EXAMPLES)]
+    /// List a directory of a share or space without mounting it.
+    #[command(after_help = help::LS)]
     Ls(TypedList),
+    /// List the spaces that a login can see.
+    #[command(after_help = help::SPACES)]
+    Spaces(TypedSpaces),
+    /// Look at the configuration file.
+    #[command(after_help = help::CONFIG)]
+    Config {
+        #[command(subcommand)]
+        command: TypedConfig,
+    },
 }
 
 #[derive(Args)]
 struct TypedMount {
-    /// share:CODE, or the whole share link.
+    /// share:CODE, a share link, space: or space:ID, team:ID, sharedfolder:ID, or NAME:/PATH for a remote of the configuration.
     source: TypedSource,
     /// The directory to mount on.
     mountpoint: PathBuf,
     #[command(flatten)]
-    share: TypedShare,
-    /// Show this folder of the share as the root of the mount.
-    #[arg(long, value_name = "PATH", value_parser = values::share_path, default_value = "", hide_default_value = true, help_heading = "Mount")]
-    root: ShareNames,
-    /// Stay in the foreground and log to standard error.
-    #[arg(short, long, help_heading = "Mount")]
-    foreground: bool,
-    /// Let other users use the mount (others than root need `user_allow_other` in /etc/fuse.conf).
-    #[arg(long, help_heading = "Mount")]
-    allow_other: bool,
-    /// How long a listing is believed before the service is asked again [default: 300].
-    #[arg(long, value_name = "SECONDS", value_parser = values::ttl, help_heading = "Mount")]
-    ttl: Option<Duration>,
-    /// Budget of all cached and prefetched bytes, like 64M or 1G, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the
-    /// cgroup's limit and 1G, but at least 64M].
-    #[arg(long, value_name = "SIZE", value_parser = values::memory_size, help_heading = "Mount")]
-    memory: Option<u64>,
-    /// Append the log to this file, made readable for you only.
-    #[arg(long, value_name = "FILE", help_heading = "Diagnosis")]
-    log_file: Option<PathBuf>,
-    /// Log more: -v what happens, -vv with details, -vvv everything.
-    #[arg(short, action = clap::ArgAction::Count, help_heading = "Diagnosis")]
-    verbose: u8,
+    options: TypedFlags<ForMount>,
 }
 
 #[derive(Args)]
 struct TypedList {
-    /// share:CODE, or the whole share link.
+    /// As for `koofs mount`.
     source: TypedSource,
-    /// The directory or file inside the share; the top if absent.
+    /// The directory or file inside the source; the top if absent.
     #[arg(value_parser = values::share_path, default_value = "", hide_default_value = true)]
-    path: ShareNames,
+    path: Names,
     /// Sizes in bytes and times (UTC); directories end with `/`.
     #[arg(short)]
     long: bool,
@@ -114,33 +89,38 @@ struct TypedList {
     #[arg(long, conflicts_with = "long")]
     json: bool,
     #[command(flatten)]
-    share: TypedShare,
-    /// Log more: -v what happens, -vv with details, -vvv everything.
-    #[arg(short, action = clap::ArgAction::Count, help_heading = "Diagnosis")]
-    verbose: u8,
+    options: TypedFlags<ForList>,
+}
+
+#[derive(Args)]
+struct TypedSpaces {
+    /// NAME: of a remote of the configuration, for its service and login.
+    remote: Option<TypedSource>,
+    /// One JSON object on a line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: TypedFlags<ForSpaces>,
+}
+
+#[derive(Subcommand)]
+enum TypedConfig {
+    /// Say what is missing, contradictory or unsafe, without using the network.
+    Check {
+        /// The remote to look at; all if absent.
+        name: Option<String>,
+        #[command(flatten)]
+        options: TypedFlags<ForConfig>,
+    },
+    /// Print where the configuration file is looked for.
+    Path {
+        #[command(flatten)]
+        options: TypedFlags<ForConfig>,
+    },
 }
 
 /// Names of a path; an alias, as clap would take a bare `Vec` for a repeatable option.
-type ShareNames = Vec<String>;
-
-#[derive(Args)]
-struct TypedShare {
-    /// The KooDrive service: https://HOST:PORT, or a preset: cn, intl. A share link needs none: its own host is tried.
-    #[arg(long, env = "KOOFS_ENDPOINT", hide_env_values = true, value_name = "URL", help_heading = "Share")]
-    endpoint: Option<Endpoint>,
-    /// The carrier's (operator's) name, which public shares ask for.
-    #[arg(long, env = "KOOFS_AGENT", hide_env_values = true, value_name = "NAME", value_parser = values::agent, help_heading = "Share")]
-    agent: Option<String>,
-    /// A file with the share's access code that only you can read. Or the environment: KOOFS_ACCESS_CODE.
-    #[arg(long, value_name = "FILE", help_heading = "Share")]
-    access_code_file: Option<PathBuf>,
-    /// Allow plain http to other hosts than this one: access code and content can be read on the way.
-    #[arg(long, help_heading = "Share")]
-    allow_http: bool,
-    /// The most that one operation may take, its retries included [default: 30].
-    #[arg(long, value_name = "SECONDS", value_parser = values::op_timeout, help_heading = "Share")]
-    op_timeout: Option<Duration>,
-}
+type Names = Vec<String>;
 
 /// Why there is nothing to do: what the user should read instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,118 +132,232 @@ pub enum Refusal {
         /// For anything else.
         plain: String,
     },
-    /// The command line makes no sense: one line for standard error; exit code 2.
+    /// What was said makes no sense: one line for standard error; exit code 2.
     Usage(String),
 }
 
-/// Takes the access code out of the environment, so that no child process inherits it.
-///
-/// `/proc/PID/environ` shows the memory in which the kernel laid the environment down (proc(5)), whatever `environ` points
-/// to later: the value is overwritten there too. Between exec and this call it can be read by this user and by root.
-///
-/// # Safety
-/// To be called before the process has a second thread: nobody else may be reading the environment.
-pub unsafe fn take_access_code() -> Option<OsString> {
-    let name = ACCESS_CODE_VARIABLE.to_str().ok()?;
-    let value = std::env::var_os(name)?;
-    // SAFETY: no other thread reads or changes the environment (the caller's promise). getenv's text is writable memory of
-    // this process and ends with the NUL that strlen finds; only bytes before it are written.
-    unsafe {
-        let text: *mut c_char = libc::getenv(ACCESS_CODE_VARIABLE.as_ptr());
-        if !text.is_null() {
-            std::ptr::write_bytes(text, 0, libc::strlen(text));
-        }
-        std::env::remove_var(name);
-    }
-    Some(value)
-}
-
-/// What `arguments` (the program's name first) ask for. `access_code` is what [`take_access_code`] found.
+/// What `arguments` (the program's name first) ask for, in `environment`.
 ///
 /// # Errors
 /// [`Refusal`]; a secret never stands in it.
-pub fn parse<I, T>(arguments: I, access_code: Option<OsString>) -> Result<Command, Refusal>
+pub fn parse<I, T>(arguments: I, environment: &Environment) -> Result<Command, Refusal>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    refuse_secrets(&arguments).map_err(Refusal::Usage)?;
     let typed = Typed::try_parse_from(arguments).map_err(|error| refusal(&error))?;
     let command = match typed.command {
-        TypedCommand::Mount(typed) => mount(typed, access_code).map(Command::Mount),
-        TypedCommand::Unmount { mountpoint } => absolute(&mountpoint).map(|mountpoint| Command::Unmount { mountpoint }),
-        TypedCommand::Ls(typed) => list(typed, access_code).map(Command::List),
+        TypedCommand::Mount(typed) => mount(typed, environment).map(Command::Mount),
+        TypedCommand::Unmount { mountpoint } => {
+            values::absolute(&mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
+        }
+        TypedCommand::Ls(typed) => list(typed, environment).map(Command::List),
+        TypedCommand::Spaces(typed) => spaces(typed, environment).map(Command::Spaces),
+        TypedCommand::Config { command } => config(&command, environment).map(|mut report| {
+            report.lines.iter_mut().for_each(|line| *line = printable(line).into_owned());
+            Command::Report(report)
+        }),
     };
-    command.map_err(Refusal::Usage)
+    command.map_err(|line| Refusal::Usage(printable(&line).into_owned()))
 }
 
-fn mount(typed: TypedMount, access_code: Option<OsString>) -> Result<MountConfig, String> {
-    let source = Source::Share(share(typed.share, typed.source, access_code)?);
+/// A secret on the command line is refused before anything else, and by a line that says where it goes.
+fn refuse_secrets(arguments: &[OsString]) -> Result<(), String> {
+    for argument in arguments.iter().take_while(|argument| *argument != "--") {
+        let Some(flag) = argument.to_str().and_then(|argument| argument.split('=').next()) else { continue };
+        if let Some(secret) = settings::SECRETS.into_iter().find(|secret| secret.flag() == flag) {
+            let (file, variable) = (secret.file.flag(), secret.variable());
+            return Err(format!(
+                "{flag} is not taken: every user can read the command line; use {file} FILE or {variable}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, String> {
+    let said = Said::new(typed.source, &typed.options.flags, environment)?;
+    let mut layers = said.layers(&typed.options.flags, environment);
+    let values = MountValues::of(&mut layers);
+    let source = resolve::source(&mut layers, &said.source);
+    let source = settled(layers, source)?;
     Ok(MountConfig {
-        root: typed.root,
-        mountpoint: absolute(&typed.mountpoint)?,
-        foreground: typed.foreground,
-        verbosity: typed.verbose,
-        log_file: typed.log_file.as_deref().map(absolute).transpose()?,
-        ttl: typed.ttl.unwrap_or(DEFAULT_TTL),
-        memory_bytes: typed.memory.unwrap_or_else(default_memory_bytes),
-        allow_other: typed.allow_other,
         source,
+        root: said.below(values.root),
+        mountpoint: values::absolute(&typed.mountpoint)?,
+        foreground: values.foreground,
+        verbosity: values.verbosity,
+        log_file: values.log_file,
+        ttl: values.ttl.unwrap_or(DEFAULT_TTL),
+        memory_bytes: values.memory_bytes.unwrap_or_else(default_memory_bytes),
+        allow_other: values.allow_other,
     })
 }
 
-fn list(typed: TypedList, access_code: Option<OsString>) -> Result<ListConfig, String> {
+fn list(typed: TypedList, environment: &Environment) -> Result<ListConfig, String> {
     let format = match (typed.long, typed.json) {
         (_, true) => ListFormat::JsonLines,
         (true, false) => ListFormat::Long,
         (false, false) => ListFormat::Names,
     };
-    let source = Source::Share(share(typed.share, typed.source, access_code)?);
-    Ok(ListConfig { source, path: typed.path, format, verbosity: typed.verbose })
+    let said = Said::new(typed.source, &typed.options.flags, environment)?;
+    let mut layers = said.layers(&typed.options.flags, environment);
+    let source = resolve::source(&mut layers, &said.source);
+    let root = layers.value(&settings::ROOT, values::share_path).unwrap_or_default();
+    let verbosity = verbosity(&mut layers);
+    let source = settled(layers, source)?;
+    let mut path = said.below(root);
+    path.extend(typed.path);
+    Ok(ListConfig { source, path, format, verbosity })
 }
 
-fn share(typed: TypedShare, source: TypedSource, access_code: Option<OsString>) -> Result<ShareConfig, String> {
-    let endpoint =
-        typed.endpoint.map(|endpoint| endpoint.0).or(source.origin).ok_or_else(|| {
-            format!("share:CODE needs --endpoint: {}, or your carrier's https://HOST", values::presets())
-        })?;
-    if !typed.allow_http && !values::is_safe_transport(&endpoint) {
-        return Err(format!("{endpoint} would send everything in the clear: use https, or --allow-http if you must"));
-    }
-    let agent = typed.agent.filter(|name| !name.is_empty()).ok_or(
-        "public shares need the carrier's name: give --agent NAME or set KOOFS_AGENT (the service refuses requests without it)",
-    )?;
-    let connection = Connection {
-        endpoint,
-        allow_http: typed.allow_http,
-        ca_file: None,
-        op_timeout: typed.op_timeout.unwrap_or(DEFAULT_OP_TIMEOUT),
-    };
-    let access_code = chosen_access_code(typed.access_code_file.as_deref(), access_code)?;
-    Ok(ShareConfig { connection, code: source.code, agent, access_code })
-}
-
-/// The file's code, else the environment's; an empty variable is none.
-fn chosen_access_code(file: Option<&Path>, variable: Option<OsString>) -> Result<Option<Secret>, String> {
-    if let Some(file) = file {
-        return values::access_code_file(file).map(Some);
-    }
-    match variable {
-        Some(text) if !text.is_empty() => {
-            let text = text.into_string().map_err(|_| "KOOFS_ACCESS_CODE is not text".to_owned())?;
-            values::access_code(&text).map(Some).map_err(|why| format!("KOOFS_ACCESS_CODE {why}"))
+fn spaces(typed: TypedSpaces, environment: &Environment) -> Result<SpacesConfig, String> {
+    let flags = &typed.options.flags;
+    let (said, origin) = match typed.remote {
+        Some(remote @ TypedSource::Remote { .. }) => {
+            let said = Said::new(remote, flags, environment)?;
+            let origin = source::origin(&said.source);
+            (said, origin)
         }
-        _ => Ok(None),
+        Some(source) => {
+            return Err(format!("koofs spaces takes a remote (NAME:) or nothing, not {}", source.shown()));
+        }
+        None => (Said::new(TypedSource::Space(None), flags, environment)?, None),
+    };
+    let mut layers = said.layers(flags, environment);
+    let login = resolve::space(&mut layers, "koofs spaces", origin, SpaceSource::Own);
+    let verbosity = verbosity(&mut layers);
+    let login = settled(layers, login)?;
+    Ok(SpacesConfig { login, is_json: typed.json, verbosity })
+}
+
+fn config(typed: &TypedConfig, environment: &Environment) -> Result<Report, String> {
+    match typed {
+        TypedConfig::Check { name, options } => {
+            let name = name.as_deref().map(|name| name.strip_suffix(':').unwrap_or(name));
+            Ok(check::check(Place::of(&options.flags, environment)?, environment, name))
+        }
+        TypedConfig::Path { options } => match Place::of(&options.flags, environment)? {
+            Some(place) => Ok(Report { lines: vec![place.path.display().to_string()], is_well: true }),
+            None => Err(no_config_file(None)),
+        },
     }
+}
+
+/// What to open, and the file that may say more about it.
+struct Said {
+    source: TypedSource,
+    /// Below the root of the remote.
+    path: Names,
+    remote: Option<Section>,
+    defaults: Option<Section>,
+}
+
+impl Said {
+    /// # Errors
+    /// One line: the file is not to be used, or has no such remote.
+    fn new(typed: TypedSource, flags: &Flags, environment: &Environment) -> Result<Said, String> {
+        let place = Place::of(flags, environment)?;
+        let file = place.as_ref().map(|place| ConfigFile::read(place, environment)).transpose()?.flatten();
+        if let Some(why) = file.as_ref().and_then(|file| file.complaints.iter().chain(&file.defaults.complaints).next())
+        {
+            return Err(why.clone());
+        }
+        let TypedSource::Remote { name, path } = typed else {
+            return Ok(Said {
+                source: typed,
+                path: Names::new(),
+                remote: None,
+                defaults: file.map(|file| file.defaults),
+            });
+        };
+        let Some(file) = file else {
+            return Err(format!("{name}: is a remote, but {}", no_config_file(place.as_ref())));
+        };
+        let section = file.remote(&name)?.clone();
+        if let Some(why) = section.complaints.first() {
+            return Err(why.clone());
+        }
+        let source = remote_source(&section)?;
+        Ok(Said { source, path, remote: Some(section), defaults: Some(file.defaults) })
+    }
+
+    fn layers<'a>(&'a self, flags: &'a Flags, environment: &'a Environment) -> Layers<'a> {
+        let (remote, defaults) = (self.remote.as_ref(), self.defaults.as_ref());
+        Layers { flags, environment, remote, defaults, complaints: Vec::new() }
+    }
+
+    /// The path that was typed, below `root`.
+    fn below(&self, mut root: Names) -> Names {
+        root.extend(self.path.iter().cloned());
+        root
+    }
+}
+
+/// What `result` is, or the first of the complaints.
+fn settled<T>(layers: Layers<'_>, result: Option<T>) -> Result<T, String> {
+    match layers.complaints.into_iter().next() {
+        Some(line) => Err(line),
+        None => result.ok_or_else(|| "this makes no sense (see --help)".to_owned()),
+    }
+}
+
+/// What the table of a remote opens.
+fn remote_source(section: &Section) -> Result<TypedSource, String> {
+    let label = section.label(file::SOURCE);
+    let text = section.value(file::SOURCE).and_then(|text| text.to_str());
+    let text =
+        text.ok_or_else(|| format!("{label}: missing; write source = \"space:\", or what else `koofs mount` takes"))?;
+    match text.parse() {
+        Ok(TypedSource::Remote { name, .. }) => {
+            Err(format!("{label}: {name}: is no source that `koofs mount` knows; see koofs mount --help"))
+        }
+        parsed => parsed.map_err(|why| format!("{label}: {why}")),
+    }
+}
+
+fn no_config_file(place: Option<&Place>) -> String {
+    match place {
+        Some(place) => {
+            format!("there is no configuration file {}; koofs config --help shows one", place.path.display())
+        }
+        None => "there is no place for a configuration file: set HOME, or give --config FILE".to_owned(),
+    }
+}
+
+/// The settings that do not belong to the source.
+struct MountValues {
+    root: Names,
+    foreground: bool,
+    allow_other: bool,
+    ttl: Option<Duration>,
+    memory_bytes: Option<u64>,
+    log_file: Option<PathBuf>,
+    verbosity: u8,
+}
+
+impl MountValues {
+    fn of(layers: &mut Layers<'_>) -> MountValues {
+        MountValues {
+            root: layers.value(&settings::ROOT, values::share_path).unwrap_or_default(),
+            foreground: layers.switch(&settings::FOREGROUND),
+            allow_other: layers.switch(&settings::ALLOW_OTHER),
+            ttl: layers.value(&settings::TTL, values::ttl),
+            memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
+            log_file: layers.path(&settings::LOG_FILE),
+            verbosity: verbosity(layers),
+        }
+    }
+}
+
+fn verbosity(layers: &mut Layers<'_>) -> u8 {
+    layers.value(&settings::VERBOSE, values::verbosity).unwrap_or(0)
 }
 
 fn default_memory_bytes() -> u64 {
     config::default_memory_bytes(machine::ram_bytes(), machine::cgroup_limit_bytes())
-}
-
-/// `path` from the root directory, as the daemon changes there; without a trailing slash, with its symbolic links and `..`.
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(path.components().collect())
 }
 
 fn refusal(error: &clap::Error) -> Refusal {
@@ -273,7 +367,7 @@ fn refusal(error: &clap::Error) -> Refusal {
             Refusal::Help { coloured: text.ansi().to_string(), plain: text.to_string() }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Refusal::Usage("say what to do: mount, unmount or ls (koofs --help)".to_owned())
+            Refusal::Usage("say what to do: mount, unmount, ls, spaces or config (koofs --help)".to_owned())
         }
         _ => Refusal::Usage(one_line(&text.to_string())),
     }
@@ -291,7 +385,10 @@ fn one_line(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::path::Path;
+
     use super::*;
+    use crate::config::{Credentials, DEFAULT_OP_TIMEOUT, SecretSource, ShareConfig, Source, SpaceConfig, TeamKind};
     use clap::CommandFactory;
 
     const LINK: &str = "https://drive.example/cloudfile/#/sharelink/i/42";
@@ -304,7 +401,34 @@ mod tests {
     }
 
     fn parsed(arguments: &str) -> Result<Command, Refusal> {
-        parse(std::iter::once("koofs").chain(arguments.split_whitespace()), None)
+        parsed_in(arguments, &[])
+    }
+
+    fn parsed_in(arguments: &str, variables: &[(&str, &str)]) -> Result<Command, Refusal> {
+        let environment = Environment::of(variables.iter().copied());
+        parse(std::iter::once("koofs").chain(arguments.split_whitespace()), &environment)
+    }
+
+    fn space_in(arguments: &str, variables: &[(&str, &str)]) -> SpaceConfig {
+        match parsed_in(&format!("mount --endpoint intl {arguments} /mnt"), variables) {
+            Ok(Command::Mount(MountConfig { source: Source::Space(space), .. })) => space,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    fn refused_in(arguments: &str, variables: &[(&str, &str)]) -> String {
+        match parsed_in(&format!("mount --endpoint intl {arguments} /mnt"), variables) {
+            Err(Refusal::Usage(line)) => line,
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    /// A file in `directory` that only we can read.
+    fn secret_file(directory: &tempfile::TempDir, name: &str, content: &str) -> String {
+        let file = directory.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        file.to_str().unwrap().to_owned()
     }
 
     fn mounted(arguments: &str) -> MountConfig {
@@ -396,7 +520,7 @@ mod tests {
     #[test]
     fn usage_errors_are_one_line_and_say_what_is_wrong() {
         for (arguments, want) in [
-            ("", "mount, unmount or ls"),
+            ("", "mount, unmount, ls, spaces or config"),
             ("mount", "<SOURCE> <MOUNTPOINT>"),
             ("mount --agent a share:7", "<MOUNTPOINT>"),
             ("mount --agent a 7 /mnt", "share:CODE"),
@@ -436,19 +560,187 @@ mod tests {
     }
 
     #[test]
-    fn access_code_comes_from_the_file_before_the_environment() {
+    fn access_code_comes_from_the_flag_before_the_environment() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("code");
-        std::fs::write(&file, "of-file\n").unwrap();
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&file, private).unwrap();
-        let code = |file, variable: Option<&str>| {
-            chosen_access_code(file, variable.map(OsString::from)).unwrap().map(|code| code.expose().to_owned())
+        let flag = format!("--access-code-file {}", secret_file(&directory, "code", "of-file\n"));
+        let code = |arguments: &str, variables: &[(&str, &str)]| match parsed_in(
+            &format!("mount --agent a {arguments} {LINK} /mnt"),
+            variables,
+        ) {
+            Ok(Command::Mount(config)) => share_of(&config).access_code.clone().map(|code| code.expose().to_owned()),
+            other => panic!("{arguments}: {other:?}"),
         };
-        assert_eq!(code(Some(&file), Some("of-environment")).as_deref(), Some("of-file"));
-        assert_eq!(code(None, Some("of-environment")).as_deref(), Some("of-environment"));
-        assert_eq!(code(None, Some("")), None);
-        assert_eq!(code(None, None), None);
+        let variable = ("KOOFS_ACCESS_CODE", "of-environment");
+        assert_eq!(code(&flag, &[variable]).as_deref(), Some("of-file"));
+        assert_eq!(code("", &[variable]).as_deref(), Some("of-environment"));
+        assert_eq!(code("", &[("KOOFS_ACCESS_CODE", "")]), None);
+        assert_eq!(code("", &[]), None);
+    }
+
+    #[test]
+    fn sources_arrive_with_a_login() {
+        let token = [("KOOFS_TOKEN", "AT 00")];
+        let id = |text: &str| text.to_owned();
+        for (arguments, want) in [
+            ("space: --user-id 17", SpaceSource::Own),
+            ("space:IAAE1", SpaceSource::Container(id("IAAE1"))),
+            ("team:7", SpaceSource::Team { group_id: id("7"), kind: None }),
+            ("team:7 --team-type group", SpaceSource::Team { group_id: id("7"), kind: Some(TeamKind::Group) }),
+            (
+                "team:7 --team-type department",
+                SpaceSource::Team { group_id: id("7"), kind: Some(TeamKind::Department) },
+            ),
+            ("sharedfolder:S1", SpaceSource::SharedFolder(id("S1"))),
+            ("share:5 --edition enterprise", SpaceSource::Share { code: id("5"), access_code: None }),
+        ] {
+            let space = space_in(arguments, &token);
+            assert_eq!(space.source, want, "{arguments}");
+            assert!(
+                matches!(&space.credentials, Credentials::Token(token) if token.expose() == "AT 00"),
+                "{arguments}"
+            );
+        }
+    }
+
+    #[test]
+    fn ways_to_log_in_arrive() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = secret_file(&directory, "secret", "s3cret");
+        let shown = |arguments: &str, variables: &[(&str, &str)]| match space_in(arguments, variables).credentials {
+            Credentials::TokenFile(path) => format!("file {}", path.display()),
+            Credentials::Token(token) => format!("token {}", token.expose()),
+            Credentials::TokenCommand(command) => format!("command {command}"),
+            Credentials::Password { account, password } => format!("{account} {}", of(&password)),
+            Credentials::App { id, secret } => format!("{id} {}", of(&secret)),
+        };
+        fn of(secret: &SecretSource) -> String {
+            match secret {
+                SecretSource::File(path) => path.display().to_string(),
+                SecretSource::Given(text) => text.expose().to_owned(),
+            }
+        }
+        for (arguments, variables, want) in [
+            (format!("space:1 --token-file {file}"), vec![], format!("file {file}")),
+            ("space:1".to_owned(), vec![("KOOFS_TOKEN_FILE", file.as_str())], format!("file {file}")),
+            (format!("space:1 --token-file {file}"), vec![("KOOFS_TOKEN", "t")], format!("file {file}")),
+            ("space:1 --token-command pass".to_owned(), vec![("KOOFS_TOKEN", "t")], "command pass".to_owned()),
+            (format!("space: --agent c --account me --password-file {file}"), vec![], format!("me {file}")),
+            ("space: --account me".to_owned(), vec![("KOOFS_PASSWORD", "p"), ("KOOFS_AGENT", "c")], "me p".to_owned()),
+            (format!("space:1 --app-id A --user-id 1 --app-secret-file {file}"), vec![], format!("A {file}")),
+            ("space:1 --app-id A --user-id 1".to_owned(), vec![("KOOFS_APP_SECRET", "s")], "A s".to_owned()),
+            // The password is for another remote.
+            (format!("space:1 --token-file {file}"), vec![("KOOFS_PASSWORD", "p")], format!("file {file}")),
+        ] {
+            assert_eq!(shown(&arguments, &variables), want, "{arguments} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn logins_that_make_no_sense_are_refused_with_the_remedy_and_without_the_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = secret_file(&directory, "secret", "s3cret");
+        let empty = secret_file(&directory, "empty", "");
+        let open = secret_file(&directory, "open", "s3cret");
+        std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        for (arguments, variables, wants) in [
+            (
+                "space:1".to_owned(),
+                vec![],
+                vec!["--token-file", "--account", "--app-id", "KOOFS_TOKEN", "KOOFS_PASSWORD"],
+            ),
+            ("share:1 --edition enterprise".to_owned(), vec![], vec!["--token-file"]),
+            (format!("space:1 --token-file {file} --token-command x"), vec![], vec!["--token-file", "--token-command"]),
+            (
+                format!("space:1 --token-file {file} --account x"),
+                vec![],
+                vec!["--token-file", "--account", "leave one out"],
+            ),
+            (
+                format!("space:1 --token-command x --password-file {file}"),
+                vec![],
+                vec!["--token-command", "--password-file"],
+            ),
+            (
+                "space:1".to_owned(),
+                vec![("KOOFS_TOKEN", "s3cret"), ("KOOFS_PASSWORD", "s3cret")],
+                vec!["KOOFS_TOKEN", "KOOFS_PASSWORD"],
+            ),
+            (
+                "space:1".to_owned(),
+                vec![("KOOFS_TOKEN", "s3cret"), ("KOOFS_TOKEN_FILE", file.as_str())],
+                vec!["KOOFS_TOKEN_FILE and KOOFS_TOKEN", "unset"],
+            ),
+            ("space:1 --account me --agent c".to_owned(), vec![], vec!["--password-file", "KOOFS_PASSWORD"]),
+            ("space:1 --account me".to_owned(), vec![("KOOFS_PASSWORD", "s3cret")], vec!["--agent"]),
+            ("space:1 --app-id A --user-id 1".to_owned(), vec![], vec!["--app-secret-file", "KOOFS_APP_SECRET"]),
+            ("space:1 --app-id A".to_owned(), vec![("KOOFS_APP_SECRET", "s3cret")], vec!["--user-id"]),
+            (format!("space:1 --password-file {file}"), vec![], vec!["--password-file", "goes with --account"]),
+            ("space:".to_owned(), vec![("KOOFS_TOKEN", "s3cret")], vec!["--user-id"]),
+            (format!("space:1 --token-file {open}"), vec![], vec!["--token-file", "chmod 600"]),
+            (format!("space:1 --token-file {empty}"), vec![], vec!["--token-file", "empty"]),
+            (format!("space:1 --token-file {file}x"), vec![], vec!["--token-file", "No such file"]),
+            ("space:1 --token-file=".to_owned(), vec![], vec!["--token-file: is empty"]),
+            ("space:1".to_owned(), vec![("KOOFS_TOKEN", "s3cret\nx")], vec!["KOOFS_TOKEN: holds more than one line"]),
+            ("space:1 --token=s3cret".to_owned(), vec![], vec!["--token-file", "KOOFS_TOKEN"]),
+            ("space:1 --password s3cret".to_owned(), vec![], vec!["--password-file", "KOOFS_PASSWORD"]),
+            (format!("share:1 --agent a --token-file {file}"), vec![], vec!["--token-file", "--edition enterprise"]),
+            ("space:1 --team-type group".to_owned(), vec![], vec!["--team-type", "team:ID"]),
+            ("space:1 --edition enterprise".to_owned(), vec![], vec!["--edition", "shares only"]),
+            ("team:1 --team-type x".to_owned(), vec![], vec!["--team-type: must be department or group"]),
+            ("share:1 --edition x".to_owned(), vec![], vec!["--edition: must be carrier or enterprise"]),
+            (
+                "space:1 --ca-file /nonexistent".to_owned(),
+                vec![("KOOFS_TOKEN", "t")],
+                vec!["--ca-file", "No such file"],
+            ),
+        ] {
+            let line = refused_in(&arguments, &variables);
+            for want in wants {
+                assert!(line.contains(want), "{arguments} {variables:?}: no {want}: {line}");
+            }
+            assert!(!line.contains('\n') && !line.contains("s3cret"), "{arguments}: {line}");
+        }
+    }
+
+    #[test]
+    fn spaces_needs_a_login_and_no_source() {
+        let variables = [("KOOFS_TOKEN", "t")];
+        match parsed_in("spaces --json --endpoint intl -v", &variables) {
+            Ok(Command::Spaces(config)) => assert!(config.is_json && config.verbosity == 1),
+            other => panic!("{other:?}"),
+        }
+        assert!(usage("spaces --endpoint intl").contains("--token-file"));
+        assert!(usage("spaces share:1").contains("NAME:"));
+    }
+
+    #[test]
+    fn switches_come_from_the_environment_and_can_be_turned_off() {
+        let base = format!("mount --agent a {LINK} /mnt");
+        let allowed = |arguments: &str, value| match parsed_in(arguments, &[("KOOFS_ALLOW_OTHER", value)]) {
+            Ok(Command::Mount(config)) => config.allow_other,
+            other => panic!("{other:?}"),
+        };
+        assert!(allowed(&base, "1") && allowed(&base, "yes") && !allowed(&base, "false") && !allowed(&base, ""));
+        assert!(!allowed(&format!("{base} --allow-other=no"), "1"));
+        assert!(allowed(&format!("{base} --allow-other"), "no"));
+        let line = match parsed_in(&base, &[("KOOFS_ALLOW_OTHER", "maybe")]) {
+            Err(Refusal::Usage(line)) => line,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(line, "KOOFS_ALLOW_OTHER: must be true or false");
+    }
+
+    #[test]
+    fn help_of_mount_fits_a_terminal_and_names_every_setting() {
+        let text = Typed::command().term_width(80).find_subcommand_mut("mount").unwrap().clone().term_width(80);
+        let text = text.clone().render_help().to_string();
+        assert!(text.lines().count() <= 100, "{} lines:\n{text}", text.lines().count());
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        for setting in settings::ALL {
+            assert!(text.contains(&setting.flag()) && text.contains(&setting.variable()), "{setting:?}");
+        }
     }
 
     #[test]

@@ -55,6 +55,19 @@ pub enum Command {
     },
     /// `koofs ls`.
     List(ListConfig),
+    /// `koofs spaces`.
+    Spaces(SpacesConfig),
+    /// `koofs config …`: all is done, and this is to be said.
+    Report(Report),
+}
+
+/// Lines for standard output, and whether they say that all is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What to print, fit for a terminal.
+    pub lines: Vec<String>,
+    /// Exit code 0.
+    pub is_well: bool,
 }
 
 /// A text that must never be printed: no `Display`, and `Debug` shows nothing of it.
@@ -130,6 +143,19 @@ pub enum SpaceSource {
     },
 }
 
+/// As `koofs mount` takes it; the kind of a team and the edition of a share are options of their own.
+impl fmt::Display for SpaceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpaceSource::Own => f.write_str("space:"),
+            SpaceSource::Container(id) => write!(f, "space:{id}"),
+            SpaceSource::Team { group_id, .. } => write!(f, "team:{group_id}"),
+            SpaceSource::SharedFolder(id) => write!(f, "sharedfolder:{id}"),
+            SpaceSource::Share { code, .. } => write!(f, "share:{code}"),
+        }
+    }
+}
+
 /// What kind of team a team space belongs to (`team_type` of the API).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TeamKind {
@@ -188,6 +214,17 @@ pub struct SpaceConfig {
     pub agent: Option<String>,
 }
 
+/// Everything that `koofs spaces` needs.
+#[derive(Clone, Debug)]
+pub struct SpacesConfig {
+    /// Service and login; its source is the user's own space and means nothing.
+    pub login: SpaceConfig,
+    /// One JSON object on a line.
+    pub is_json: bool,
+    /// How many times `-v` was given.
+    pub verbosity: u8,
+}
+
 /// What to mount or to list.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -210,13 +247,8 @@ impl Source {
     pub fn name(&self) -> String {
         match self {
             Source::Share(ShareConfig { code, .. }) => code.clone(),
-            Source::Space(space) => match &space.source {
-                SpaceSource::Own => "space:".to_owned(),
-                SpaceSource::Container(id) => format!("space:{id}"),
-                SpaceSource::Team { group_id, .. } => format!("team:{group_id}"),
-                SpaceSource::SharedFolder(id) => format!("sharedfolder:{id}"),
-                SpaceSource::Share { code, .. } => code.clone(),
-            },
+            Source::Space(SpaceConfig { source: SpaceSource::Share { code, .. }, .. }) => code.clone(),
+            Source::Space(space) => space.source.to_string(),
         }
     }
 }

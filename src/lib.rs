@@ -13,3 +13,4 @@ pub mod listing;
 pub mod mount;
 pub mod policy;
 pub mod remote;
+pub mod spaces;

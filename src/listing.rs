@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{ListConfig, ListFormat};
 use crate::policy::name::EntryName;
+use crate::policy::printable::json_text;
 use crate::policy::printable::printable;
 use crate::remote::{Cursor, Node, NodeId, NodeKind, Remote, RemoteError, name_page};
 
@@ -206,33 +207,9 @@ fn modified(edited_ms: i64) -> Option<String> {
     Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// `text` as a JSON string (RFC 8259 section 7): quotes, backslashes and control characters escaped.
-fn json_text(text: &str) -> String {
-    let mut json = String::with_capacity(text.len() + 2);
-    json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => json.push(c),
-        }
-    }
-    json.push('"');
-    json
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_text_is_what_a_parser_reads_back() {
-        for text in ["", "plain", "q\"b\\n", "\u{0}\u{1f}\u{7f}\u{9f}\n", "ä😀\u{202e}"] {
-            let back: String =
-                serde_json::from_str(&json_text(text)).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-            assert_eq!(back, text);
-        }
-    }
 
     #[test]
     fn time_is_utc_or_absent() {

@@ -2,19 +2,22 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use koofs::cli::{self, Refusal};
+use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
-use koofs::config::{Command, ListConfig};
+use koofs::config::{Command, ListConfig, Report, SpacesConfig};
 use koofs::kernel::unmount::Unmounted;
+use koofs::koodrive;
 use koofs::listing::{self, ListError};
 use koofs::mount;
 use koofs::policy::printable::one_line;
+use koofs::spaces;
 
 fn main() -> ExitCode {
     // SAFETY: first statement of the only thread.
-    let access_code = unsafe { cli::take_access_code() };
-    match cli::parse(std::env::args_os(), access_code) {
+    let environment = unsafe { Environment::take() };
+    match cli::parse(std::env::args_os(), &environment) {
         Ok(command) => run(command),
         Err(Refusal::Help { coloured, plain }) => {
             let text = if io::stdout().is_terminal() { coloured } else { plain };
@@ -42,6 +45,8 @@ fn run(command: Command) -> ExitCode {
             }
         }),
         Command::List(config) => list(&config),
+        Command::Spaces(config) => spaces(&config),
+        Command::Report(report) => return say(&report),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,4 +67,23 @@ fn list(config: &ListConfig) -> Result<(), String> {
         Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| one_line(&error)),
     }
+}
+
+fn spaces(config: &SpacesConfig) -> Result<(), String> {
+    mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
+    let spaces = koodrive::visible_spaces(&config.login, Arc::new(SystemClock)).map_err(|error| one_line(&error))?;
+    let is_terminal = io::stdout().is_terminal();
+    match spaces::print(&spaces, config.is_json, is_terminal, &mut io::BufWriter::new(io::stdout().lock())) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write the spaces: {error}")),
+        _ => Ok(()),
+    }
+}
+
+fn say(report: &Report) -> ExitCode {
+    let mut out = io::stdout().lock();
+    for line in &report.lines {
+        // A reader that went away is no error.
+        let _ = writeln!(out, "{line}");
+    }
+    if report.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,62 +4,17 @@ use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{self, Secret};
+use super::settings::SecretSetting;
+use crate::config::{self, Secret, TeamKind};
 
 /// The known services by name: the only mainland and the only international region that are documented (koodrive-api
 /// section 1). Carriers run their own.
 pub(crate) const PRESETS: [(&str, &str); 2] =
     [("cn", "https://cn.myhuaweicloud-koodrive.com"), ("intl", "https://intl.myhuaweicloud-koodrive.com")];
-
-/// The most bytes a share code may have. They are 19 digits or a UUID today.
-const CODE_MAX_BYTES: usize = 256;
-
-/// The most bytes an access code may have. They are 8 characters today.
-const ACCESS_CODE_MAX_BYTES: u64 = 1024;
-
-/// A share as the user named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TypedSource {
-    /// The opaque short code.
-    pub(crate) code: String,
-    /// `scheme://host[:port]` of the link, if it was one.
-    pub(crate) origin: Option<String>,
-}
-
-/// `share:CODE`, or a share link: its code is the last segment of its fragment (koodrive-api 5.7).
-impl FromStr for TypedSource {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<TypedSource, String> {
-        if let Some(code) = text.strip_prefix("share:") {
-            return Ok(TypedSource { code: checked_code(code)?, origin: None });
-        }
-        if !text.contains("://") {
-            return Err("write share:CODE, or the whole share link (https://…/#/sharelink/i/CODE)".to_owned());
-        }
-        let (origin, rest) = split_origin(text)?;
-        let Some((_, fragment)) = rest.split_once('#') else {
-            return Err("the link has no #/sharelink/… part: quote the whole link for the shell".to_owned());
-        };
-        let path = fragment.split('?').next().unwrap_or_default();
-        let code = path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
-        Ok(TypedSource { code: checked_code(code)?, origin: Some(origin) })
-    }
-}
-
-fn checked_code(code: &str) -> Result<String, String> {
-    if code.is_empty() {
-        return Err("the share code is missing".to_owned());
-    }
-    if code.len() > CODE_MAX_BYTES || code.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
-        return Err("that is no share code".to_owned());
-    }
-    Ok(code.to_owned())
-}
 
 /// The address of a KooDrive service: a preset's name or `http[s]://host[:port]`, lower case, without a trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +41,7 @@ pub(crate) fn presets() -> String {
 }
 
 /// `scheme://host[:port]` in lower case, and what follows it.
-fn split_origin(url: &str) -> Result<(String, &str), String> {
+pub(super) fn split_origin(url: &str) -> Result<(String, &str), String> {
     let (scheme, rest) = url.split_once("://").ok_or("an address starts with https://")?;
     let scheme = scheme.to_ascii_lowercase();
     if scheme != "https" && scheme != "http" {
@@ -122,7 +77,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether requests to `endpoint`, which passed [`Endpoint`] or [`TypedSource`], may be sent: https always, http to this machine only.
+/// Whether requests to `endpoint`, which passed [`Endpoint`] or is a link's origin, may be sent: https always, http to this machine only.
 pub(crate) fn is_safe_transport(endpoint: &str) -> bool {
     let Some(authority) = endpoint.strip_prefix("http://") else {
         return true;
@@ -172,7 +127,7 @@ pub(crate) fn share_path(text: &str) -> Result<Vec<String>, String> {
     let names: Vec<String> =
         text.split('/').filter(|name| !name.is_empty() && *name != ".").map(str::to_owned).collect();
     if names.iter().any(|name| name == "..") {
-        return Err("`..` has no meaning inside a share".to_owned());
+        return Err("`..` has no meaning inside a share or space".to_owned());
     }
     Ok(names)
 }
@@ -185,36 +140,141 @@ pub(crate) fn agent(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The access code in `file`, without its trailing newline. A file that others can read is refused: the code is a password.
-pub(crate) fn access_code_file(file: &Path) -> Result<Secret, String> {
-    let fail = |what: &str| format!("access code file {}: {what}", file.display());
-    let opened = File::open(file).map_err(|error| fail(&error.to_string()))?;
-    let metadata = opened.metadata().map_err(|error| fail(&error.to_string()))?;
-    if metadata.is_dir() {
-        return Err(fail("is a directory"));
+/// Yes or no.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
     }
-    if metadata.permissions().mode() & 0o044 != 0 {
-        return Err(fail(&format!("other users can read it; run: chmod 600 {}", file.display())));
-    }
-    let mut bytes = Vec::new();
-    opened.take(ACCESS_CODE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| fail(&error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| fail("is not text"))?;
-    access_code(text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)))
-        .map_err(|why| fail(&why))
 }
 
-/// `text` as an access code.
-pub(crate) fn access_code(text: &str) -> Result<Secret, String> {
-    if text.is_empty() {
-        return Err("is empty".to_owned());
+/// How much to log: 0 to 3. More `-v` than that are no more.
+pub(crate) fn verbosity(text: &str) -> Result<u8, String> {
+    text.parse().map(|count: u8| count.min(3)).map_err(|_| "must be a number from 0 to 3".to_owned())
+}
+
+/// The edition of a share: whether it is the enterprise's, which takes a login.
+pub(crate) fn is_enterprise(text: &str) -> Result<bool, String> {
+    match text {
+        "carrier" => Ok(false),
+        "enterprise" => Ok(true),
+        _ => Err("must be carrier or enterprise".to_owned()),
     }
-    if text.len() as u64 > ACCESS_CODE_MAX_BYTES {
-        return Err("is too long for an access code".to_owned());
+}
+
+/// What kind of team a team space belongs to.
+pub(crate) fn team_kind(text: &str) -> Result<TeamKind, String> {
+    match text {
+        "department" => Ok(TeamKind::Department),
+        "group" => Ok(TeamKind::Group),
+        _ => Err("must be department or group".to_owned()),
+    }
+}
+
+/// An id that goes into a header.
+pub(crate) fn header_id(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("must be visible ASCII without blanks".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An account's name.
+pub(crate) fn account(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("must be an account name or a mobile number".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A shell command.
+pub(crate) fn command(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains('\0') {
+        return Err("must be a shell command that prints a token".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `path` from the root directory, as the daemon changes there; without a trailing slash, with its symbolic links and `..`.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, String> {
+    if path.as_os_str().is_empty() {
+        return Err("is empty; name a path".to_owned());
+    }
+    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path.components().collect())
+}
+
+/// Whether `file` can be opened for reading.
+pub(crate) fn readable_file(file: &Path) -> Result<(), String> {
+    let opened = File::open(file).map_err(|error| unreadable(&error))?;
+    let metadata = opened.metadata().map_err(|error| unreadable(&error))?;
+    if metadata.is_dir() { Err("is a directory; name the file in it".to_owned()) } else { Ok(()) }
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    format!("cannot be read ({error}); correct its path or its rights")
+}
+
+/// Whether `file` is fit to hold `secret`: others cannot read or write it, and it is neither empty nor too large. It is not
+/// read: the secret is taken from it when it is needed.
+pub(crate) fn private_file(file: &Path, secret: &SecretSetting) -> Result<(), String> {
+    let metadata = std::fs::metadata(file).map_err(|error| unreadable(&error))?;
+    is_private(file, &metadata)?;
+    // A pipe has no size yet, and opening it would wait for its writer.
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    readable_file(file)?;
+    if metadata.len() == 0 {
+        return Err("is empty; write the secret into it".to_owned());
+    }
+    // A line's end is not counted.
+    if metadata.len() > secret.max_bytes + 2 {
+        return Err(too_long(secret));
+    }
+    Ok(())
+}
+
+fn is_private(file: &Path, metadata: &std::fs::Metadata) -> Result<(), String> {
+    if metadata.is_dir() {
+        return Err("is a directory; name the file in it".to_owned());
+    }
+    let rights = metadata.permissions().mode();
+    for (others, verb) in [(0o044, "read"), (0o022, "write")] {
+        if rights & others != 0 {
+            return Err(format!("other users can {verb} it; run: chmod 600 {}", file.display()));
+        }
+    }
+    Ok(())
+}
+
+/// The secret in `file`, without its trailing newline. A file that others can read is refused.
+pub(crate) fn read_private_file(file: &Path, secret: &SecretSetting) -> Result<Secret, String> {
+    let opened = File::open(file).map_err(|error| unreadable(&error))?;
+    is_private(file, &opened.metadata().map_err(|error| unreadable(&error))?)?;
+    let mut bytes = Vec::new();
+    opened.take(secret.max_bytes + 3).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    let text = String::from_utf8(bytes).map_err(|_| "is not text; write the secret into it as one line".to_owned())?;
+    secret_text(text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)), secret)
+}
+
+/// `text` as a secret.
+pub(crate) fn secret_text(text: &str, secret: &SecretSetting) -> Result<Secret, String> {
+    if text.is_empty() {
+        return Err("is empty; write the secret into it".to_owned());
+    }
+    if text.len() as u64 > secret.max_bytes {
+        return Err(too_long(secret));
     }
     if text.contains(char::is_control) {
-        return Err("holds more than one line, or control characters".to_owned());
+        return Err("holds more than one line, or control characters; leave only the secret".to_owned());
     }
     Ok(Secret::new(text))
+}
+
+fn too_long(secret: &SecretSetting) -> String {
+    format!("is too long: more than {} bytes; is that the right one?", secret.max_bytes)
 }
 
 #[cfg(test)]
@@ -222,45 +282,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn source_names_a_code_and_perhaps_an_origin() {
-        let uuid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
-        for (text, code, origin) in [
-            ("share:1800000000000000001", "1800000000000000001", None),
-            ("share:007", "007", None),
-            ("https://h.example/cloudfile/#/sharelink/i/42", "42", Some("https://h.example")),
-            ("https://H.Example:8443/cloudfile/#/sharelink/i/AbC/", "AbC", Some("https://h.example:8443")),
-            ("https://h/cloudfile/?lang=en#/sharelink/i/42?from=a/b", "42", Some("https://h")),
-            ("http://127.0.0.1:80/#/sharelink/i//42//", "42", Some("http://127.0.0.1:80")),
-            ("https://[::1]:8/#/i/42", "42", Some("https://[::1]:8")),
-            (&format!("https://h/cloudfile/#/sharelink/i/{uuid}"), uuid, Some("https://h")),
-        ] {
-            let want = TypedSource { code: code.to_owned(), origin: origin.map(str::to_owned) };
-            assert_eq!(text.parse::<TypedSource>(), Ok(want), "{text}");
-        }
-    }
-
-    #[test]
-    fn source_that_names_no_share_is_refused() {
-        for (text, why) in [
-            ("", "write share:CODE"),
-            ("42", "write share:CODE"),
-            ("/some/folder", "write share:CODE"),
-            ("share:", "missing"),
-            ("share:a b", "no share code"),
-            ("share:a/b", "no share code"),
-            ("https://h/cloudfile/", "no #/sharelink"),
-            ("https://h/#", "missing"),
-            ("https://h/#/", "missing"),
-            ("https:///#/i/42", "no valid host"),
-            ("https://user:pw@h/#/i/42", "user name"),
-            ("ftp://h/#/i/42", "https://"),
-        ] {
-            let error = text.parse::<TypedSource>().unwrap_err();
-            assert!(error.contains(why), "{text}: {error}");
-        }
-    }
+    use crate::cli::settings::ACCESS_CODE;
 
     #[test]
     fn endpoint_is_a_preset_or_an_origin() {
@@ -338,30 +360,37 @@ mod tests {
     }
 
     #[test]
-    fn access_code_file_must_be_private_short_and_not_empty() {
+    fn secret_file_must_be_private_short_and_not_empty() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("code");
-        for (content, mode, want) in [
-            ("a1B2c3D4\n", 0o600, Ok("a1B2c3D4")),
-            ("a1B2c3D4\r\n", 0o400, Ok("a1B2c3D4")),
-            (" a ", 0o600, Ok(" a ")),
-            ("a1B2c3D4", 0o640, Err("chmod 600")),
-            ("a1B2c3D4", 0o604, Err("chmod 600")),
-            ("", 0o600, Err("empty")),
-            ("\n", 0o600, Err("empty")),
-            ("a\nb\n", 0o600, Err("more than one line")),
-            (&"x".repeat(2000), 0o600, Err("too long")),
+        let long = "x".repeat(2000);
+        for (content, mode, want, is_seen_from_outside) in [
+            ("a1B2c3D4\n", 0o600, Ok("a1B2c3D4"), true),
+            ("a1B2c3D4\r\n", 0o400, Ok("a1B2c3D4"), true),
+            (" a ", 0o600, Ok(" a "), true),
+            ("a1B2c3D4", 0o640, Err("chmod 600"), true),
+            ("a1B2c3D4", 0o604, Err("chmod 600"), true),
+            ("a1B2c3D4", 0o620, Err("write it; run: chmod 600"), true),
+            ("", 0o600, Err("empty"), true),
+            ("\n", 0o600, Err("empty"), false),
+            ("a\nb\n", 0o600, Err("more than one line"), false),
+            (&long, 0o600, Err("too long"), true),
         ] {
             std::fs::write(&file, content).unwrap();
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-            match (access_code_file(&file), want) {
+            match (read_private_file(&file, &ACCESS_CODE), want) {
                 (Ok(code), Ok(want)) => assert_eq!(code.expose(), want),
                 (Err(error), Err(want)) => assert!(error.contains(want) && !error.contains("a1B2"), "{error}"),
                 (got, want) => panic!("{content:?} {mode:o}: {got:?}, not {want:?}"),
             }
+            let checked = private_file(&file, &ACCESS_CODE);
+            assert_eq!(checked.is_err(), want.is_err() && is_seen_from_outside, "{content:?} {mode:o}: {checked:?}");
             std::fs::remove_file(&file).unwrap();
         }
-        assert!(access_code_file(&file).unwrap_err().contains("No such file"));
-        assert!(access_code_file(directory.path()).unwrap_err().contains("is a directory"));
+        for (path, want) in [(file.as_path(), "No such file"), (directory.path(), "is a directory")] {
+            for error in [private_file(path, &ACCESS_CODE).err(), read_private_file(path, &ACCESS_CODE).err()] {
+                assert!(error.as_ref().unwrap().contains(want), "{error:?}");
+            }
+        }
     }
 }

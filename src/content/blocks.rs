@@ -341,6 +341,11 @@ impl BlockCache {
             .collect()
     }
 
+    /// The runs of adjacent blocks of `indices` that are neither whole nor coming: new ones, which the caller must have fetched.
+    pub(super) fn acquire_new(&self, object: &Object, indices: std::ops::Range<u64>) -> Vec<Vec<Arc<Block>>> {
+        new_runs(&self.acquire(object, indices))
+    }
+
     /// A buffer for `block`'s bytes, after making room for it.
     pub(super) fn buffer(&self, block: &Block) -> Buffer {
         let mut evicted = Vec::new();
@@ -439,4 +444,13 @@ pub(super) fn within(block: &Block, range: ByteRange) -> (usize, usize) {
     let from = range.start.max(block.range.start) - block.range.start;
     let to = range.end.min(block.range.end).saturating_sub(block.range.start);
     (usize::try_from(from).unwrap_or(usize::MAX), usize::try_from(to).unwrap_or(usize::MAX))
+}
+
+/// The runs of adjacent new blocks.
+pub(super) fn new_runs(acquired: &[Acquired]) -> Vec<Vec<Arc<Block>>> {
+    acquired
+        .chunk_by(|a, b| a.is_new == b.is_new)
+        .filter(|run| run[0].is_new)
+        .map(|run| run.iter().map(|acquired| Arc::clone(&acquired.block)).collect())
+        .collect()
 }

@@ -16,7 +16,7 @@ use crate::clock::{Clock, lock};
 use crate::jobs::{Class, JobQueue};
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
-use crate::policy::range::{self, ByteRange, Verdict};
+use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
 use crate::policy::retry::{self, Decision, FailureKind};
 use crate::remote::Link;
 
@@ -315,7 +315,10 @@ impl Fetcher {
             let now = self.clock.now();
             let (len, took) = (block.range.len(), now.saturating_duration_since(block_began));
             let in_flight = self.in_flight.load(Ordering::Relaxed);
-            self.adjust_pace(|pace, now| pace.on_bytes(len, took, in_flight, now));
+            match len {
+                BLOCK_BYTES => self.adjust_pace(|pace, now| pace.on_bytes(len, took, in_flight, now)),
+                _ => self.adjust_pace(|pace, now| pace.on_short_answer(in_flight, now)),
+            }
             block_began = now;
             progress.filled = 0;
             progress.completed += 1;

@@ -22,13 +22,14 @@ use lru::LruCache;
 use blocks::{BlockCache, Object};
 pub use blocks::{ReadData, ReadDone};
 pub use error::{ContentError, StoreError};
-use fetcher::Fetcher;
+use fetcher::{FetchJob, Fetcher};
 pub use links::LinkStore;
 pub use reader::FileReader;
 pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
-use crate::jobs::JobQueue;
+use crate::jobs::{Class, JobQueue};
+use crate::policy::range::ByteRange;
 use crate::policy::readahead::PART_BYTES;
 use crate::policy::retry::FailureKind;
 use crate::remote::{NodeId, RemoteErrorKind, Version};
@@ -99,18 +100,35 @@ impl Content {
 
     /// Opens one version of a file. Touches no network.
     pub fn open(&self, id: &NodeId, version: Version) -> FileReader {
+        FileReader::new(self.object(id, version), Arc::clone(&self.shared))
+    }
+
+    fn object(&self, id: &NodeId, version: Version) -> Arc<Object> {
         let key = (id.clone(), version);
         let mut objects = lock(&self.objects);
-        let object = match objects.get(&key) {
+        match objects.get(&key) {
             Some(object) if !object.is_changed() => Arc::clone(object),
             _ => {
                 let object = Arc::new(Object::new(id.clone(), version));
                 objects.put(key, Arc::clone(&object));
                 object
             }
-        };
-        drop(objects);
-        FileReader::new(object, Arc::clone(&self.shared))
+        }
+    }
+
+    /// Has the first `len` bytes of each file fetched, in this order, behind whatever somebody waits for. What is there or on
+    /// its way is left alone; `len` is at least 1 and at most the file's length.
+    pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>) {
+        let deadline = self.shared.clock.now() + self.shared.op_timeout;
+        for (id, version, len) in files {
+            let object = self.object(&id, version);
+            self.shared.fetch_missing(&object, ByteRange::new(0, len), deadline, |_| {});
+        }
+    }
+
+    /// The budget of all cached and prefetched bytes.
+    pub fn memory_budget(&self) -> u64 {
+        self.shared.memory_bytes
     }
 
     /// Bytes held now, and the most that ever were.
@@ -136,6 +154,21 @@ impl Shared {
         // Half as much again as may be on its way: a connection that finishes early goes on at once.
         let streams = self.fetcher.streams().min(STREAMS_PER_READER_MAX) as u64;
         of_memory.min(streams * PART_BYTES * 3 / 2).max(WINDOW_MIN_BYTES)
+    }
+
+    /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each job.
+    fn fetch_missing(
+        &self,
+        object: &Arc<Object>,
+        range: ByteRange,
+        deadline: Instant,
+        mut started: impl FnMut(&Arc<FetchJob>),
+    ) {
+        for run in self.blocks.acquire_new(object, range.blocks()) {
+            let job = FetchJob::new(Arc::clone(object), run, deadline);
+            started(&job);
+            self.fetcher.start(&job, Class::Background);
+        }
     }
 
     fn reader_closed(&self, number: u64) {

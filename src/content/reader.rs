@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use super::blocks::{Acquired, Block, BlockCache, Object, ParkedRead, ReadData, ReadDone, within};
+use super::blocks::{Acquired, BlockCache, Object, ParkedRead, ReadData, ReadDone, new_runs, within};
 use super::fetcher::{FetchJob, Fetcher};
 use super::{ContentError, Shared};
 use crate::clock::lock;
@@ -121,12 +121,8 @@ impl FileReader {
 
     fn fetch_ahead(&self, plan: Plan, deadline: Instant) {
         for range in plan.ahead {
-            let acquired = self.blocks().acquire(&self.object, range.blocks());
-            for run in new_runs(&acquired) {
-                let job = FetchJob::new(Arc::clone(&self.object), run, deadline);
-                lock(&self.plans).remember(&job);
-                self.fetcher().start(&job, Class::Background);
-            }
+            let remember = |job: &Arc<FetchJob>| lock(&self.plans).remember(job);
+            self.shared.fetch_missing(&self.object, range, deadline, remember);
         }
     }
 
@@ -164,13 +160,4 @@ impl Plans {
             !is_within
         });
     }
-}
-
-/// The runs of adjacent new blocks.
-fn new_runs(acquired: &[Acquired]) -> Vec<Vec<Arc<Block>>> {
-    acquired
-        .chunk_by(|a, b| a.is_new == b.is_new)
-        .filter(|run| run[0].is_new)
-        .map(|run| run.iter().map(|acquired| Arc::clone(&acquired.block)).collect())
-        .collect()
 }

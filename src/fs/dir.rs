@@ -7,15 +7,17 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::FsError;
 use super::inode::{Entry, Ino, InodeTable};
+use super::lister::PageJob;
 use crate::clock::lock;
-use crate::remote::{Cursor, Node, NodeId, name_page};
+use crate::remote::{Cursor, Node, NodeId, NodeKind, name_page};
 
 /// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
 const PAGES_MAX: usize = 100_000;
@@ -75,10 +77,16 @@ pub struct Listing {
     pub id: NodeId,
     inodes: Arc<InodeTable>,
     state: Mutex<State>,
+    /// Nobody has asked for it yet: its failure is nobody's answer.
+    is_guess: AtomicBool,
+    /// The request for its next page, while that is queued.
+    queued_job: Mutex<Weak<PageJob>>,
 }
 
 struct State {
     entries: Vec<Arc<Entry>>,
+    /// Which of the entries are directories, in order.
+    subdirs: Vec<u32>,
     by_name: HashSet<ByName>,
     progress: Progress,
     waiters: Vec<(Wanted, Wake)>,
@@ -93,8 +101,8 @@ struct Seen {
     pages: usize,
 }
 
-/// An entry, looked up by its name: the name is stored once.
-struct ByName(Arc<Entry>);
+/// An entry and its index, looked up by its name: the name is stored once.
+struct ByName(Arc<Entry>, u32);
 
 impl Borrow<str> for ByName {
     fn borrow(&self) -> &str {
@@ -121,12 +129,14 @@ impl Listing {
     pub fn new(dir: Ino, id: NodeId, inodes: &Arc<InodeTable>) -> Listing {
         let state = State {
             entries: Vec::new(),
+            subdirs: Vec::new(),
             by_name: HashSet::new(),
             progress: Progress::Loading,
             waiters: Vec::new(),
             seen: Seen::default(),
         };
-        Listing { dir, id, inodes: Arc::clone(inodes), state: Mutex::new(state) }
+        let (is_guess, queued_job) = (AtomicBool::new(false), Mutex::default());
+        Listing { dir, id, inodes: Arc::clone(inodes), state: Mutex::new(state), is_guess, queued_job }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -181,8 +191,46 @@ impl Listing {
         match lock(&self.state).progress {
             Progress::Loading => true,
             Progress::Complete(at) => now.saturating_duration_since(at) < ttl,
-            Progress::Failed(at, _) => now.saturating_duration_since(at) < FAILURE_KEPT,
+            Progress::Failed(at, _) => !self.is_guess() && now.saturating_duration_since(at) < FAILURE_KEPT,
         }
+    }
+
+    /// Whether nobody has asked for it yet.
+    pub(super) fn is_guess(&self) -> bool {
+        self.is_guess.load(Ordering::Acquire)
+    }
+
+    /// Says whether somebody has asked for it; returns whether nobody had before.
+    pub(super) fn set_guess(&self, is_guess: bool) -> bool {
+        self.is_guess.swap(is_guess, Ordering::AcqRel)
+    }
+
+    /// The request for its next page, while that is queued.
+    pub(super) fn queued_job(&self) -> Option<Arc<PageJob>> {
+        lock(&self.queued_job).upgrade()
+    }
+
+    /// Says which request for its next page is queued.
+    pub(super) fn set_queued_job(&self, job: Option<&Arc<PageJob>>) {
+        *lock(&self.queued_job) = job.map_or_else(Weak::new, Arc::downgrade);
+    }
+
+    /// The index of the entry called `name`.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        lock(&self.state).by_name.get(name).map(|entry| entry.1 as usize)
+    }
+
+    /// The first subdirectory at or after entry `index`, with its own index.
+    pub fn subdir_from(&self, index: usize) -> Option<(usize, Arc<Entry>)> {
+        let state = lock(&self.state);
+        let place = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
+        let found = *state.subdirs.get(place)? as usize;
+        Some((found, Arc::clone(&state.entries[found])))
+    }
+
+    /// Whether all entries are in.
+    pub fn is_complete(&self) -> bool {
+        matches!(lock(&self.state).progress, Progress::Complete(_))
     }
 
     /// Takes in the next page; says where to go on. One loader at a time calls this.
@@ -194,8 +242,15 @@ impl Listing {
         };
         let entries = self.inodes.enlist(self.dir, named);
         let mut state = lock(&self.state);
-        state.by_name.extend(entries.iter().map(|entry| ByName(Arc::clone(entry))));
-        state.entries.extend(entries);
+        for entry in entries {
+            // PAGES_MAX pages of 100 entries are far from 2^32.
+            let index = u32::try_from(state.entries.len()).unwrap_or(u32::MAX);
+            if entry.kind == NodeKind::Directory {
+                state.subdirs.push(index);
+            }
+            state.by_name.insert(ByName(Arc::clone(&entry), index));
+            state.entries.push(entry);
+        }
         state.seen.pages += 1;
         let next = match next {
             None => {
@@ -314,6 +369,13 @@ impl ListingCache {
         drop(state);
         drop(replaced);
         (listing, true)
+    }
+
+    /// The current listing of a directory, if there is one.
+    pub fn peek(&self, dir: Ino, now: Instant) -> Option<Arc<Listing>> {
+        let state = lock(&self.state);
+        let listing = state.listings.peek(&dir)?;
+        if listing.is_current(now, self.ttl) { Some(Arc::clone(listing)) } else { None }
     }
 
     /// A listing has ended: it counts from now on, and older ones make room.

@@ -3,7 +3,7 @@
 //! The map's lock is held to copy a pointer, never over anything else.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use crate::clock::lock;
 use crate::content::FileReader;
 use crate::policy::range::ByteRange;
 
-/// For how long a failed read answers for its bytes, if it took at least as long to fail. Linux reads a page by read-ahead
-/// first; if that fails it asks for the same page once more, by itself (filemap_update_page, mm/filemap.c), and a process
-/// would wait for two deadlines: measured, 12 s at `--op-timeout 6`. A failure that came at once is worth the other try.
+/// For how long a read that has used up its time answers for its bytes. Linux reads a page by read-ahead first; if that
+/// fails it asks for the same page once more, by itself (filemap_update_page, mm/filemap.c), and a process would wait for two
+/// deadlines: measured, 12 s at `--op-timeout 6`.
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// The most failed reads that a handle remembers: the requests of one read-ahead window, twice.
@@ -32,20 +32,19 @@ pub struct FileHandle {
     pub entry: Arc<Entry>,
     /// Where its bytes come from.
     pub reader: FileReader,
+    /// Its first bytes have been asked for.
+    pub has_begun: AtomicBool,
     failures: Mutex<VecDeque<(ByteRange, Instant, FsError)>>,
 }
 
 impl FileHandle {
     /// A handle of `entry`, which `reader` reads.
     pub fn new(entry: Arc<Entry>, reader: FileReader) -> FileHandle {
-        FileHandle { entry, reader, failures: Mutex::default() }
+        FileHandle { entry, reader, has_begun: AtomicBool::new(false), failures: Mutex::default() }
     }
 
-    /// A read of `range` that had begun at `begun` has failed at `now`.
-    pub fn note_failure(&self, range: ByteRange, error: &FsError, begun: Instant, now: Instant) {
-        if now.saturating_duration_since(begun) < FAILURE_KEPT {
-            return;
-        }
+    /// A read of `range` has failed at `now`, and so late that it is not worth another try.
+    pub fn note_late_failure(&self, range: ByteRange, error: &FsError, now: Instant) {
         let mut failures = lock(&self.failures);
         if failures.len() >= FAILURES_MAX {
             failures.pop_front();
@@ -53,8 +52,8 @@ impl FileHandle {
         failures.push_back((range, now, error.clone()));
     }
 
-    /// Why a read of `range` fails at `now`, if a read that holds these bytes has only just failed, after a long wait.
-    pub fn recent_failure(&self, range: ByteRange, now: Instant) -> Option<FsError> {
+    /// Why a read of `range` fails at `now`, if a read that holds these bytes has only just failed late.
+    pub fn late_failure(&self, range: ByteRange, now: Instant) -> Option<FsError> {
         let mut failures = lock(&self.failures);
         failures.retain(|(_, at, _)| now.saturating_duration_since(*at) < FAILURE_KEPT);
         let covers = |failed: &ByteRange| failed.start <= range.start && range.end <= failed.end;

@@ -11,9 +11,11 @@ pub mod handle;
 pub mod inode;
 pub mod lister;
 pub mod owed;
+mod walk;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 pub use attr::Attr;
 use dir::{Answer, Listing, ListingCache};
@@ -25,10 +27,11 @@ use inode::{Entry, InodeTable};
 use lister::Lister;
 pub use owed::Done;
 use owed::Owed;
+use walk::Walk;
 
 use crate::clock::{Clock, Timer};
 use crate::content::{Content, ReadData};
-use crate::jobs::{Class, JobQueue};
+use crate::jobs::JobQueue;
 use crate::policy::name::NAME_MAX_BYTES;
 use crate::policy::range::ByteRange;
 use crate::remote::{Capacity, NodeKind, Remote};
@@ -89,11 +92,13 @@ pub struct DriveFs {
     inodes: Arc<InodeTable>,
     listings: Arc<ListingCache>,
     lister: Arc<Lister>,
+    walk: Arc<Walk>,
     content: Arc<Content>,
     files: HandleMap<FileHandle>,
     dirs: HandleMap<DirHandle>,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
+    started: Instant,
 }
 
 impl DriveFs {
@@ -112,8 +117,16 @@ impl DriveFs {
         let links = Arc::clone(content.links());
         let lister =
             Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, Arc::clone(&clock), config.op_timeout);
+        let walk = Walk::new(
+            Arc::clone(&listings),
+            Arc::clone(&lister),
+            Arc::clone(&inodes),
+            Arc::clone(&content),
+            Arc::clone(&clock),
+        );
+        let started = clock.now();
         let (files, dirs) = (HandleMap::default(), HandleMap::default());
-        DriveFs { config, remote, inodes, listings, lister, content, files, dirs, timer, clock }
+        DriveFs { config, remote, inodes, listings, lister, walk, content, files, dirs, timer, clock, started }
     }
 
     /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
@@ -162,13 +175,16 @@ impl DriveFs {
         Ok((Attr::of(&entry), self.config.ttl))
     }
 
-    /// Opens a directory: pins its current listing, or starts one. Never waits.
+    /// Opens a directory for the process `pid`: pins its current listing, or starts one. Never waits.
     ///
     /// # Errors
     /// [`FsError::NotFound`] and [`FsError::NotADirectory`]. That the directory cannot be listed shows in `readdir`.
-    pub fn opendir(&self, ino: Ino) -> Result<Fh, FsError> {
+    pub fn opendir(&self, ino: Ino, pid: u32) -> Result<Fh, FsError> {
         let dir = self.directory(ino)?;
-        Ok(self.dirs.insert(DirHandle::new(ino, self.current_listing(&dir))))
+        let listing = self.current_listing(&dir);
+        // After its own listing is on its way: what may come next never goes before what is asked for.
+        self.walk.dir_opened(&dir, pid, self.clock.now().saturating_duration_since(self.started));
+        Ok(self.dirs.insert(DirHandle::new(ino, listing)))
     }
 
     /// Puts the entries from `cookie` on into `sink`, as many as are in and fit; waits only if there is none.
@@ -217,24 +233,37 @@ impl DriveFs {
     }
 
     /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. What has only just
-    /// failed, after a long wait, fails again at once.
+    /// failed by its deadline, or nearly so, fails again at once.
     pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
         let handle = match self.files.get(fh) {
             Ok(handle) => handle,
             Err(error) => return done(Err(error)),
         };
         let range = ByteRange::clamped(offset, u64::from(len), handle.entry.version.size_bytes);
+        let begins = offset == 0 && !handle.has_begun.swap(true, Ordering::Relaxed);
         if let Some(data) = handle.reader.read_cached(range) {
-            return done(Ok(data));
+            done(Ok(data));
+        } else {
+            self.read_missing(&handle, range, done);
         }
+        if begins {
+            self.walk.file_begun(&handle.entry);
+        }
+    }
+
+    fn read_missing(&self, handle: &Arc<FileHandle>, range: ByteRange, done: Done<ReadData>) {
         let now = self.clock.now();
-        if let Some(error) = handle.recent_failure(range, now) {
+        if let Some(error) = handle.late_failure(range, now) {
             return done(Err(error));
         }
-        let (failed, clock) = (Arc::clone(&handle), Arc::clone(&self.clock));
+        let (failed, clock) = (Arc::clone(handle), Arc::clone(&self.clock));
+        // Half its time and a second try would be more than the operation may take; a failure that came sooner is worth one.
+        let late = now + self.config.op_timeout / 2;
         let owed = self.owe(Box::new(move |result| {
-            if let Err(error) = &result {
-                failed.note_failure(range, error, now, clock.now());
+            if let Err(error) = &result
+                && clock.now() >= late
+            {
+                failed.note_late_failure(range, error, clock.now());
             }
             done(result);
         }));
@@ -283,7 +312,9 @@ impl DriveFs {
     fn current_listing(&self, dir: &Entry) -> Arc<Listing> {
         let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.now());
         if is_new {
-            self.lister.load(Arc::clone(&listing), Class::Foreground);
+            self.lister.load(Arc::clone(&listing));
+        } else {
+            self.lister.hurry(&listing);
         }
         listing
     }

@@ -137,8 +137,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        guarded(|| match self.fs.opendir(Ino(ino.0)) {
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        guarded(|| match self.fs.opendir(Ino(ino.0), request.pid()) {
             Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
             Err(error) => reply.error(refuse("opendir", || self.fs.path(Ino(ino.0)), &error)),
         });

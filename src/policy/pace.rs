@@ -3,8 +3,8 @@
 //!
 //! A store that serves each connection at its own speed rewards more connections; a line that is full only divides itself
 //! among them. The two are told apart by the speed of a single connection: the number doubles on trial, and the doubling is
-//! taken back if each connection has become that much slower. A refusal halves the number, and so does a line that has
-//! become far worse than it was. Pure: times come in.
+//! taken back if each connection has become that much slower. Answers too short to have a speed are judged by how long they
+//! are waited for. A refusal halves the number, and so does a line that has become far worse than it was. Pure: times come in.
 
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const CROWDED: f64 = 0.3;
 
 /// The weight of a new sample in the moving average of speeds.
 const SMOOTHING: f64 = 1.0 / 8.0;
+
+/// While short answers are waited for less than so many round trips, the store does not queue them.
+const UNQUEUED: f64 = 2.5;
 
 /// So many samples for each connection must come in before a change is judged: the average has then forgotten the time before.
 const SAMPLES_PER_STREAM: usize = 4;
@@ -46,8 +49,9 @@ pub struct Pace {
     speed: f64,
     best_speed: f64,
     last_sample: Duration,
-    /// The shortest time to a first byte.
+    /// The shortest time to a first byte, and its moving average in seconds.
     round_trip: Duration,
+    wait: f64,
     /// No change before this, and not before so many samples.
     next_change: Duration,
     samples_needed: usize,
@@ -65,6 +69,7 @@ impl Default for Pace {
             best_speed,
             last_sample,
             round_trip: Duration::MAX,
+            wait: 0.0,
             next_change,
             samples_needed: SAMPLES_PER_STREAM,
             trial: None,
@@ -81,6 +86,21 @@ impl Pace {
     /// An answer has begun, so long after its request.
     pub fn on_first_byte(&mut self, waited: Duration) {
         self.round_trip = self.round_trip.min(waited);
+        let sample = waited.as_secs_f64();
+        self.wait = if self.wait == 0.0 { sample } else { self.wait + (sample - self.wait) * SMOOTHING };
+    }
+
+    /// An answer of less than a block is whole: its speed tells nothing, its wait does.
+    pub fn on_short_answer(&mut self, in_flight: usize, now: Duration) {
+        self.samples_needed = self.samples_needed.saturating_sub(SAMPLES_PER_STREAM);
+        if now < self.next_change || self.samples_needed > 0 {
+            return;
+        }
+        let is_unqueued = self.wait < self.round_trip.as_secs_f64() * UNQUEUED;
+        if is_unqueued && in_flight >= self.streams && self.streams < STREAMS_MAX {
+            self.trial = None;
+            self.change((self.streams * 2).min(STREAMS_MAX), self.settling(), now);
+        }
     }
 
     /// One connection has brought `bytes` in `took`; `in_flight` requests are on their way. Times are counted from any fixed
@@ -176,6 +196,27 @@ mod tests {
             now = second(&mut pace, now, speed);
             assert!((8..=32).contains(&pace.streams()), "{}", pace.streams());
         }
+    }
+
+    #[test]
+    fn many_short_answers_get_the_most_until_they_are_queued() {
+        let mut pace = Pace::default();
+        let mut now = Duration::ZERO;
+        for _ in 0..400 {
+            now += Duration::from_millis(5);
+            pace.on_first_byte(Duration::from_millis(50));
+            pace.on_short_answer(pace.streams(), now);
+        }
+        assert_eq!(pace.streams(), STREAMS_MAX);
+
+        let mut pace = Pace::default();
+        for _ in 0..400 {
+            now += Duration::from_millis(5);
+            // A store that serves eight at a time.
+            pace.on_first_byte(Duration::from_millis(50) * u32::try_from(pace.streams()).expect("few") / 8);
+            pace.on_short_answer(pace.streams(), now);
+        }
+        assert!((8..=32).contains(&pace.streams()), "{}", pace.streams());
     }
 
     #[test]

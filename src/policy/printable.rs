@@ -1,4 +1,4 @@
-//! Text on its way to a terminal or a log: one line, in which control characters of remote text do not act.
+//! Text on its way to a terminal, a log or a program: one line, in which control characters of remote text do not act.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -26,6 +26,21 @@ pub fn one_line(error: &dyn Error) -> String {
     printable(&chain).into_owned()
 }
 
+/// `text` as a JSON string (RFC 8259 section 7): quotes, backslashes and control characters escaped.
+pub fn json_text(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +54,15 @@ mod tests {
             ("\u{1b}[31m\u{7f}\u{9b}", "\\u{1b}[31m\\u{7f}\\u{9b}"),
         ] {
             assert_eq!(printable(text), want);
+        }
+    }
+
+    #[test]
+    fn json_text_is_what_a_parser_reads_back() {
+        for text in ["", "plain", "q\"b\\n", "\u{0}\u{1f}\u{7f}\u{9f}\n", "ä😀\u{202e}"] {
+            let back: String =
+                serde_json::from_str(&json_text(text)).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(back, text);
         }
     }
 }

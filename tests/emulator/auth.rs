@@ -196,7 +196,8 @@ impl State {
 fn refresh(call: &Call<'_>) -> Result<Payload, Refusal> {
     call.shared.counters.update(|all| all.refreshes += 1);
     let refused = || call.shared.counters.update(|all| all.refused_refreshes += 1);
-    let token = match authorization(call)? {
+    let authorization = authorization(call).inspect_err(|_| refused())?;
+    let token = match authorization {
         Authorization::Token(token) if token.starts_with("AT ") => token,
         Authorization::Token(_) => {
             refused();

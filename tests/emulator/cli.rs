@@ -40,7 +40,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ADDR")]
     listen_objects: Option<SocketAddr>,
 
-    /// Listen on an address that others can reach. This is a test server: it has no TLS and hands out everything.
+    /// Listen on an address that others can reach. This is a test server: it hands out everything, keys included.
     #[arg(long)]
     i_know_this_is_a_test_server: bool,
 

@@ -161,10 +161,7 @@ fn multistatus(shared: &Shared, elements: &[String], children: bool) -> Option<S
         let version = shared.tree.version();
         let id = node.as_ref().map_or("", |node| node.id.as_str());
         let listed = shared.tree.list(id).ok()?;
-        let mut known = lock(&shared.dav.known);
-        if known.0 != version || known.1.len() > PATHS {
-            *known = (version, HashMap::new());
-        }
+        let mut paths = Vec::with_capacity(listed.len());
         for child in listed {
             // What has no name or a slash in it has no path here.
             if child.name.is_empty() || child.name.contains('/') {
@@ -173,7 +170,14 @@ fn multistatus(shared: &Shared, elements: &[String], children: bool) -> Option<S
             put(&mut xml, &format!("{href}/{}", encode(&child.name)), Some(&child), shared);
             let path: Vec<&str> = elements.iter().map(String::as_str).chain([child.name.as_str()]).collect();
             // Of several with one name the first is meant, as by `Tree::find`.
-            known.1.entry(path.join("/")).or_insert_with(|| child.id.clone());
+            paths.push((path.join("/"), child.id.clone()));
+        }
+        let mut known = lock(&shared.dav.known);
+        if known.0 != version || known.1.len() > PATHS {
+            *known = (version, HashMap::new());
+        }
+        for (path, id) in paths {
+            known.1.entry(path).or_insert(id);
         }
     }
     xml.push_str("\n</D:multistatus>\n");

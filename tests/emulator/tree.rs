@@ -251,7 +251,10 @@ impl Tree {
 
     /// Whether an entry is in the recycle bin.
     pub fn is_recycled(&self, id: &str) -> bool {
-        matches!(self.lookup(id), Lookup::Recycled)
+        match self {
+            Self::Synthetic(tree) => lock(tree).recycled.contains(id),
+            Self::Directory(_) => false,
+        }
     }
 
     /// The entry and everything it is in, from the top down; empty if there is no such entry.

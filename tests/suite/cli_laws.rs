@@ -18,7 +18,15 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, 
 
 #[test]
 fn help_and_version_are_plain_text_on_standard_output() {
-    for arguments in [&["--help"][..], &["mount", "--help"], &["unmount", "--help"], &["ls", "-h"], &["--version"]] {
+    for arguments in [
+        &["--help"][..],
+        &["mount", "--help"],
+        &["unmount", "--help"],
+        &["ls", "-h"],
+        &["spaces", "--help"],
+        &["config", "--help"],
+        &["--version"],
+    ] {
         let (code, out, error) = run(arguments, &[]);
         assert_eq!((code, error.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(out.contains("koofs") && !out.contains('\x1b'), "{out}");
@@ -76,6 +84,47 @@ fn access_code_leaves_the_environment_at_once() {
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("KOOFS_ACCESS_CODE") && !environment.contains("a1B2c3D4"), "{environment}");
     drop(writer);
+}
+
+#[test]
+fn every_secret_is_wiped_from_the_environment_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("code");
+    let path = c_path(&fifo);
+    // SAFETY: `path` outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    let names = ["KOOFS_ACCESS_CODE", "KOOFS_TOKEN", "KOOFS_PASSWORD", "KOOFS_APP_SECRET"];
+    let mut command =
+        koofs(&["ls", "share:1", "--endpoint", "http://127.0.0.1:1", "--agent", "a", "--access-code-file"]);
+    command.arg(&fifo).envs(names.map(|name| (name, "a1B2c3D4"))).env("KOOFS_TTL", "77").stderr(Stdio::null());
+    let child = Watched::start(command, LIMIT);
+    // Opens when koofs has come to read the file: the environment was looked at long before.
+    let writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", child.pid())).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    for name in names {
+        assert!(environment.contains(name), "{environment}");
+    }
+    assert!(!environment.contains("a1B2c3D4") && environment.contains("KOOFS_TTL=77"), "{environment}");
+    drop(writer);
+}
+
+#[test]
+fn secret_on_the_command_line_is_refused_by_the_name_of_its_file_option() {
+    for (flag, wants) in [
+        ("--token", ["--token-file", "KOOFS_TOKEN"]),
+        ("--password", ["--password-file", "KOOFS_PASSWORD"]),
+        ("--app-secret", ["--app-secret-file", "KOOFS_APP_SECRET"]),
+        ("--access-code", ["--access-code-file", "KOOFS_ACCESS_CODE"]),
+    ] {
+        for arguments in
+            [&["mount", "space:", "/mnt", flag, "a1B2c3D4"][..], &["ls", &format!("{flag}=a1B2c3D4"), "space:"]]
+        {
+            let (code, _, error) = run(arguments, &[]);
+            assert!(code == Some(2) && !error.contains("a1B2c3D4"), "{error}");
+            assert!(wants.iter().all(|want| error.contains(want)), "{error}");
+        }
+    }
 }
 
 #[test]

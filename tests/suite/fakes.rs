@@ -474,7 +474,7 @@ impl Bench {
 
     /// All names of a directory but the dots, read `room` entries at a time; the lookups are given back.
     pub fn names(&self, dir: Ino, room: usize) -> Result<Vec<String>, FsError> {
-        let fh = self.fs.opendir(dir)?;
+        let fh = self.fs.opendir(dir, 1)?;
         let (mut names, mut cookie) = (Vec::new(), 0);
         loop {
             let items = self.readdir(fh, cookie, room)?;

@@ -113,7 +113,7 @@ fn entries_of_one_name_are_all_reachable_and_named_alike_in_any_order() {
 #[test]
 fn cookies_mean_the_same_entry_in_any_order_and_with_one_entry_buffers() {
     let bench = Bench::new(FakeRemote::new([("root", numbered(321))]));
-    let fh = bench.fs.opendir(Ino::ROOT).unwrap();
+    let fh = bench.fs.opendir(Ino::ROOT, 1).unwrap();
     let (mut all, mut cookie) = (Vec::new(), 0);
     while let Some((name, ino, next)) = bench.readdir(fh, cookie, 1).unwrap().pop() {
         all.push((cookie, name, ino));
@@ -132,7 +132,7 @@ fn cookies_mean_the_same_entry_in_any_order_and_with_one_entry_buffers() {
 fn first_entries_are_shown_before_later_pages_are_in() {
     let bench = Bench::new(FakeRemote::new([("root", numbered(20_000))]));
     bench.remote.later_page_gate.close();
-    let fh = bench.fs.opendir(Ino::ROOT).unwrap();
+    let fh = bench.fs.opendir(Ino::ROOT, 1).unwrap();
     assert_eq!(bench.readdir(fh, 0, 1000).unwrap().len(), 102);
     let has_second = || bench.remote.lists() == 2;
     assert!(
@@ -162,7 +162,7 @@ fn operation_ends_at_its_deadline_whatever_the_remote_does() {
     );
     bench.remote.list_gate.close();
     assert!(matches!(bench.lookup(Ino::ROOT, "f00000"), Err(FsError::DeadlinePassed)));
-    let fh = bench.fs.opendir(Ino::ROOT).unwrap();
+    let fh = bench.fs.opendir(Ino::ROOT, 1).unwrap();
     assert!(matches!(bench.readdir(fh, 0, 10), Err(FsError::DeadlinePassed)));
 }
 
@@ -217,7 +217,7 @@ fn wrong_kinds_and_unknown_handles_are_refused() {
     let bench = Bench::new(FakeRemote::new([("root", vec![file("F1", "f", 1), dir("D1", "d")]), ("D1", vec![])]));
     let (f, d) = (bench.ino(Ino::ROOT, "f"), bench.ino(Ino::ROOT, "d"));
     assert!(matches!(bench.lookup(f, "x"), Err(FsError::NotADirectory)));
-    assert!(matches!(bench.fs.opendir(f), Err(FsError::NotADirectory)));
+    assert!(matches!(bench.fs.opendir(f, 1), Err(FsError::NotADirectory)));
     assert!(matches!(bench.fs.open(d), Err(FsError::IsADirectory)));
     assert!(matches!(bench.lookup(Ino(12345), "x"), Err(FsError::NotFound)));
     assert!(matches!(bench.read(koofs::fs::Fh(99), 0, 1), Err(FsError::BadHandle)));
@@ -242,7 +242,7 @@ fn reader_that_starts_again_sees_a_listing_that_has_recovered() {
     let config = BenchConfig { clock: Arc::clone(&clock) as _, ..BenchConfig::default() };
     let bench = Bench::with(FakeRemote::new([("root", numbered(5))]), config);
     bench.remote.change(|state| state.list_failures.push_back(RemoteErrorKind::Denied));
-    let fh = bench.fs.opendir(Ino::ROOT).unwrap();
+    let fh = bench.fs.opendir(Ino::ROOT, 1).unwrap();
     assert!(bench.readdir(fh, 0, 10).is_err());
     clock.advance(Duration::from_secs(2));
     assert_eq!(bench.readdir(fh, 0, 10).unwrap().len(), 7);

@@ -5,19 +5,25 @@
 mod emulator;
 
 mod cli_laws;
+mod config_laws;
 mod content_laws;
 mod emulator_laws;
+mod emulator_space_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
 mod layers;
 mod listing_laws;
+mod log_keeper;
+mod login;
 mod mount_bench;
 mod mount_child;
 mod mount_laws;
 mod mounted;
+mod network;
 mod object_client;
 mod readme_laws;
 mod scripted_server;
 mod session_laws;
 mod share_client;
+mod space_client;

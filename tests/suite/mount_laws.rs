@@ -153,7 +153,8 @@ fn big_file_is_right_to_the_byte_while_links_live_two_seconds() {
     });
     let id = emulator.tree().add("", Entry::file("big", size));
     let seed = seed_of(&emulator, &id);
-    let bench = Bench::with(emulator, &["--op-timeout", "20"], &[]);
+    // With little memory, what is fetched ahead stays a small part of the file: requests begin all along.
+    let bench = Bench::with(emulator, &["--op-timeout", "20", "--memory", "32M"], &[]);
     let start = Instant::now();
     let said = do_act("stream", &bench.path("big"), &[&seed]);
     assert_eq!(said[0], size.to_string());
@@ -181,7 +182,7 @@ fn first_name_of_a_large_directory_shows_within_three_round_trips() {
     assert!(said[0].starts_with(". .. f00000 f00001 "), "{}", said[0]);
     // And this lookup was answered while the listing was loading still.
     assert_eq!(said[1], "1");
-    assert!(bench.emulator.counters().api_current > 0, "the listing is not complete");
+    await_that("the fourth call, never answered", || bench.emulator.counters().faults.contains_key("hang"));
     bench.emulator.clear_faults();
 
     let names = tool("ls", ["-f", text(&bench.path("whole"))]).well();

@@ -198,12 +198,14 @@ pub(crate) fn this_binary(name: &str, variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The koofs command with a clean environment of its own variables.
+/// The koofs command with a clean environment of its own variables, and without the configuration of whoever runs the suite.
 pub(crate) fn koofs(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_koofs"));
-    for variable in ["KOOFS_ENDPOINT", "KOOFS_AGENT", "KOOFS_ACCESS_CODE"] {
-        command.env_remove(variable);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("KOOFS_") {
+            command.env_remove(variable);
+        }
     }
-    command.args(arguments);
+    command.env("XDG_CONFIG_HOME", "/nonexistent").args(arguments);
     command
 }

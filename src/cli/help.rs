@@ -1,0 +1,59 @@
+//! The texts of `--help` that are not options. 80 columns.
+
+pub(super) const EXIT_CODES: &str = "\x1b[1mExit codes:\x1b[0m
+  0  done; mount: the mount answers (-f: it has ended as it was asked to)
+  1  failed; one line on standard error says why (config check: its findings)
+  2  the command line, the environment or the configuration makes no sense
+
+\x1b[1mNetwork:\x1b[0m
+  Proxies: HTTPS_PROXY, ALL_PROXY and NO_PROXY; never for this host itself.
+  A private certificate authority: --ca-file. Certificates are always checked.";
+
+pub(super) const MOUNT: &str = "\x1b[1mExamples:\x1b[0m
+  koofs mount --agent CARRIER --endpoint intl share:180001 /mnt/share
+  koofs mount --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001' /mnt
+  koofs mount --endpoint intl --token-file ~/.token --user-id 17 space: ~/drive
+  koofs mount --token-command 'pass koodrive' --endpoint cn team:42 ~/team
+  koofs mount work:/reports ~/reports        # [remotes.work], see koofs config
+
+Each option may stand in the environment or, with `_` for `-`, in the
+configuration file. The first of flag, environment, the remote's table and
+[defaults] is right. Quote a link for the shell. Proxies: HTTPS_PROXY, NO_PROXY.
+
+Secrets are never given on the command line, where every user could read them,
+but in files that only you can read, or in variables, which are removed at once.";
+
+pub(super) const LS: &str = "\x1b[1mExamples:\x1b[0m
+  koofs ls --agent CARRIER --endpoint intl share:180001
+  koofs ls -l 'https://HOST/cloudfile/#/sharelink/i/180001' Reports/2025
+  koofs ls --json work: | jq -r 'select(.type == \"file\") | .name'
+
+--json prints one object on a line, as its page arrives: \"name\" (text), \"type\"
+(\"file\" or \"directory\"), \"size\" (bytes), \"modified\" (RFC 3339 or null).";
+
+pub(super) const SPACES: &str = "\x1b[1mExamples:\x1b[0m
+  koofs spaces --endpoint intl --token-file ~/.token --user-id 17
+  koofs spaces --json work:
+
+A line is a source as `koofs mount` takes it, used and total size, and its name.
+--json prints one object on a line: \"source\", \"name\" (text), \"used\" and \"total\"
+(bytes or null).";
+
+pub(super) const CONFIG: &str = "\x1b[1mThe file:\x1b[0m
+  # ~/.config/koofs/config.toml, or --config FILE, or KOOFS_CONFIG
+  [defaults]
+  endpoint = \"intl\"
+  ttl = 600
+
+  [remotes.work]                        # koofs mount work:/reports ~/reports
+  source = \"space:\"                     # whatever `koofs mount` takes
+  account = \"0010000000000\"
+  password_file = \"work.password\"       # beside this file; only you can read it
+  agent = \"CARRIER\"
+
+  [remotes.photos]
+  source = \"share:180001\"
+  agent = \"CARRIER\"
+  access_code_file = \"~/.photos\"
+
+Keys are the options of `koofs mount`, with `_` for `-`. No secret belongs in it.";

@@ -1,0 +1,397 @@
+//! Who walks the tree, and what to fetch next: the directories ahead of a walker, the small files ahead of a reader.
+//!
+//! A second opened child of one directory means a walk (find, du, ls -R, grep -r): the directories that follow, in the order
+//! that the walker goes, are listed ahead. Files that are begun one after the other mean that the next ones will be, too: they
+//! are fetched ahead, more with each that is, until half of them were for nothing. Listing alone fetches no file.
+//! Knows what comes next, not how it is fetched. Locks: one, never held over a listing's or the content room's.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lru::LruCache;
+
+use super::dir::{Answer, Listing, ListingCache};
+use super::inode::{Entry, Ino, InodeTable};
+use super::lister::Lister;
+use crate::clock::{Clock, lock};
+use crate::content::Content;
+use crate::remote::{NodeId, NodeKind, Version};
+
+/// How many directories a walk may be ahead of its walker: 50 ms each, twelve at a time, take as long as the walker takes for
+/// them at a quarter of a millisecond.
+const DIRS_AHEAD: usize = 64;
+
+/// A child that is opened so long after the one before it is no walk: a person with a file manager is slower.
+const WALK_PAUSE: Duration = Duration::from_secs(10);
+
+/// For how many directories it is remembered which child was opened last. More than any tree is deep, times a few walkers.
+const PARENTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+/// How many walkers are followed at a time.
+const WALKERS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("not zero");
+
+/// For how many directories it is remembered where readers of their files are.
+const SEQUENCES_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// How many readers of one directory are told apart.
+const READERS_PER_DIR: usize = 4;
+
+/// A file so few files after the last one still follows it: threads of one program take turns.
+const FOLLOWS_WITHIN: usize = 8;
+
+/// So many files begun in a row make a sequence.
+const STREAK_MIN: u32 = 2;
+
+/// The most files that are fetched ahead of one reader.
+const FILES_AHEAD_MAX: usize = 64;
+
+/// Files up to this length are fetched whole, in bytes.
+const WHOLE_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Of longer ones, the head: what tells a program what it is, and keeps it busy for a round trip. In bytes.
+const HEAD_BYTES: u64 = 256 * 1024;
+
+/// What is fetched ahead of one reader is at most this part of the memory budget.
+const BUDGET_PART: u64 = 4;
+
+/// How many entries are looked at to find the next files; a longer stretch without one ends the sequence.
+const LOOKED_AT_MAX: usize = 1024;
+
+/// After so many files it is asked whether fetching ahead was worth it.
+const JUDGED_AFTER: usize = 16;
+
+/// Watches what is opened and begun, and has the next things fetched.
+pub(super) struct Walk {
+    listings: Arc<ListingCache>,
+    lister: Arc<Lister>,
+    inodes: Arc<InodeTable>,
+    content: Arc<Content>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// By directory: which child was opened last.
+    parents: LruCache<Ino, OpenedChild>,
+    /// By process: the directory it opened last.
+    walkers: LruCache<u32, Ino>,
+    /// By directory: who reads its files one after the other.
+    sequences: LruCache<Ino, VecDeque<Sequence>>,
+}
+
+struct OpenedChild {
+    child: Ino,
+    at: Duration,
+    /// More than one child has been opened: somebody goes through them.
+    is_walked: bool,
+}
+
+/// One reader's way through the files of a directory.
+#[derive(Clone, Copy, Debug)]
+struct Sequence {
+    /// Index of the last file that was begun.
+    at: usize,
+    streak: u32,
+    /// How many files to be ahead.
+    window: usize,
+    /// Files begun, and files passed, since it was last judged.
+    begun: usize,
+    passed: usize,
+}
+
+impl Walk {
+    /// Nobody walks yet.
+    pub(super) fn new(
+        listings: Arc<ListingCache>,
+        lister: Arc<Lister>,
+        inodes: Arc<InodeTable>,
+        content: Arc<Content>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Walk> {
+        let state = State {
+            parents: LruCache::new(PARENTS_MAX),
+            walkers: LruCache::new(WALKERS_MAX),
+            sequences: LruCache::new(SEQUENCES_MAX),
+        };
+        Arc::new(Walk { listings, lister, inodes, content, clock, state: Mutex::new(state) })
+    }
+
+    /// A directory has been opened by process `pid`.
+    pub(super) fn dir_opened(self: &Arc<Self>, dir: &Entry, pid: u32, now: Duration) {
+        let is_walked = {
+            let mut state = lock(&self.state);
+            state.walkers.put(pid, dir.ino);
+            let opened = OpenedChild { child: dir.ino, at: now, is_walked: false };
+            match state.parents.get_mut(&dir.parent) {
+                Some(last) if dir.ino != Ino::ROOT => {
+                    let follows = last.child != dir.ino && now.saturating_sub(last.at) < WALK_PAUSE;
+                    let is_walked = last.is_walked && now.saturating_sub(last.at) < WALK_PAUSE || follows;
+                    *last = OpenedChild { is_walked, ..opened };
+                    is_walked
+                }
+                _ if dir.ino == Ino::ROOT => false,
+                _ => {
+                    state.parents.put(dir.parent, opened);
+                    // Within a walk, a first child is walked like its parent.
+                    state.parents.peek(&self.parent_of(dir.parent)).is_some_and(|above| above.is_walked)
+                }
+            }
+        };
+        if is_walked {
+            self.list_ahead(dir.ino, pid);
+        }
+    }
+
+    fn parent_of(&self, dir: Ino) -> Ino {
+        self.inodes.get(dir).map_or(Ino::ROOT, |entry| entry.parent)
+    }
+
+    /// Has the directories listed that a walker in `dir` comes to next.
+    fn list_ahead(self: &Arc<Self>, dir: Ino, pid: u32) {
+        let mut order = Order::after_opening(self, dir);
+        let now = self.clock.now();
+        for _ in 0..DIRS_AHEAD {
+            let Some(next) = order.next_dir(self) else { break };
+            let (listing, is_new) = self.listings.current(next.ino, &next.id, now);
+            if is_new {
+                self.lister.load_ahead(Arc::clone(&listing));
+                // Its own subdirectories come into sight when it has ended.
+                let walk = Arc::clone(self);
+                listing.when_index(usize::MAX, Box::new(move || walk.go_on(pid)));
+            }
+        }
+    }
+
+    /// More of the tree is known: looks ahead once more from where the walker is by now.
+    fn go_on(self: &Arc<Self>, pid: u32) {
+        let dir = lock(&self.state).walkers.peek(&pid).copied();
+        if let Some(dir) = dir {
+            self.list_ahead(dir, pid);
+        }
+    }
+
+    /// Somebody goes through the children of `dir`.
+    fn is_walked(&self, dir: Ino) -> bool {
+        lock(&self.state).parents.peek(&dir).is_some_and(|opened| opened.is_walked)
+    }
+
+    /// A file has been begun: its first bytes are being read.
+    pub(super) fn file_begun(&self, file: &Entry) {
+        let Some(listing) = self.listings.peek(file.parent, self.clock.now()) else { return };
+        let Some(index) = listing.index_of(file.name.as_str()) else { return };
+        let window = {
+            let mut state = lock(&self.state);
+            if let Some(sequences) = state.sequences.get_mut(&file.parent) {
+                note_begun(sequences, index)
+            } else {
+                state.sequences.put(file.parent, VecDeque::from([Sequence::starting(index)]));
+                0
+            }
+        };
+        if window > 0 {
+            self.fetch_ahead(&listing, index, window);
+        }
+    }
+
+    /// Has the next `window` files fetched that a reader comes to after entry `index`.
+    fn fetch_ahead(&self, listing: &Arc<Listing>, index: usize, window: usize) {
+        let mut bytes_left = self.content.memory_budget() / BUDGET_PART;
+        let mut files: Vec<(NodeId, Version, u64)> = Vec::with_capacity(window);
+        let mut order = Order::after_file(self, listing, index);
+        for _ in 0..LOOKED_AT_MAX {
+            if files.len() >= window {
+                break;
+            }
+            let Some(entry) = order.next_entry(self) else { break };
+            if entry.kind != NodeKind::File || entry.version.size_bytes == 0 {
+                continue;
+            }
+            let size = entry.version.size_bytes;
+            let len = if size <= WHOLE_FILE_BYTES { size } else { HEAD_BYTES };
+            let Some(left) = bytes_left.checked_sub(len) else { break };
+            bytes_left = left;
+            files.push((entry.id.clone(), entry.version, len));
+        }
+        self.content.fetch_ahead(files);
+    }
+}
+
+impl Sequence {
+    fn starting(index: usize) -> Sequence {
+        Sequence { at: index, streak: 1, window: 0, begun: 0, passed: 0 }
+    }
+
+    /// Entry `index` follows, `index > self.at`.
+    fn advance(&mut self, index: usize) {
+        self.passed += index - self.at;
+        self.begun += 1;
+        self.at = index;
+        self.streak = self.streak.saturating_add(1);
+        if self.streak >= STREAK_MIN {
+            self.window = (self.window * 2).clamp(2, FILES_AHEAD_MAX);
+        }
+        if self.passed >= JUDGED_AFTER {
+            if self.begun * 2 < self.passed {
+                // More than half of what was fetched ahead was for nothing: start over.
+                *self = Sequence::starting(index);
+            } else {
+                (self.begun, self.passed) = (0, 0);
+            }
+        }
+    }
+}
+
+/// Takes note that the file at `index` was begun; how many files after it are worth fetching.
+fn note_begun(sequences: &mut VecDeque<Sequence>, index: usize) -> usize {
+    let follows = |sequence: &Sequence| {
+        // To begin with, the very next file; an established sequence may skip a few.
+        let within = if sequence.streak >= STREAK_MIN { FOLLOWS_WITHIN } else { 2 };
+        index > sequence.at && index - sequence.at <= within
+    };
+    if let Some(place) = sequences.iter().position(follows)
+        && let Some(mut sequence) = sequences.remove(place)
+    {
+        sequence.advance(index);
+        sequences.push_back(sequence);
+        return sequence.window;
+    }
+    let is_behind = |sequence: &Sequence| index <= sequence.at && sequence.at - index < FOLLOWS_WITHIN;
+    if sequences.iter().any(|sequence| sequence.streak >= STREAK_MIN && is_behind(sequence)) {
+        return 0;
+    }
+    if sequences.len() >= READERS_PER_DIR {
+        sequences.pop_front();
+    }
+    sequences.push_back(Sequence::starting(index));
+    0
+}
+
+/// The order in which a walker goes on: into each directory as it comes to it, and back to the one above at its end.
+struct Order {
+    /// Listings with the index that comes next, the innermost last.
+    stack: Vec<(Arc<Listing>, usize)>,
+    /// Whether directories are entered: only on a walk.
+    descends: bool,
+}
+
+impl Order {
+    /// What comes after the directory `dir` has been opened.
+    fn after_opening(walk: &Walk, dir: Ino) -> Order {
+        let mut order = Order::above(walk, dir);
+        order.enter(walk, dir);
+        order
+    }
+
+    /// What comes after entry `index` of `listing` has been read.
+    fn after_file(walk: &Walk, listing: &Arc<Listing>, index: usize) -> Order {
+        let mut order = Order::above(walk, listing.dir);
+        order.descends = !order.stack.is_empty();
+        order.stack.push((Arc::clone(listing), index + 1));
+        order
+    }
+
+    /// What comes after the whole of `dir`: the rest of the directories above it that are being walked.
+    fn above(walk: &Walk, dir: Ino) -> Order {
+        let mut stack = Vec::new();
+        let mut below = dir;
+        while below != Ino::ROOT
+            && let Some(entry) = walk.inodes.get(below)
+            && walk.is_walked(entry.parent)
+            && let Some(listing) = walk.listings.peek(entry.parent, walk.clock.now())
+            && let Some(index) = listing.index_of(entry.name.as_str())
+        {
+            stack.push((listing, index + 1));
+            below = entry.parent;
+        }
+        stack.reverse();
+        Order { stack, descends: true }
+    }
+
+    fn enter(&mut self, walk: &Walk, dir: Ino) {
+        if let Some(listing) = walk.listings.peek(dir, walk.clock.now()) {
+            self.stack.push((listing, 0));
+        }
+    }
+
+    /// The next directory.
+    fn next_dir(&mut self, walk: &Walk) -> Option<Arc<Entry>> {
+        while let Some((listing, next)) = self.stack.last_mut() {
+            if let Some((index, dir)) = listing.subdir_from(*next) {
+                *next = index + 1;
+                self.enter(walk, dir.ino);
+                return Some(dir);
+            }
+            self.stack.pop();
+        }
+        None
+    }
+
+    /// The next entry of any kind; directories are entered if this is a walk and their listing is known.
+    fn next_entry(&mut self, walk: &Walk) -> Option<Arc<Entry>> {
+        while let Some((listing, next)) = self.stack.last_mut() {
+            if let Answer::Found(entries) = listing.entries_from(*next, 1)
+                && let [entry] = &entries[..]
+            {
+                *next += 1;
+                let entry = Arc::clone(entry);
+                if entry.kind == NodeKind::Directory && self.descends {
+                    self.enter(walk, entry.ino);
+                }
+                return Some(entry);
+            }
+            if !listing.is_complete() {
+                return None;
+            }
+            self.stack.pop();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(sequences: &mut VecDeque<Sequence>, indices: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        indices.into_iter().map(|index| note_begun(sequences, index)).collect()
+    }
+
+    #[test]
+    fn files_begun_one_after_the_other_are_followed_by_ever_more() {
+        let mut sequences = VecDeque::new();
+        assert_eq!(begin(&mut sequences, 0..8), [0, 2, 4, 8, 16, 32, 64, 64]);
+    }
+
+    #[test]
+    fn files_begun_at_random_are_followed_by_none() {
+        let mut sequences = VecDeque::new();
+        let far_apart = (0..100).map(|step| step * 7919 % 4001);
+        assert!(begin(&mut sequences, far_apart).iter().all(|window| *window == 0));
+    }
+
+    #[test]
+    fn every_fifth_file_is_not_worth_the_four_between() {
+        let mut sequences = VecDeque::new();
+        begin(&mut sequences, [0, 1, 2]);
+        let windows = begin(&mut sequences, (1..40).map(|step| 2 + step * 5));
+        assert!(windows[5..].iter().filter(|window| **window > 0).count() <= 2, "{windows:?}");
+    }
+
+    #[test]
+    fn two_readers_of_one_directory_do_not_confuse_one_another() {
+        let mut sequences = VecDeque::new();
+        let windows = begin(&mut sequences, (0..10).flat_map(|step| [step, 1000 + step]));
+        assert_eq!(windows[18..], [64, 64]);
+    }
+
+    #[test]
+    fn threads_that_take_turns_are_one_reader() {
+        let mut sequences = VecDeque::new();
+        begin(&mut sequences, [0, 1]);
+        let windows = begin(&mut sequences, [3, 2, 5, 4, 7, 6, 9, 8]);
+        assert_eq!(windows, [4, 0, 8, 0, 16, 0, 32, 0]);
+        assert_eq!(sequences.len(), 1);
+    }
+}
