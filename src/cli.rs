@@ -45,6 +45,12 @@ enum TypedCommand {
     /// Mount a share or space; returns as soon as the mount answers.
     #[command(after_help = help::MOUNT)]
     Mount(TypedMount),
+    /// Forget what a mount remembers of a directory, so that changes show at once.
+    #[command(after_help = help::REFRESH)]
+    Refresh {
+        /// The mountpoint, or a directory below it.
+        path: PathBuf,
+    },
     /// Unmount a share or space, dead or alive.
     #[command(visible_alias = "umount")]
     Unmount {
@@ -150,6 +156,7 @@ where
     let typed = Typed::try_parse_from(arguments).map_err(|error| refusal(&error))?;
     let command = match typed.command {
         TypedCommand::Mount(typed) => mount(typed, environment).map(Command::Mount),
+        TypedCommand::Refresh { path } => values::absolute(&path).map(|path| Command::Refresh { path }),
         TypedCommand::Unmount { mountpoint } => {
             values::absolute(&mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
         }

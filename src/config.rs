@@ -48,6 +48,11 @@ pub fn default_memory_bytes(ram_bytes: Option<u64>, cgroup_limit_bytes: Option<u
 pub enum Command {
     /// `koofs mount`.
     Mount(MountConfig),
+    /// `koofs refresh`.
+    Refresh {
+        /// A directory or file of a mount: an absolute path.
+        path: PathBuf,
+    },
     /// `koofs unmount`.
     Unmount {
         /// Where the mount is: an absolute path.

@@ -36,6 +36,7 @@ fn run(command: Command) -> ExitCode {
     let done = match command {
         // SAFETY: this is still the only thread: `parse` starts none.
         Command::Mount(config) => unsafe { mount::mount(&config) }.map_err(|error| one_line(&error)),
+        Command::Refresh { path } => mount::refresh(&path).map_err(|error| one_line(&error)),
         Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(|error| one_line(&error)).map(|how| {
             if how == Unmounted::Detached {
                 eprintln!(

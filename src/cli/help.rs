@@ -57,3 +57,11 @@ pub(super) const CONFIG: &str = "\x1b[1mThe file:\x1b[0m
   access_code_file = \"~/.photos\"
 
 Keys are the options of `koofs mount`, with `_` for `-`. No secret belongs in it.";
+
+pub(super) const REFRESH: &str = "\x1b[1mExamples:\x1b[0m
+  koofs refresh ~/share               # everything
+  koofs refresh ~/share/Reports       # that directory and all below it
+
+What changed in the service shows at once, and not only when the time of --ttl
+is over. SIGHUP to the mount's process refreshes everything. Open files keep
+the version they were opened at.";

@@ -26,6 +26,9 @@ const PAGES_MAX: usize = 100_000;
 /// 500 bytes an entry this bounds the tree at half a GiB.
 const CACHED_ENTRIES_MAX: usize = 1_000_000;
 
+/// The most absent names that a listing remembers having told: those that turn up later are told to the kernel.
+const ABSENT_MAX: usize = 1024;
+
 /// For how long a failed listing answers for itself: a program that asks for fifty names of a broken directory waits for
 /// one failure, not for fifty.
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
@@ -77,6 +80,10 @@ pub struct Listing {
     pub id: NodeId,
     inodes: Arc<InodeTable>,
     state: Mutex<State>,
+    /// Another one is being loaded to take its place.
+    is_refreshed: AtomicBool,
+    /// Its entries have been given to the kernel to keep.
+    is_kept: AtomicBool,
     /// Nobody has asked for it yet: its failure is nobody's answer.
     is_guess: AtomicBool,
     /// The request for its next page, while that is queued.
@@ -90,6 +97,8 @@ struct State {
     by_name: HashSet<ByName>,
     progress: Progress,
     waiters: Vec<(Wanted, Wake)>,
+    /// Names that were told to be absent.
+    absent: HashSet<Box<str>>,
     /// Only while loading: ids seen (a duplicate is dropped) and cursors used (a repeated one is an error).
     seen: Seen,
 }
@@ -133,10 +142,13 @@ impl Listing {
             by_name: HashSet::new(),
             progress: Progress::Loading,
             waiters: Vec::new(),
+            absent: HashSet::new(),
             seen: Seen::default(),
         };
         let (is_guess, queued_job) = (AtomicBool::new(false), Mutex::default());
-        Listing { dir, id, inodes: Arc::clone(inodes), state: Mutex::new(state), is_guess, queued_job }
+        let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
+        let state = Mutex::new(state);
+        Listing { dir, id, inodes: Arc::clone(inodes), state, is_refreshed, is_kept, is_guess, queued_job }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -193,6 +205,49 @@ impl Listing {
             Progress::Complete(at) => now.saturating_duration_since(at) < ttl,
             Progress::Failed(at, _) => !self.is_guess() && now.saturating_duration_since(at) < FAILURE_KEPT,
         }
+    }
+
+    /// Whether it is complete and more than half of its time is over.
+    fn is_ageing(&self, now: Instant, ttl: Duration) -> bool {
+        matches!(lock(&self.state).progress, Progress::Complete(at) if now.saturating_duration_since(at) >= ttl / 2)
+    }
+
+    /// Says that another one is being loaded in its place; `false` if that is so already.
+    pub(super) fn begin_refresh(&self) -> bool {
+        !self.is_refreshed.swap(true, Ordering::AcqRel)
+    }
+
+    /// The kernel is about to keep its entries; returns whether it has them already.
+    pub(super) fn set_kept(&self) -> bool {
+        self.is_kept.swap(true, Ordering::AcqRel)
+    }
+
+    /// `name` is told to be absent; for how long that may be believed, at most `validity`. The kernel can be told that it is no
+    /// longer so only for as many names as are remembered.
+    pub(super) fn note_absent(&self, name: &str, validity: Duration) -> Duration {
+        let mut state = lock(&self.state);
+        if state.absent.len() >= ABSENT_MAX && !state.absent.contains(name) {
+            return Duration::ZERO;
+        }
+        state.absent.insert(name.into());
+        validity
+    }
+
+    /// All entries that are in.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        lock(&self.state).entries.clone()
+    }
+
+    /// The names that were told to be absent.
+    pub(super) fn absent_names(&self) -> Vec<Box<str>> {
+        lock(&self.state).absent.iter().cloned().collect()
+    }
+
+    /// All names that the kernel may know of this directory, present and absent.
+    pub(super) fn known_names(&self) -> Vec<Box<str>> {
+        let state = lock(&self.state);
+        let present = state.entries.iter().map(|entry| Box::from(entry.name.as_str()));
+        present.chain(state.absent.iter().cloned()).collect()
     }
 
     /// Whether nobody has asked for it yet.
@@ -350,6 +405,42 @@ impl ListingCache {
     pub fn new(inodes: &Arc<InodeTable>, ttl: Duration) -> ListingCache {
         let state = CacheState { listings: LruCache::unbounded(), counted_entries: 0 };
         ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), ttl }
+    }
+
+    /// Whether a listing that is still believed should be loaded anew behind its readers.
+    pub fn is_ageing(&self, listing: &Listing, now: Instant) -> bool {
+        listing.is_ageing(now, self.ttl)
+    }
+
+    /// Puts a complete listing into the place of an older one of the same directory, if that is still the current one.
+    pub fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) -> bool {
+        let replaced = {
+            let mut state = lock(&self.state);
+            match state.listings.get_mut(&old.dir) {
+                Some(current) if Arc::ptr_eq(current, old) => {
+                    let replaced = std::mem::replace(current, Arc::clone(new));
+                    state.counted_entries = state.counted_entries.saturating_sub(old.counted()) + new.counted();
+                    Some(replaced)
+                }
+                _ => None,
+            }
+        };
+        // Dropped outside the lock, as its entries are taken off the inode table.
+        replaced.is_some()
+    }
+
+    /// Takes the listings out whose directory is `wanted`.
+    pub fn take_out(&self, wanted: impl Fn(Ino) -> bool) -> Vec<Arc<Listing>> {
+        let mut taken = Vec::new();
+        let mut state = lock(&self.state);
+        let dirs: Vec<Ino> = state.listings.iter().map(|(dir, _)| *dir).filter(|dir| wanted(*dir)).collect();
+        for dir in dirs {
+            if let Some(listing) = state.listings.pop(&dir) {
+                state.counted_entries = state.counted_entries.saturating_sub(listing.counted());
+                taken.push(listing);
+            }
+        }
+        taken
     }
 
     /// The current listing of a directory, and whether it is a new one that the caller must have loaded.

@@ -15,6 +15,9 @@ use crate::policy::hash::stable_hash;
 use crate::policy::name::EntryName;
 use crate::remote::{Node, NodeId, NodeKind, Version};
 
+/// KooDrive has 30 levels (koodrive-api.md, 11); a way up that is longer would be a loop.
+const DEPTH_MAX: usize = 64;
+
 /// An inode number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ino(pub u64);
@@ -121,6 +124,22 @@ impl InodeTable {
         }
     }
 
+    /// Whether `ino` is `dir` or below it, as far as that is known.
+    pub fn is_below(&self, ino: Ino, dir: Ino) -> bool {
+        let slots = lock(&self.slots);
+        let mut at = ino;
+        for _ in 0..DEPTH_MAX {
+            if at == dir {
+                return true;
+            }
+            match slots.get(&at) {
+                Some(slot) if at != Ino::ROOT => at = slot.entry.parent,
+                _ => return false,
+            }
+        }
+        false
+    }
+
     /// How many inodes are alive.
     pub fn len(&self) -> usize {
         lock(&self.slots).len()
@@ -133,8 +152,6 @@ impl InodeTable {
 
     /// The path from the root to `ino`, for log lines; `?` where a part is no longer known.
     pub fn path(&self, ino: Ino) -> String {
-        /// KooDrive has 30 levels (koodrive-api.md, 11); more would be a loop.
-        const DEPTH_MAX: usize = 64;
         let slots = lock(&self.slots);
         let mut names = Vec::new();
         let mut at = ino;

@@ -12,6 +12,7 @@ pub mod inode;
 pub mod late;
 pub mod lister;
 pub mod owed;
+mod refresh;
 mod walk;
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use late::LateFailures;
 use lister::Lister;
 pub use owed::Done;
 use owed::Owed;
+use refresh::Freshness;
+pub use refresh::{Change, Changes};
 use walk::Walk;
 
 use crate::clock::{Clock, Timer};
@@ -95,6 +98,7 @@ pub struct DriveFs {
     listings: Arc<ListingCache>,
     lister: Arc<Lister>,
     walk: Arc<Walk>,
+    freshness: Arc<Freshness>,
     content: Arc<Content>,
     files: HandleMap<FileHandle>,
     dirs: HandleMap<DirHandle>,
@@ -127,9 +131,25 @@ impl DriveFs {
             Arc::clone(&content),
             Arc::clone(&clock),
         );
+        let freshness = Freshness::new(Arc::clone(&listings), Arc::clone(&lister), Arc::clone(&inodes));
         let started = clock.now();
         let (files, dirs, late) = (HandleMap::default(), HandleMap::default(), Arc::default());
-        DriveFs { config, remote, inodes, listings, lister, walk, content, files, dirs, late, timer, clock, started }
+        DriveFs {
+            config,
+            remote,
+            inodes,
+            listings,
+            lister,
+            walk,
+            freshness,
+            content,
+            files,
+            dirs,
+            late,
+            timer,
+            clock,
+            started,
+        }
     }
 
     /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
@@ -188,6 +208,28 @@ impl DriveFs {
         // After its own listing is on its way: what may come next never goes before what is asked for.
         self.walk.dir_opened(&dir, pid, self.clock.now().saturating_duration_since(self.started));
         Ok(self.dirs.insert(DirHandle::new(ino, listing)))
+    }
+
+    /// Whether the kernel may keep the entries that it reads through this handle, and whether it has them already: both only
+    /// while the listing is complete and current.
+    pub fn dir_keeping(&self, fh: Fh) -> (bool, bool) {
+        match self.dirs.get(fh).map(|handle| handle.listing()) {
+            Ok(listing) if listing.is_complete() => (true, listing.set_kept()),
+            _ => (false, false),
+        }
+    }
+
+    /// Forgets what is remembered of the directory `ino` and of all below it, and has the kernel forget it, too; then `done`.
+    /// For a file, that is done for the directory that holds it.
+    pub fn refresh(&self, ino: Ino, done: Done<()>) {
+        let Some(entry) = self.inodes.get(ino) else { return done(Err(FsError::NotFound)) };
+        let dir = if entry.kind == NodeKind::Directory { entry.ino } else { entry.parent };
+        self.freshness.forget_below(dir, self.owe(done));
+    }
+
+    /// What the kernel is to be told, for the one thread that tells it; `None` if there is one already.
+    pub fn take_changes(&self) -> Option<Changes> {
+        self.freshness.take_changes()
     }
 
     /// Puts the entries from `cookie` on into `sink`, as many as are in and fit; waits only if there is none.
@@ -319,6 +361,9 @@ impl DriveFs {
             self.lister.load(Arc::clone(&listing));
         } else {
             self.lister.hurry(&listing);
+            if self.listings.is_ageing(&listing, self.clock.now()) {
+                self.freshness.refresh_behind(&listing);
+            }
         }
         listing
     }
@@ -352,7 +397,7 @@ impl Finder {
                 self.inodes.remember(&[entry.ino]);
                 Ok(Lookup::Found(Attr::of(&entry), validity))
             }
-            Answer::Absent => Ok(Lookup::Absent(validity)),
+            Answer::Absent => Ok(Lookup::Absent(self.listing.note_absent(&self.name, validity))),
             Answer::Failed(error) => Err(error),
             Answer::NotYet => Err(FsError::Internal),
         }

@@ -10,14 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use fuser::{
-    AccessFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyXattr, Request,
+    AccessFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 
 use super::attr::{Owner, file_attr};
-use super::errno::{errno, is_expected};
-use super::session;
+use super::errno::{NOT_OUR_IOCTL, errno, is_expected};
+use super::{refresh, session};
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
 use crate::policy::name::NAME_MAX_BYTES;
@@ -37,6 +37,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// The filesystem that it serves.
+    pub fn filesystem(&self) -> &Arc<DriveFs> {
+        &self.fs
+    }
+
     /// Serves `fs`, everything in it owned by `owner`.
     pub fn new(fs: Arc<DriveFs>, owner: Owner) -> Adapter {
         Adapter { fs, owner }
@@ -139,7 +144,7 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         guarded(|| match self.fs.opendir(Ino(ino.0), request.pid()) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Ok(fh) => reply.opened(FileHandle(fh.0), dir_flags(self.fs.dir_keeping(fh))),
             Err(error) => reply.error(refuse("opendir", || self.fs.path(Ino(ino.0)), &error)),
         });
     }
@@ -182,6 +187,30 @@ impl Filesystem for Adapter {
         });
     }
 
+    fn ioctl(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        guarded(|| {
+            let (fs, ino) = (Arc::clone(&self.fs), Ino(ino.0));
+            if cmd != refresh::REFRESH {
+                return reply.error(NOT_OUR_IOCTL);
+            }
+            let done = move |result| match result {
+                Ok(()) => reply.ioctl(0, &[]),
+                Err(error) => reply.error(refuse("refresh", || fs.path(ino), &error)),
+            };
+            self.fs.refresh(ino, Box::new(done));
+        });
+    }
+
     // From here on: ENOSYS, which the kernel remembers for the life of the mount and asks no more. `default_permissions`
     // has it check the mode bits itself, so access needs no answer; without the two for attributes, `ls -l` of 100,000
     // entries takes 11 s instead of 0.7 (measured: fuse-notes, B4).
@@ -204,6 +233,15 @@ impl Filesystem for Adapter {
 
     fn lseek(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _offset: i64, _whence: i32, reply: ReplyLseek) {
         reply.error(Errno::ENOSYS);
+    }
+}
+
+/// A complete directory may stay in the kernel: reading it again takes no request. One that the kernel has is kept.
+fn dir_flags((may_keep, has_it): (bool, bool)) -> FopenFlags {
+    match (may_keep, has_it) {
+        (false, _) => FopenFlags::empty(),
+        (true, false) => FopenFlags::FOPEN_CACHE_DIR,
+        (true, true) => FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
     }
 }
 

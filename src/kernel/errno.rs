@@ -5,6 +5,9 @@ use fuser::Errno;
 use crate::fs::FsError;
 use crate::remote::RemoteErrorKind;
 
+/// What a program learns that tries a request of another kind of file, like `isatty`.
+pub const NOT_OUR_IOCTL: Errno = Errno::ENOTTY;
+
 /// The errno that a process sees for `error`.
 pub fn errno(error: &FsError) -> Errno {
     match error {

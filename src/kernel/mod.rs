@@ -4,5 +4,7 @@ pub mod adapter;
 pub mod attr;
 pub mod errno;
 pub mod mountinfo;
+pub mod notify;
+pub mod refresh;
 pub mod session;
 pub mod unmount;

@@ -11,6 +11,9 @@ use crate::kernel::mountinfo::MountEntry;
 use crate::koodrive::OpenError;
 use crate::listing::ListError;
 
+/// What other filesystems answer to our ioctl (ENOTTY, ioctl(2)).
+const NOT_A_MOUNT_OF_OURS: i32 = 25;
+
 /// A failed `koofs mount` or `koofs unmount`. `Display` is one line with a remedy, the cause is its `source`.
 #[derive(Debug)]
 pub enum MountError {
@@ -56,6 +59,8 @@ pub enum MountError {
     NotMounted(PathBuf),
     /// What is mounted there is not KooFS.
     NotOurs(MountEntry),
+    /// What is there could not be refreshed.
+    Refresh(PathBuf, io::Error),
     /// The kernel, or the helper, refused to unmount.
     Unmount(PathBuf, io::Error),
 }
@@ -126,6 +131,10 @@ impl fmt::Display for MountError {
                 let path = mount.mountpoint.display();
                 write!(f, "{path} is not a KooFS mount: {} of type {}; not unmounted", mount.source, mount.fstype)
             }
+            MountError::Refresh(path, cause) if cause.raw_os_error() == Some(NOT_A_MOUNT_OF_OURS) => {
+                write!(f, "{} is not in a KooFS mount: nothing to refresh", path.display())
+            }
+            MountError::Refresh(path, _) => write!(f, "cannot refresh {}", path.display()),
             MountError::Unmount(path, _) => write!(f, "cannot unmount {}", path.display()),
         }
     }
@@ -142,6 +151,7 @@ impl Error for MountError {
             | MountError::Refused(cause)
             | MountError::System(_, cause)
             | MountError::LogFile(_, cause)
+            | MountError::Refresh(_, cause)
             | MountError::Unmount(_, cause) => Some(cause),
             _ => None,
         }

@@ -14,12 +14,16 @@ mod users;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use fuser::Filesystem;
 use log::{info, warn};
 
 use crate::config::MountConfig;
+use crate::fs::DriveFs;
 use crate::kernel::mountinfo::{self, MountEntry};
+use crate::kernel::notify;
+use crate::kernel::refresh;
 use crate::kernel::session::{self, SessionOptions};
 use crate::kernel::unmount::{self, Unmounted};
 use crate::policy::printable::one_line;
@@ -40,6 +44,14 @@ pub unsafe fn mount(config: &MountConfig) -> Result<(), MountError> {
     unsafe { mount_with(config, build_filesystem) }
 }
 
+/// What is to be mounted.
+pub struct Built<F> {
+    /// As the kernel sees it.
+    pub filesystem: F,
+    /// What can be refreshed, and tells of changes; none for a filesystem that is not ours.
+    pub drive: Option<Arc<DriveFs>>,
+}
+
 /// [`mount`] with another filesystem than ours.
 ///
 /// # Errors
@@ -49,7 +61,7 @@ pub unsafe fn mount(config: &MountConfig) -> Result<(), MountError> {
 /// As [`mount`].
 pub unsafe fn mount_with<F: Filesystem>(
     config: &MountConfig,
-    build: impl FnOnce(&MountConfig) -> Result<F, MountError>,
+    build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
 ) -> Result<(), MountError> {
     logging::start(config.verbosity, config.log_file.as_deref())?;
     if config.foreground {
@@ -64,7 +76,7 @@ pub unsafe fn mount_with<F: Filesystem>(
 
 fn serve_in_background<F: Filesystem>(
     config: &MountConfig,
-    build: impl FnOnce(&MountConfig) -> Result<F, MountError>,
+    build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
     reporter: Reporter,
 ) -> ! {
     let mut reporter = Some(reporter);
@@ -85,13 +97,14 @@ fn serve_in_background<F: Filesystem>(
 /// Mounts, calls `tell_ready`, and ends the process when the mount has ended.
 fn serve<F: Filesystem>(
     config: &MountConfig,
-    build: impl FnOnce(&MountConfig) -> Result<F, MountError>,
+    build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
     tell_ready: impl FnOnce(&MountEntry) -> io::Result<()>,
 ) -> Result<Infallible, MountError> {
     let shared = signals::start().map_err(|error| MountError::System("starting the signal thread", error))?;
     preflight::Machine::this().check(config.allow_other)?;
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
-    let filesystem = build(config)?;
+    let Built { filesystem, drive } = build(config)?;
+    shared.set_refresh(drive.clone());
     let options = SessionOptions { mountpoint, source: config.source.name(), allow_other: config.allow_other };
     let mounted = {
         let mut slot = shared.lock();
@@ -100,6 +113,10 @@ fn serve<F: Filesystem>(
         mounted
     };
     let mount = mounted.entry().clone();
+    if let Some(changes) = drive.and_then(|drive| drive.take_changes()) {
+        let no_thread = |error| MountError::System("starting the thread that tells the kernel of changes", error);
+        notify::start(mounted.notifier(), changes).map_err(no_thread)?;
+    }
     let running = mounted.start().map_err(MountError::Refused)?;
     info!("{} is mounted at {}", mount.source, mount.mountpoint.display());
     if let Err(error) = tell_ready(&mount) {
@@ -131,4 +148,13 @@ pub fn unmount(mountpoint: &Path) -> Result<Unmounted, MountError> {
         return Err(MountError::NotOurs(mount.clone()));
     }
     unmount::unmount(mount).map_err(failed)
+}
+
+/// `koofs refresh`: has the mount that holds `path` forget what it remembers of it.
+///
+/// # Errors
+/// [`MountError::Refresh`].
+pub fn refresh(path: &Path) -> Result<(), MountError> {
+    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    refresh::refresh(dir).map_err(|error| MountError::Refresh(dir.to_owned(), error))
 }

@@ -4,31 +4,48 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::process;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{debug, error, info, warn};
+use log::{error, info, warn};
 
 use super::users::users_of;
+use crate::clock::lock;
+use crate::fs::{DriveFs, Ino};
 use crate::kernel::mountinfo::MountEntry;
 use crate::kernel::unmount::{self, Detachment};
 
 /// What a process that still uses the mount gets to finish its reads after a signal, before the process ends regardless.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// SIGHUP is kept for re-reading something one day, and must not end the mount when a terminal closes.
+/// SIGHUP has the mount forget what it remembers, and must not end it when a terminal closes.
 const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// What the signal thread has to unmount: empty until the mount is there. The lock is held while it is being made, so that
 /// a signal in that moment waits for the mount and takes it away, and does not leave a dead one.
 #[derive(Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<Option<MountEntry>>>);
+pub(super) struct Shared {
+    mount: Arc<Mutex<Option<MountEntry>>>,
+    drive: Arc<Mutex<Option<Arc<DriveFs>>>>,
+}
 
 impl Shared {
     /// The slot, locked.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<MountEntry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.mount)
+    }
+
+    /// Says what SIGHUP refreshes.
+    pub(super) fn set_refresh(&self, drive: Option<Arc<DriveFs>>) {
+        *lock(&self.drive) = drive;
+    }
+
+    fn refresh(&self) {
+        if let Some(drive) = lock(&self.drive).clone() {
+            info!("SIGHUP: forgetting what is remembered of the tree");
+            drive.refresh(Ino::ROOT, Box::new(|_| {}));
+        }
     }
 }
 
@@ -51,7 +68,7 @@ pub(super) fn start() -> io::Result<Shared> {
 }
 
 fn end_on_signal(slot: &Shared) {
-    let signal = wait_for_end(None).unwrap_or(libc::SIGTERM);
+    let signal = wait_for_end(slot, None).unwrap_or(libc::SIGTERM);
     let Some(mount) = slot.lock().clone() else {
         info!("ended by signal {signal} before the mount was there");
         process::exit(128 + signal);
@@ -59,7 +76,7 @@ fn end_on_signal(slot: &Shared) {
     info!("signal {signal}: unmounting {}", mount.mountpoint.display());
     let users = users_of(&mount.mountpoint);
     match unmount::detach(&mount) {
-        Ok(Detachment::Done | Detachment::Gone) => await_loop(&mount, &users),
+        Ok(Detachment::Done | Detachment::Gone) => await_loop(slot, &mount, &users),
         Ok(Detachment::Covered(by)) => {
             error!("{} is covered by another mount ({}): left as it is", mount.mountpoint.display(), by.fstype);
             process::exit(1);
@@ -73,7 +90,7 @@ fn end_on_signal(slot: &Shared) {
 
 /// The mount is out of sight. The FUSE loop ends with the last user, and the main thread ends the process; a second signal
 /// or the end of the grace ends it here, and those users get ECONNABORTED.
-fn await_loop(mount: &MountEntry, users: &[String]) {
+fn await_loop(slot: &Shared, mount: &MountEntry, users: &[String]) {
     if !users.is_empty() {
         warn!(
             "{} was busy: detached lazily; processes still using it: {}",
@@ -81,17 +98,17 @@ fn await_loop(mount: &MountEntry, users: &[String]) {
             users.join(", ")
         );
     }
-    if wait_for_end(Some(Instant::now() + SHUTDOWN_GRACE)).is_none() {
+    if wait_for_end(slot, Some(Instant::now() + SHUTDOWN_GRACE)).is_none() {
         warn!("{} is still in use after {} s: ending anyway", mount.mountpoint.display(), SHUTDOWN_GRACE.as_secs());
     }
     process::exit(0);
 }
 
 /// The next signal that asks for the end; `None` when `deadline` has come first.
-fn wait_for_end(deadline: Option<Instant>) -> Option<i32> {
+fn wait_for_end(slot: &Shared, deadline: Option<Instant>) -> Option<i32> {
     loop {
         match wait_for_signal(deadline)? {
-            libc::SIGHUP => debug!("SIGHUP means nothing yet"),
+            libc::SIGHUP => slot.refresh(),
             signal => return Some(signal),
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::MountError;
+use super::{Built, MountError};
 use crate::clock::{Clock, SystemClock, Timer};
 use crate::config::{MountConfig, Source};
 use crate::content::{Content, ContentConfig, LinkStore};
@@ -49,7 +49,7 @@ pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
 ///
 /// # Errors
 /// If the share cannot be opened, `--root` is not in it, or a thread cannot be started.
-pub(super) fn build_filesystem(config: &MountConfig) -> Result<Adapter, MountError> {
+pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, MountError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let remote = rooted(open_source(&config.source)?, config, clock.as_ref())?;
     let connection = config.source.connection();
@@ -68,7 +68,8 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Adapter, MountErr
     let jobs = start_jobs("koofs-list", LISTING_THREADS, LISTING_AHEAD)?;
     let fs_config = FsConfig { ttl: config.ttl, op_timeout };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
-    Ok(Adapter::new(Arc::new(fs), Owner::this_process()))
+    let drive = Arc::new(fs);
+    Ok(Built { filesystem: Adapter::new(Arc::clone(&drive), Owner::this_process()), drive: Some(drive) })
 }
 
 /// The remote as seen from `--root`.

@@ -27,3 +27,4 @@ mod scripted_server;
 mod session_laws;
 mod share_client;
 mod space_client;
+mod walk_laws;

@@ -17,7 +17,7 @@ use fuser::{
 use koofs::config::{Connection, MountConfig, ShareConfig, Source};
 use koofs::kernel::session;
 use koofs::koodrive::OpenError;
-use koofs::mount::{self, MountError};
+use koofs::mount::{self, Built, MountError};
 
 use crate::mounted::{Mountpoint, Watched, await_that, c_path, koofs, mounts_are_allowed, this_binary};
 
@@ -117,7 +117,7 @@ fn child_serves_a_tiny_mount() {
     std::process::exit(0);
 }
 
-fn build(mode: &str) -> Result<Tiny, MountError> {
+fn build(mode: &str) -> Result<Built<Tiny>, MountError> {
     match mode {
         "refused" => {
             let detail = "no".to_owned();
@@ -131,7 +131,10 @@ fn build(mode: &str) -> Result<Tiny, MountError> {
             await_that("leave to go on", || beside("go").unwrap().exists());
             build("")
         }
-        mode => Ok(Tiny { is_stuck: mode == "stuck", stuck: Default::default() }),
+        mode => {
+            let filesystem = Tiny { is_stuck: mode == "stuck", stuck: Default::default() };
+            Ok(Built { filesystem, drive: None })
+        }
     }
 }
 

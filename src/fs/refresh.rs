@@ -1,0 +1,134 @@
+//! Freshness: listings that are refreshed behind their readers, what is forgotten on demand, and what the kernel is told.
+//!
+//! The kernel keeps names, known and absent, for as long as they were said to be valid. What changes before that is told to
+//! it by whoever takes the [`Changes`]: a thread of its own, as telling may block while an operation on the same directory
+//! is under way (measured: fuse-notes, D).
+//! Locks: none of its own.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use super::dir::{Listing, ListingCache};
+use super::inode::{Entry, Ino, InodeTable};
+use super::lister::Lister;
+use super::owed::Owed;
+use crate::clock::lock;
+use crate::remote::NodeKind;
+
+/// The most changes that may wait to be told. Each is a directory's; what does not fit is found out when the kernel's own
+/// time for it is up.
+const CHANGES_MAX: usize = 4096;
+
+/// Something that the kernel may still believe and that is no longer so.
+pub enum Change {
+    /// These names of a directory: gone, new, or another file's by now.
+    Names(Ino, Vec<Box<str>>),
+    /// The attributes of an inode.
+    Attributes(Ino),
+    /// All that came before has been told.
+    Told(Box<dyn FnOnce() + Send>),
+}
+
+/// What is to be told to the kernel, in order. Ends with the filesystem.
+pub type Changes = Receiver<Change>;
+
+/// Keeps listings fresh.
+pub(super) struct Freshness {
+    listings: Arc<ListingCache>,
+    lister: Arc<Lister>,
+    inodes: Arc<InodeTable>,
+    changes: SyncSender<Change>,
+    untold: Mutex<Option<Changes>>,
+}
+
+impl Freshness {
+    /// Nothing has changed yet.
+    pub(super) fn new(listings: Arc<ListingCache>, lister: Arc<Lister>, inodes: Arc<InodeTable>) -> Arc<Freshness> {
+        let (changes, untold) = sync_channel(CHANGES_MAX);
+        Arc::new(Freshness { listings, lister, inodes, changes, untold: Mutex::new(Some(untold)) })
+    }
+
+    /// The changes, for whoever tells them; `None` if somebody has them already.
+    pub(super) fn take_changes(&self) -> Option<Changes> {
+        lock(&self.untold).take()
+    }
+
+    /// Loads a listing anew that is still believed but no longer young; its readers are not kept waiting. When the new one is
+    /// complete it takes the old one's place, and the kernel is told the difference. A failure changes nothing.
+    pub(super) fn refresh_behind(self: &Arc<Self>, old: &Arc<Listing>) {
+        if !old.begin_refresh() {
+            return;
+        }
+        let new = Arc::new(Listing::new(old.dir, old.id.clone(), &self.inodes));
+        self.lister.load_ahead(Arc::clone(&new));
+        let (freshness, old, ended) = (Arc::clone(self), Arc::clone(old), Arc::clone(&new));
+        new.when_index(usize::MAX, Box::new(move || freshness.replace(&old, &ended)));
+    }
+
+    fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) {
+        if !new.is_complete() {
+            log::debug!("a directory could not be listed anew behind its readers");
+            return;
+        }
+        if self.listings.replace(old, new) {
+            for change in difference(old, new) {
+                self.tell(change);
+            }
+        }
+    }
+
+    /// Forgets the listings of `dir` and of all that is below it, and tells the kernel; `owed` is answered
+    /// when that is done.
+    pub(super) fn forget_below(&self, dir: Ino, owed: Owed<()>) {
+        for listing in self.listings.take_out(|listed| self.inodes.is_below(listed, dir)) {
+            self.tell(Change::Names(listing.dir, listing.known_names()));
+            self.tell(Change::Attributes(listing.dir));
+        }
+        let told = Change::Told(Box::new(move || owed.answer_with(|| Ok(()))));
+        match self.changes.try_send(told) {
+            Ok(()) => {}
+            // Nobody tells the kernel anything, or too slowly to wait for.
+            Err(TrySendError::Disconnected(change) | TrySendError::Full(change)) => {
+                if let Change::Told(told) = change {
+                    told();
+                }
+            }
+        }
+    }
+
+    fn tell(&self, change: Change) {
+        if self.changes.try_send(change).is_err() {
+            log::debug!("a change is not told to the kernel, which finds out when its time for it is up");
+        }
+    }
+}
+
+/// What the kernel may believe after `old` and should not after `new`.
+fn difference(old: &Listing, new: &Listing) -> Vec<Change> {
+    let before: HashMap<Box<str>, Arc<Entry>> =
+        old.entries().into_iter().map(|entry| (entry.name.as_str().into(), entry)).collect();
+    let mut names: Vec<Box<str>> = old.absent_names();
+    let mut changes = Vec::new();
+    let mut still_there = 0;
+    for entry in new.entries() {
+        match before.get(entry.name.as_str()) {
+            Some(known) if known.ino == entry.ino => {
+                still_there += 1;
+                if entry.kind == NodeKind::Directory && known.version != entry.version {
+                    changes.push(Change::Attributes(entry.ino));
+                }
+            }
+            Some(_) => names.push(entry.name.as_str().into()),
+            None => {}
+        }
+    }
+    if still_there < before.len() {
+        names.extend(before.into_keys().filter(|name| new.index_of(name).is_none()));
+    }
+    if !names.is_empty() || new.len() != old.len() {
+        changes.push(Change::Names(old.dir, names));
+        changes.push(Change::Attributes(old.dir));
+    }
+    changes
+}
