@@ -2,25 +2,15 @@
 //!
 //! The map's lock is held to copy a pointer, never over anything else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use super::FsError;
 use super::dir::Listing;
 use super::inode::{Entry, Ino};
 use crate::clock::lock;
 use crate::content::FileReader;
-use crate::policy::range::ByteRange;
-
-/// For how long a read that has used up its time answers for its bytes. Linux reads a page by read-ahead first; if that
-/// fails it asks for the same page once more, by itself (filemap_update_page, mm/filemap.c), and a process would wait for two
-/// deadlines: measured, 12 s at `--op-timeout 6`.
-const FAILURE_KEPT: Duration = Duration::from_secs(1);
-
-/// The most failed reads that a handle remembers: the requests of one read-ahead window, twice.
-const FAILURES_MAX: usize = 16;
 
 /// A handle's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,30 +24,12 @@ pub struct FileHandle {
     pub reader: FileReader,
     /// Its first bytes have been asked for.
     pub has_begun: AtomicBool,
-    failures: Mutex<VecDeque<(ByteRange, Instant, FsError)>>,
 }
 
 impl FileHandle {
     /// A handle of `entry`, which `reader` reads.
     pub fn new(entry: Arc<Entry>, reader: FileReader) -> FileHandle {
-        FileHandle { entry, reader, has_begun: AtomicBool::new(false), failures: Mutex::default() }
-    }
-
-    /// A read of `range` has failed at `now`, and so late that it is not worth another try.
-    pub fn note_late_failure(&self, range: ByteRange, error: &FsError, now: Instant) {
-        let mut failures = lock(&self.failures);
-        if failures.len() >= FAILURES_MAX {
-            failures.pop_front();
-        }
-        failures.push_back((range, now, error.clone()));
-    }
-
-    /// Why a read of `range` fails at `now`, if a read that holds these bytes has only just failed late.
-    pub fn late_failure(&self, range: ByteRange, now: Instant) -> Option<FsError> {
-        let mut failures = lock(&self.failures);
-        failures.retain(|(_, at, _)| now.saturating_duration_since(*at) < FAILURE_KEPT);
-        let covers = |failed: &ByteRange| failed.start <= range.start && range.end <= failed.end;
-        failures.iter().find(|(failed, ..)| covers(failed)).map(|(.., error)| error.clone())
+        FileHandle { entry, reader, has_begun: AtomicBool::new(false) }
     }
 }
 

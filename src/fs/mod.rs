@@ -9,6 +9,7 @@ pub mod dir;
 mod error;
 pub mod handle;
 pub mod inode;
+pub mod late;
 pub mod lister;
 pub mod owed;
 mod walk;
@@ -24,6 +25,7 @@ pub use handle::Fh;
 use handle::{DirHandle, FileHandle, HandleMap};
 pub use inode::Ino;
 use inode::{Entry, InodeTable};
+use late::LateFailures;
 use lister::Lister;
 pub use owed::Done;
 use owed::Owed;
@@ -96,6 +98,7 @@ pub struct DriveFs {
     content: Arc<Content>,
     files: HandleMap<FileHandle>,
     dirs: HandleMap<DirHandle>,
+    late: Arc<LateFailures>,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -125,8 +128,8 @@ impl DriveFs {
             Arc::clone(&clock),
         );
         let started = clock.now();
-        let (files, dirs) = (HandleMap::default(), HandleMap::default());
-        DriveFs { config, remote, inodes, listings, lister, walk, content, files, dirs, timer, clock, started }
+        let (files, dirs, late) = (HandleMap::default(), HandleMap::default(), Arc::default());
+        DriveFs { config, remote, inodes, listings, lister, walk, content, files, dirs, late, timer, clock, started }
     }
 
     /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
@@ -253,17 +256,18 @@ impl DriveFs {
 
     fn read_missing(&self, handle: &Arc<FileHandle>, range: ByteRange, done: Done<ReadData>) {
         let now = self.clock.now();
-        if let Some(error) = handle.late_failure(range, now) {
+        let ino = handle.entry.ino;
+        if let Some(error) = self.late.of(ino, range, now) {
             return done(Err(error));
         }
-        let (failed, clock) = (Arc::clone(handle), Arc::clone(&self.clock));
+        let (failures, clock) = (Arc::clone(&self.late), Arc::clone(&self.clock));
         // Half its time and a second try would be more than the operation may take; a failure that came sooner is worth one.
         let late = now + self.config.op_timeout / 2;
         let owed = self.owe(Box::new(move |result| {
             if let Err(error) = &result
                 && clock.now() >= late
             {
-                failed.note_late_failure(range, error, clock.now());
+                failures.note(ino, range, error, clock.now());
             }
             done(result);
         }));

@@ -29,7 +29,7 @@ fn child_acts_on_a_mount() {
         "together" => together(&path, &arguments),
         "first names" => first_names(&path),
         "cookies" => cookies(&path, arguments[0].parse().unwrap()),
-        "stalled" => stalled(&path, arguments[0].parse().unwrap()),
+        "stalled" => stalled(&path, arguments[0].parse().unwrap(), arguments[1].parse().unwrap()),
         "names" => names(&path),
         "writes" => writes(&path, Path::new(arguments[0])),
         "attributes without meaning" => attributes_without_meaning(&path),
@@ -291,11 +291,11 @@ fn cookies(path: &Path, seed: u64) {
     say(all.len());
 }
 
-/// Reads `count` files `file-N` at once; says each one's errno and how long it took in ms.
-fn stalled(path: &Path, count: usize) {
-    let readers: Vec<_> = (0..count)
+/// So many `readers` of as many `files` called `file-N` at once; says each one's errno and how long it took in ms.
+fn stalled(path: &Path, readers: usize, files: usize) {
+    let readers: Vec<_> = (0..readers)
         .map(|number| {
-            let path = path.join(format!("file-{number}"));
+            let path = path.join(format!("file-{}", number % files));
             std::thread::spawn(move || {
                 let file = File::open(path).unwrap();
                 let start = Instant::now();
