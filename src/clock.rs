@@ -52,19 +52,20 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Runs `tick` at once and then after every `interval`, until it returns false or the ticker is dropped. The thread is not
+    /// Runs `tick` after `first` and then after every `interval`, until it returns false or the ticker is dropped. The thread is not
     /// waited for: a tick that is under way then is the last.
     ///
     /// # Errors
     /// If no thread can be started.
     pub fn start(
         name: &str,
+        first: Duration,
         interval: Duration,
         mut tick: impl FnMut() -> bool + Send + 'static,
     ) -> io::Result<Ticker> {
         let (sender, receiver) = mpsc::channel();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut pause = Duration::ZERO;
+            let mut pause = first;
             while let Err(mpsc::RecvTimeoutError::Timeout) = receiver.recv_timeout(pause) {
                 if !tick() {
                     return;
@@ -200,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn ticker_ticks_at_once_and_again_and_not_after_its_end() {
+    fn ticker_ticks_again_and_again_and_not_after_its_end() {
         let (ticks, ticked) = mpsc::channel();
         let tick = move || ticks.send(()).is_ok();
-        let ticker = Ticker::start("ticker", Duration::from_millis(1), tick).expect("a thread");
+        let ticker = Ticker::start("ticker", Duration::ZERO, Duration::from_millis(1), tick).expect("a thread");
         for _ in 0..3 {
             ticked.recv_timeout(Duration::from_secs(10)).expect("a tick");
         }

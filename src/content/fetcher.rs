@@ -18,7 +18,7 @@ use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
 use crate::policy::retry::{self, Decision, FailureKind};
-use crate::remote::Link;
+use crate::remote::{Link, NodeId};
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.
@@ -121,6 +121,15 @@ impl Fetcher {
         let (pace, ceiling) = (Mutex::new(pace), AtomicUsize::new(usize::MAX));
         let (started, in_flight) = (clock.now(), AtomicUsize::new(0));
         Arc::new(Fetcher { store, links, blocks, clock, jobs, pace, ceiling, started, in_flight })
+    }
+
+    /// Has the links of `ids` asked for in as few calls as can be, ahead of the fetches that will need them.
+    pub fn resolve_ahead(&self, ids: &[NodeId], deadline: Instant) {
+        if self.links.want(ids) {
+            let links = Arc::clone(&self.links);
+            // Refused by a full queue, the call is made by whoever needs the first of the links.
+            let _ = self.jobs.push(Class::Foreground, move || links.call_for_wanted(deadline));
+        }
     }
 
     /// How many requests the store is worth at the moment.

@@ -36,7 +36,7 @@ pub struct LinkStore {
 
 struct State {
     links: LruCache<NodeId, Link>,
-    /// Ids whose link is wanted and not there yet. Bounded by the number of worker threads, who all wait.
+    /// Ids whose link is wanted and not there yet. Bounded by the worker threads, who wait, and what is fetched ahead.
     flights: HashMap<NodeId, Flight>,
     /// Ids of `flights` that no call has taken yet.
     wanted: VecDeque<NodeId>,
@@ -76,42 +76,65 @@ impl LinkStore {
             }
             state.links.pop(id);
         }
-        let flight = match state.flights.get(id) {
-            Some(flight) => Arc::clone(flight),
-            None => {
-                let flight = Flight::default();
-                state.flights.insert(id.clone(), Arc::clone(&flight));
-                state.wanted.push_back(id.clone());
-                state = self.lead(state, id, deadline);
-                flight
+        let (flight, is_new) = state.take_off(id);
+        if is_new && state.wanted.len() < self.batch_max() {
+            drop(state);
+            if self.is_batching() {
+                self.clock.sleep(GATHER);
             }
-        };
+            state = lock(&self.state);
+        }
+        // Whoever needs a link that no call has taken yet makes a call: nobody waits for a thread that may not come.
+        while state.wanted.contains(id) {
+            drop(state);
+            self.call_for_wanted(deadline);
+            state = lock(&self.state);
+        }
         self.await_landing(state, &flight, deadline).map_err(ContentError::Link)
+    }
+
+    /// Makes one call for the links that have been wanted longest, if any are wanted. Blocks: for worker threads.
+    pub(super) fn call_for_wanted(&self, deadline: Instant) {
+        let ids: Vec<NodeId> = {
+            let mut state = lock(&self.state);
+            let count = state.wanted.len().min(self.batch_max());
+            state.wanted.drain(..count).collect()
+        };
+        if !ids.is_empty() {
+            let mut call = Call { store: self, ids: &ids, results: Vec::new() };
+            // Lands its results when it is dropped; a call that panicked lands without any.
+            call.results = self.remote.resolve_links(&ids, deadline);
+        }
+    }
+
+    fn batch_max(&self) -> usize {
+        self.remote.max_links_per_call().max(1)
+    }
+
+    /// Whether a link for `id` is neither there nor on its way.
+    pub fn lacks(&self, id: &NodeId) -> bool {
+        let state = lock(&self.state);
+        !state.flights.contains_key(id) && !state.links.peek(id).is_some_and(|link| self.is_usable(link))
+    }
+
+    /// Whether the service gives several links for one call.
+    pub fn is_batching(&self) -> bool {
+        self.remote.max_links_per_call() > 1
+    }
+
+    /// The links that are lacking of `ids`, as many as one call may name, are wanted from now on; `false` if none is lacking. A
+    /// call for them is up to the caller, or to the first who needs one.
+    pub(super) fn want(&self, ids: &[NodeId]) -> bool {
+        let lacking: Vec<&NodeId> = ids.iter().filter(|id| self.lacks(id)).take(self.batch_max()).collect();
+        let mut state = lock(&self.state);
+        for id in &lacking {
+            state.take_off(id);
+        }
+        !lacking.is_empty()
     }
 
     fn is_usable(&self, link: &Link) -> bool {
         self.clock.utc() < renew_at(link.expires_at, link.lifetime)
-    }
-
-    /// Makes calls until a call, ours or another thread's, has taken `id`.
-    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>, id: &NodeId, deadline: Instant) -> MutexGuard<'a, State> {
-        let batch_max = self.remote.max_links_per_call().max(1);
-        if batch_max > 1 && state.wanted.len() < batch_max {
-            drop(state);
-            self.clock.sleep(GATHER);
-            state = lock(&self.state);
-        }
-        while state.wanted.contains(id) {
-            let count = state.wanted.len().min(batch_max);
-            let ids: Vec<NodeId> = state.wanted.drain(..count).collect();
-            drop(state);
-            let mut call = Call { store: self, ids: &ids, results: Vec::new() };
-            call.results = self.remote.resolve_links(&ids, deadline);
-            // Lands its results; a call that panicked lands without any.
-            drop(call);
-            state = lock(&self.state);
-        }
-        state
     }
 
     fn await_landing(
@@ -133,6 +156,19 @@ impl LinkStore {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+    }
+}
+
+impl State {
+    /// The flight of a link that is wanted, and whether it is a new one.
+    fn take_off(&mut self, id: &NodeId) -> (Flight, bool) {
+        if let Some(flight) = self.flights.get(id) {
+            return (Arc::clone(flight), false);
+        }
+        let flight = Flight::default();
+        self.flights.insert(id.clone(), Arc::clone(&flight));
+        self.wanted.push_back(id.clone());
+        (flight, true)
     }
 }
 

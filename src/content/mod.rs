@@ -118,8 +118,15 @@ impl Content {
 
     /// Has the first `len` bytes of each file fetched, in this order, behind whatever somebody waits for. What is there or on
     /// its way is left alone; `len` is at least 1 and at most the file's length.
-    pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>) {
+    ///
+    /// `upcoming` are the ids of these files and of more that come after them: where the service gives several links for one
+    /// call, those are asked for together.
+    pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[NodeId]) {
         let deadline = self.shared.clock.now() + self.shared.op_timeout;
+        let nearest = files.len().div_ceil(2);
+        if self.links.is_batching() && files.iter().take(nearest).any(|(id, ..)| self.links.lacks(id)) {
+            self.shared.fetcher.resolve_ahead(upcoming, deadline);
+        }
         for (id, version, len) in files {
             let object = self.object(&id, version);
             self.shared.fetch_missing(&object, ByteRange::new(0, len), deadline, |_| {});

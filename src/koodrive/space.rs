@@ -85,7 +85,8 @@ impl SpaceClient {
             }
             true
         };
-        let upkeep = Ticker::start("koofs-upkeep", interval, upkeep);
+        let first = if drive.lacks_figures() { Duration::ZERO } else { interval };
+        let upkeep = Ticker::start("koofs-upkeep", first, interval, upkeep);
         Ok(SpaceClient { drive, _upkeep: upkeep.map_err(|source| OpenError::NoThread { source })? })
     }
 }
@@ -109,6 +110,14 @@ pub(super) fn log_in(
 }
 
 impl Drive {
+    /// Whether figures for `statfs` can be had that opening did not bring.
+    fn lacks_figures(&self) -> bool {
+        match self {
+            Drive::Space(space) => space.scope.share_folder_id.is_none() && *lock(&space.capacity) == SHARE_CAPACITY,
+            Drive::Share(..) => false,
+        }
+    }
+
     fn keep_up(&self) -> Result<(), CallError> {
         match self {
             Drive::Space(space) => space.keep_up(),

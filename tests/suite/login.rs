@@ -18,6 +18,7 @@ use crate::emulator::knobs::{AuthRefusalBody, RefreshNesting};
 use crate::emulator::spaces::USER_ID;
 use crate::emulator::{Emulator, Entry};
 use crate::log_keeper::{keep_log, kept_log};
+use crate::mounted::koofs;
 use crate::scripted_server::{Answer, ScriptedServer};
 use crate::space_client::{TOKEN, chain, config, connection, names, open, says, scripted_config, soon};
 
@@ -464,4 +465,27 @@ fn token_that_a_service_repeats_shows_nowhere() {
     says(&error, &["HTTP 401"]);
     let debug = format!("{:?}", scripted_config(&server, SpaceSource::Own));
     assert!(!debug.contains(bare), "{debug}");
+}
+
+#[test]
+fn token_command_sees_no_variable_of_koofs_and_no_secret_stands_in_the_arguments() {
+    let emulator = serving_one_file();
+    let directory = TempDir::new().unwrap();
+    let seen = directory.path().join("seen");
+    let file = secret_file(&directory, "token", &emulator.mint_token());
+    let command =
+        format!("env > '{0}'; tr '\\0' ' ' < /proc/$PPID/cmdline >> '{0}'; cat '{1}'", seen.display(), file.display());
+    let (url, user) = (emulator.url(), USER_ID);
+    let arguments = ["ls", "space:", "--endpoint", &url, "--user-id", user, "--token-command", &command];
+    let output = koofs(&arguments)
+        .env("KOOFS_ACCESS_CODE", "sesame-code")
+        .env("KOOFS_ANYTHING", "sesame-any")
+        .env("OTHER", "stays")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a\n");
+    let seen = fs::read_to_string(&seen).unwrap();
+    assert!(seen.contains("OTHER=stays") && seen.contains("--token-command"), "{seen}");
+    assert!(!seen.contains("KOOFS_") && !seen.contains("sesame") && !seen.contains("Bearer"), "{seen}");
 }

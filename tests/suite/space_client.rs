@@ -405,7 +405,7 @@ fn four_thousand_files_wanted_by_their_siblings_cost_at_most_sixty_calls() {
         .map(|id| NodeId::new(id))
         .collect();
     let client = Arc::new(opened(&emulator, SpaceSource::Own));
-    let links = LinkStore::new(client, Arc::new(PatientClock));
+    let links = Arc::new(LinkStore::new(client, Arc::new(PatientClock)));
     // As the read-ahead of a copy asks: a hundred siblings at about the same time.
     for siblings in ids.chunks(100) {
         std::thread::scope(|scope| {
