@@ -123,8 +123,7 @@ impl Content {
     /// call, those are asked for together.
     pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[NodeId]) {
         let deadline = self.shared.clock.now() + self.shared.op_timeout;
-        let nearest = files.len().div_ceil(2);
-        if self.links.is_batching() && files.iter().take(nearest).any(|(id, ..)| self.links.lacks(id)) {
+        if self.links.is_batching() && files.iter().any(|(id, ..)| self.links.lacks(id)) {
             self.shared.fetcher.resolve_ahead(upcoming, deadline);
         }
         for (id, version, len) in files {
