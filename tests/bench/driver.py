@@ -28,6 +28,8 @@ PROFILES = {
 }
 # A contender that took longer is not asked again, if it is a peer.
 SLOW_SECONDS = 30
+# How long comparing what came may take after the clock stopped.
+COMPARE_SECONDS = 120
 
 
 def say(text=""):
@@ -224,7 +226,12 @@ class Bench:
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.children.append(child)
         try:
-            out, error = child.communicate(timeout=limit)
+            try:
+                out, error = child.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                if not os.path.exists(os.path.join(scratch, "stopped")):
+                    raise
+                out, error = child.communicate(timeout=COMPARE_SECONDS)
             if child.returncode:
                 return {"failed": error.decode(errors="replace").strip().splitlines()[-1][:300] if error.strip() else f"exit {child.returncode}"}
             return json.loads(out)
@@ -246,7 +253,7 @@ class Bench:
             owned.kill(child)
             self.children.remove(child)
 
-    def run_mounted(self, workload, profile, contender, emulator):
+    def run_mounted(self, workload, profile, contender, emulator, thorough):
         self.runs += 1
         path = os.path.join(self.work, f"mnt-{self.runs}")
         log = os.path.join(self.work, f"{self.runs}-{profile}-{workload.name}-{contender}.log")
@@ -259,7 +266,7 @@ class Bench:
         self.mounts.append(mount)
         at_mount = emulator.counters()
         try:
-            got = self.act(workload, limit, {"root": path, "control": emulator.url, "pid": mount.pid})
+            got = self.act(workload, limit, {"root": path, "control": emulator.url, "pid": mount.pid, "thorough": thorough})
             if "cut" in got:
                 got.update(requests({}, emulator.counters()))
         finally:
@@ -327,14 +334,14 @@ class Bench:
             while left > 0:
                 left -= file.write(period[:left])
 
-    def run_one(self, workload, profile, contender):
+    def run_one(self, workload, profile, contender, thorough=False):
         emulator = self.emulator(workload.data)
         emulator.turn(PROFILES[profile]["knobs"])
         if contender == "local":
             return self.run_local(workload, profile)
         if contender.startswith("downloader"):
             return self.run_downloader(workload, profile, contender, emulator)
-        return self.run_mounted(workload, profile, contender, emulator)
+        return self.run_mounted(workload, profile, contender, emulator, thorough)
 
     def contenders(self, workload):
         for name in workload.contenders:
@@ -357,7 +364,9 @@ class Bench:
                 if name in done:
                     continue
                 started = time.monotonic()
-                got = self.run_one(workload, profile, name)
+                load = os.getloadavg()[0]
+                got = self.run_one(workload, profile, name, thorough=self.options.quick or (number == 0 and name.startswith("koofs")))
+                got["load"] = load
                 found[name].append(got)
                 took = time.monotonic() - started
                 told = report.seconds(got["seconds"]) if "seconds" in got else f"> {got['cut']} s" if "cut" in got else "FAILED " + got["failed"]
@@ -424,6 +433,9 @@ def machine(tools):
     if os.path.exists("/etc/os-release"):
         with open("/etc/os-release", encoding="utf-8") as file:
             system = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
+    # A kernel that pages out what was not used for a while empties the page cache, too.
+    reclaimer = "/sys/kernel/mm/damon/admin/kdamonds/0/contexts/0/schemes/0/action"
+    damon = os.path.exists(reclaimer) and "pageout" in open(reclaimer, encoding="ascii").read()
     revision = shell("git", "-C", ROOT, "describe", "--always", "--dirty") or "unknown"
     rclone = shell(tools.rclone, "version") if tools.rclone else None
 
@@ -438,7 +450,7 @@ def machine(tools):
         "rclone": rclone.splitlines()[0] if rclone else "none", "python": sys.version.split()[0],
         "grep": first("grep", "--version"), "rg": first("rg", "--version") if tools.rg else "none",
         "load_at_start": round(os.getloadavg()[0], 2), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "root": os.geteuid() == 0,
+        "root": os.geteuid() == 0, "damon_pageout": damon,
     }
 
 
@@ -446,7 +458,7 @@ def print_report(bench, where, results, took):
     say(f"# KooFS bench, {where['time']}")
     say()
     say(f"{where['cores']} × {where['cpu']}, {where['memory_mib']} MiB, {where['system']}, Linux {where['kernel']}"
-        f"{', as root' if where['root'] else ''}; load {where['load_at_start']} at the start. {where['koofs']}; {where['rclone']}; "
+        f"{', as root' if where['root'] else ''}{', DAMON pages out idle memory' if where['damon_pageout'] else ''}; load {where['load_at_start']} at the start. {where['koofs']}; {where['rclone']}; "
         f"{where['grep']}; {where['rg']}; Python {where['python']}. {bench.options.rounds} rounds, {took / 60:.0f} minutes.")
     for profile, found in results.items():
         if not found:
