@@ -9,24 +9,29 @@
 //! A request that has less time left than the stall limit gets a total limit instead. Hence no call returns later than its
 //! deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.
 //!
+//! Proxies are those of the standard variables, and never for this machine. Certificates are always verified.
+//!
 //! Secrets: links are secrets and API queries hold the share's code. No error here shows more of a URL than
 //! `scheme://host:port`.
 
 use std::error::Error;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::Url;
-use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::blocking::{Client, ClientBuilder, RequestBuilder, Response};
 use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    IF_MATCH, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_MATCH, LOCATION, RANGE, RETRY_AFTER,
 };
+use reqwest::{Certificate, NoProxy, Proxy, Url};
 
-use crate::config::Connection;
+use crate::config::{Connection, Secret};
+use crate::policy::percent::percent_encoded;
 use crate::policy::range::ByteRange;
 use crate::policy::retry::{FailureKind, parse_retry_after};
 use crate::policy::server_time::parse_http_date;
@@ -58,24 +63,113 @@ const OBJECT_CLIENTS: usize = 2;
 /// The longest URL that can be sent, in bytes: a limit of the `http` crate's `Uri`.
 const MAX_URL_BYTES: usize = 65_534;
 
-/// The limits that both clients obey.
-#[derive(Clone, Copy, Debug)]
+/// The largest file of certificates that is read, in bytes: the system's own bundle is a quarter of a MiB.
+const MAX_CA_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What is never asked of a proxy, in the notation of `NO_PROXY`: this machine.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// The proxies that the environment names. Their URLs may hold passwords, which nothing here shows.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    http: Option<NamedProxy>,
+    https: Option<NamedProxy>,
+    no_proxy: String,
+}
+
+/// A proxy, and the variable that names it.
+#[derive(Clone)]
+struct NamedProxy {
+    variable: &'static str,
+    url: Secret,
+}
+
+impl Proxies {
+    /// As this process's environment has them.
+    pub fn of_environment() -> Proxies {
+        Proxies::of_variables(|name| std::env::var(name).ok())
+    }
+
+    /// As the variables have them, by curl's rules: lower case goes first; `http_proxy` counts in lower case only, as a CGI
+    /// program's caller can set `HTTP_PROXY` by a header; `all_proxy` is for what has no variable of its own; an empty one is
+    /// none.
+    pub fn of_variables(get: impl Fn(&str) -> Option<String>) -> Proxies {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| Some((*name, get(name).filter(|value| !value.trim().is_empty())?)))
+        };
+        let proxy = |names: &[&'static str]| {
+            first(names).map(|(variable, url)| NamedProxy { variable, url: Secret::new(url.trim()) })
+        };
+        Proxies {
+            http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+            https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            no_proxy: first(&["no_proxy", "NO_PROXY"]).map_or_else(String::new, |(_, hosts)| hosts),
+        }
+    }
+
+    /// The variable whose proxy may be in the way of `url`; for messages only: `NO_PROXY` is not looked at.
+    fn variable_for(&self, url: &str) -> Option<&'static str> {
+        let url = Url::parse(url).ok().filter(|url| !is_loopback(url))?;
+        let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
+        proxy.as_ref().map(|proxy| proxy.variable)
+    }
+
+    fn add_to(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, HttpError> {
+        for (proxy, make) in [(&self.http, Proxy::http::<Url> as fn(Url) -> _), (&self.https, Proxy::https::<Url>)] {
+            if let Some(NamedProxy { variable, url }) = proxy {
+                let bad = || {
+                    let context = format!("{variable} does not name a proxy: set it to http://host:port");
+                    HttpError::new(HttpErrorKind::BadSetting, context)
+                };
+                let made = proxy_url(url.expose()).and_then(|url| make(url).ok()).ok_or_else(bad)?;
+                let direct = NoProxy::from_string(&format!("{LOOPBACK},{}", self.no_proxy));
+                builder = builder.proxy(made.no_proxy(direct));
+            }
+        }
+        Ok(builder)
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variable = |proxy: &Option<NamedProxy>| proxy.as_ref().map(|proxy| proxy.variable);
+        write!(f, "Proxies(http: {:?}, https: {:?})", variable(&self.http), variable(&self.https))
+    }
+}
+
+/// A proxy's URL, with `http://` before it if it has no scheme, as curl has it; none of another scheme.
+fn proxy_url(text: &str) -> Option<Url> {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+    url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// The limits that both clients obey, and the way to the servers.
+#[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Plain http is allowed to every host, not only to this machine.
     pub allow_http: bool,
     /// See [`STALL_LIMIT`].
     pub stall_limit: Duration,
+    /// PEM certificates that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxies on the way. None of them is for this machine.
+    pub proxies: Proxies,
 }
 
 impl HttpConfig {
-    /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more.
+    /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more. No proxies.
     pub fn new(allow_http: bool, op_timeout: Duration) -> HttpConfig {
-        HttpConfig { allow_http, stall_limit: STALL_LIMIT.min(op_timeout / 3) }
+        let stall_limit = STALL_LIMIT.min(op_timeout / 3);
+        HttpConfig { allow_http, stall_limit, ca_file: None, proxies: Proxies::default() }
     }
 
-    /// The limits that `connection` asks for.
+    /// What `connection` asks for, with the environment's proxies.
     pub fn of(connection: &Connection) -> HttpConfig {
-        HttpConfig::new(connection.allow_http, connection.op_timeout)
+        HttpConfig {
+            ca_file: connection.ca_file.clone(),
+            proxies: Proxies::of_environment(),
+            ..HttpConfig::new(connection.allow_http, connection.op_timeout)
+        }
     }
 }
 
@@ -101,6 +195,8 @@ pub enum HttpErrorKind {
     TooLarge,
     /// The URL cannot be sent byte for byte as it was given.
     UnsendableUrl,
+    /// The file of certificates or a proxy's variable is not what it must be. The text says what to do.
+    BadSetting,
     /// The request could not be made at all.
     Other,
 }
@@ -118,6 +214,7 @@ impl HttpErrorKind {
             | HttpErrorKind::RedirectRefused
             | HttpErrorKind::TooLarge
             | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::BadSetting
             | HttpErrorKind::Other => RemoteErrorKind::Malformed,
         }
     }
@@ -133,6 +230,7 @@ impl HttpErrorKind {
             | HttpErrorKind::RedirectRefused
             | HttpErrorKind::TooLarge
             | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::BadSetting
             | HttpErrorKind::Other => FailureKind::Permanent,
         }
     }
@@ -143,12 +241,19 @@ impl HttpErrorKind {
 pub struct HttpError {
     kind: HttpErrorKind,
     context: String,
+    /// The variable that names the proxy which may be to blame.
+    proxy_variable: Option<&'static str>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl HttpError {
     fn new(kind: HttpErrorKind, context: impl Into<String>) -> HttpError {
-        HttpError { kind, context: context.into(), source: None }
+        HttpError { kind, context: context.into(), proxy_variable: None, source: None }
+    }
+
+    /// The variable that names a proxy which may be in the way.
+    pub fn proxy_variable(&self) -> Option<&'static str> {
+        self.proxy_variable
     }
 
     /// What went wrong.
@@ -170,7 +275,8 @@ impl HttpError {
             HttpErrorKind::Interrupted => "the connection broke",
             _ => "the request could not be made",
         };
-        HttpError { kind, context: format!("{origin}: {context}"), source: Some(error.without_url().into()) }
+        let source = Some(error.without_url().into());
+        HttpError { source, ..HttpError::new(kind, format!("{origin}: {context}")) }
     }
 
     fn of_read(origin: &str, error: io::Error) -> HttpError {
@@ -178,9 +284,8 @@ impl HttpError {
             Some(Ok(error)) => HttpError::of_reqwest(origin, *error),
             // What else a read can fail of is the connection.
             other => HttpError {
-                kind: HttpErrorKind::Interrupted,
-                context: format!("{origin}: the connection broke"),
                 source: other.and_then(Result::err),
+                ..HttpError::new(HttpErrorKind::Interrupted, format!("{origin}: the connection broke"))
             },
         }
     }
@@ -234,7 +339,7 @@ fn is_tls_failure(error: &reqwest::Error) -> bool {
 /// One call of the API: a GET without a body, a POST with one.
 #[derive(Clone, Copy)]
 pub struct ApiRequest<'a> {
-    /// The absolute path.
+    /// The absolute path, percent-encoded.
     pub path: &'a str,
     /// Names and values, not yet encoded.
     pub query: &'a [(&'static str, &'a str)],
@@ -242,6 +347,13 @@ pub struct ApiRequest<'a> {
     pub headers: &'a [(&'static str, &'a str)],
     /// The JSON text.
     pub body: Option<&'a [u8]>,
+}
+
+/// `pairs` as they go into a URL: everything but unreserved characters encoded, a space as `%20`.
+fn encoded_query(pairs: &[(&'static str, &str)]) -> String {
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", percent_encoded(name), percent_encoded(value))).collect();
+    pairs.join("&")
 }
 
 /// What the API answered, whatever the status.
@@ -275,14 +387,19 @@ impl ApiClient {
         let endpoint = endpoint.ok_or_else(|| {
             HttpError::new(HttpErrorKind::UnsendableUrl, "the endpoint is not of the form https://host[:port]")
         })?;
-        check_secure(&endpoint, config)?;
+        check_secure(&endpoint, &config)?;
         let origin = origin_of(&endpoint);
-        Ok(ApiClient { client: build_client(config)?, endpoint, origin, config })
+        Ok(ApiClient { client: build_client(&config)?, endpoint, origin, config })
     }
 
     /// `scheme://host[:port]`, fit for messages.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// `host[:port]` as the `Host` header names it.
+    pub fn authority(&self) -> &str {
+        self.origin.split_once("://").map_or("", |(_, authority)| authority)
     }
 
     /// Sends `request` once and reads the whole answer.
@@ -293,14 +410,22 @@ impl ApiClient {
         let mut url = self.endpoint.clone();
         url.set_path(request.path);
         if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(request.query);
+            url.set_query(Some(&encoded_query(request.query)));
         }
         let builder = match request.body {
             None => self.client.get(url),
             Some(body) => self.client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_vec()),
         };
-        let builder = request.headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
-        let mut body = send(builder, &self.origin, self.config, deadline)?;
+        let builder =
+            request.headers.iter().fold(builder, |builder, (name, value)| match HeaderValue::from_str(value) {
+                Ok(mut value) => {
+                    value.set_sensitive(*name == AUTHORIZATION.as_str());
+                    builder.header(*name, value)
+                }
+                // The builder reports it.
+                Err(_) => builder.header(*name, *value),
+            });
+        let mut body = send(builder, &self.origin, &self.config, deadline)?;
         if let Some(location) = redirect_target(&body.response) {
             let target = self.endpoint.join(location).map_or("nowhere".to_owned(), |url| origin_of(&url));
             let context = format!("{}: redirects to {target}", self.origin);
@@ -373,7 +498,7 @@ impl ObjectClient {
     /// # Errors
     /// `Other` if the client cannot be built (no certificates to trust, no thread).
     pub fn new(config: HttpConfig) -> Result<ObjectClient, HttpError> {
-        let clients = (0..OBJECT_CLIENTS).map(|_| build_client(config)).collect::<Result<_, _>>()?;
+        let clients = (0..OBJECT_CLIENTS).map(|_| build_client(&config)).collect::<Result<_, _>>()?;
         Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config })
     }
 
@@ -396,16 +521,16 @@ impl ObjectClient {
             return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
         }
         let range = format!("bytes={}-{}", range.start, range.end - 1);
-        let mut url = sendable(link.secret_url(), self.config)?;
+        let mut url = sendable(link.secret_url(), &self.config)?;
         for _ in 0..=MAX_REDIRECTS {
             let origin = origin_of(&url);
             let mut request = self.next_client().get(url.clone()).header(RANGE, &range);
             if let Some(etag) = if_match {
                 request = request.header(IF_MATCH, etag);
             }
-            let body = send(request, &origin, self.config, deadline)?;
+            let body = send(request, &origin, &self.config, deadline)?;
             match redirect_target(&body.response) {
-                Some(location) => url = redirected(&url, location, self.config)?,
+                Some(location) => url = redirected(&url, location, &self.config)?,
                 None => return Ok(object_answer(body)),
             }
         }
@@ -503,12 +628,12 @@ impl Body {
     }
 }
 
-fn build_client(config: HttpConfig) -> Result<Client, HttpError> {
+fn build_client(config: &HttpConfig) -> Result<Client, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-    Client::builder()
+    let builder = Client::builder()
         // HTTP/2 was 29 to 33 % slower here (fuse-notes C).
         .http1_only()
-        // The environment's proxies would otherwise be used unasked.
+        // Else reqwest would read the environment by rules of its own.
         .no_proxy()
         .referer(false)
         .redirect(reqwest::redirect::Policy::none())
@@ -516,17 +641,38 @@ fn build_client(config: HttpConfig) -> Result<Client, HttpError> {
         .tcp_nodelay(true)
         .pool_idle_timeout(POOL_IDLE)
         .connect_timeout(CONNECT_TIMEOUT.min(config.stall_limit))
-        .timeout(config.stall_limit)
-        .build()
-        .map_err(|error| HttpError {
-            kind: HttpErrorKind::Other,
-            context: "the HTTP client cannot start".to_owned(),
+        .timeout(config.stall_limit);
+    let builder = config.proxies.add_to(builder)?;
+    let builder = match &config.ca_file {
+        Some(path) => builder.tls_certs_merge(certificates(path)?),
+        None => builder,
+    };
+    builder.build().map_err(|error| match &config.ca_file {
+        // The one setting that is looked into only now.
+        Some(path) => bad_ca_file(path, "it holds a certificate that is none; give it PEM ones"),
+        None => HttpError {
             source: Some(error.into()),
-        })
+            ..HttpError::new(HttpErrorKind::Other, "the HTTP client cannot start")
+        },
+    })
+}
+
+fn bad_ca_file(path: &Path, why: &str) -> HttpError {
+    HttpError::new(HttpErrorKind::BadSetting, format!("cannot use --ca-file {}: {why}", path.display()))
+}
+
+/// The certificates in the PEM file at `path`.
+fn certificates(path: &Path) -> Result<Vec<Certificate>, HttpError> {
+    let bad = |why: &str| bad_ca_file(path, why);
+    let unreadable = |error: io::Error| bad(&format!("{error}; check the path, and that this user may read it"));
+    let mut pem = Vec::new();
+    File::open(path).map_err(unreadable)?.take(MAX_CA_FILE_BYTES).read_to_end(&mut pem).map_err(unreadable)?;
+    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| bad("it holds no certificates; give it PEM ones (-----BEGIN CERTIFICATE-----)"))
 }
 
 /// Sends `request` and waits for the head of the answer: no longer than the stall limit, nor than until `deadline`.
-fn send(request: RequestBuilder, origin: &str, config: HttpConfig, deadline: Instant) -> Result<Body, HttpError> {
+fn send(request: RequestBuilder, origin: &str, config: &HttpConfig, deadline: Instant) -> Result<Body, HttpError> {
     let remaining = deadline.saturating_duration_since(Instant::now());
     if remaining.is_zero() {
         return Err(HttpError::timeout(origin));
@@ -535,7 +681,10 @@ fn send(request: RequestBuilder, origin: &str, config: HttpConfig, deadline: Ins
     let request = if remaining < config.stall_limit { request.timeout(remaining) } else { request };
     match request.send() {
         Ok(response) => Ok(Body { response, origin: origin.to_owned(), deadline }),
-        Err(error) => Err(HttpError::of_reqwest(origin, error)),
+        Err(error) => Err(HttpError {
+            proxy_variable: config.proxies.variable_for(origin),
+            ..HttpError::of_reqwest(origin, error)
+        }),
     }
 }
 
@@ -547,7 +696,7 @@ fn redirect_target(response: &Response) -> Option<&str> {
 }
 
 /// The URL that `location` means in an answer from `from`, if we go there.
-fn redirected(from: &Url, location: &str, config: HttpConfig) -> Result<Url, HttpError> {
+fn redirected(from: &Url, location: &str, config: &HttpConfig) -> Result<Url, HttpError> {
     let refused = |why: &str| {
         HttpError::new(HttpErrorKind::RedirectRefused, format!("{}: redirect refused: {why}", origin_of(from)))
     };
@@ -570,7 +719,7 @@ fn redirected(from: &Url, location: &str, config: HttpConfig) -> Result<Url, Htt
 /// not ASCII; it drops tabs and line ends everywhere (url 2.5, recorded by tests/suite/object_client.rs). A signed link that
 /// needs any of this would break its signature, so it is refused. Scheme and host in upper case and a default port may be
 /// rewritten: that is how every client sends them. A fragment is never sent.
-fn sendable(text: &str, config: HttpConfig) -> Result<Url, HttpError> {
+fn sendable(text: &str, config: &HttpConfig) -> Result<Url, HttpError> {
     let unsendable = |why: &str| HttpError::new(HttpErrorKind::UnsendableUrl, format!("link cannot be sent: {why}"));
     if text.len() > MAX_URL_BYTES || text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(unsendable("too long, or with blanks or control characters"));
@@ -598,7 +747,7 @@ fn path_and_query(url: &str) -> Option<&str> {
     Some(&rest[start..end])
 }
 
-fn check_secure(url: &Url, config: HttpConfig) -> Result<(), HttpError> {
+fn check_secure(url: &Url, config: &HttpConfig) -> Result<(), HttpError> {
     if url.scheme() == "https" || config.allow_http || is_loopback(url) {
         return Ok(());
     }
@@ -623,13 +772,13 @@ mod tests {
     fn redirect_never_leads_from_https_to_http() {
         let secure = Url::parse("https://b.example/o?s").expect("a URL");
         for allow_http in [false, true] {
-            let config = HttpConfig { allow_http, stall_limit: STALL_LIMIT };
+            let config = HttpConfig::new(allow_http, Duration::from_secs(30));
             for target in ["http://b.example/x", "http://127.0.0.1/x", "http://localhost/x"] {
-                let error = redirected(&secure, target, config).expect_err(target);
+                let error = redirected(&secure, target, &config).expect_err(target);
                 assert_eq!(error.kind(), HttpErrorKind::RedirectRefused);
             }
             for target in ["https://c.example/x?y=%252F", "//c.example/x?y=%252F"] {
-                let url = redirected(&secure, target, config).expect(target);
+                let url = redirected(&secure, target, &config).expect(target);
                 assert_eq!(url.as_str(), "https://c.example/x?y=%252F");
             }
         }

@@ -2,15 +2,17 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
 use koofs::config::{Command, ListConfig, Report, SpacesConfig};
 use koofs::kernel::unmount::Unmounted;
+use koofs::koodrive;
 use koofs::listing::{self, ListError};
 use koofs::mount;
 use koofs::policy::printable::one_line;
-use koofs::spaces::{self, VisibleSpace};
+use koofs::spaces;
 
 fn main() -> ExitCode {
     // SAFETY: first statement of the only thread.
@@ -69,17 +71,12 @@ fn list(config: &ListConfig) -> Result<(), String> {
 
 fn spaces(config: &SpacesConfig) -> Result<(), String> {
     mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
-    let spaces = visible_spaces(config)?;
+    let spaces = koodrive::visible_spaces(&config.login, Arc::new(SystemClock)).map_err(|error| one_line(&error))?;
     let is_terminal = io::stdout().is_terminal();
     match spaces::print(&spaces, config.is_json, is_terminal, &mut io::BufWriter::new(io::stdout().lock())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write the spaces: {error}")),
         _ => Ok(()),
     }
-}
-
-fn visible_spaces(_config: &SpacesConfig) -> Result<Vec<VisibleSpace>, String> {
-    // COMPOSE: `koodrive::visible_spaces` with `config.login`.
-    Err("koofs spaces is not there yet; write the source as the web page shows its id".to_owned())
 }
 
 fn say(report: &Report) -> ExitCode {

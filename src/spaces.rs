@@ -1,23 +1,10 @@
-//! `koofs spaces`: what a login can see, on standard output, in the form that `koofs mount` takes. Knows no network.
+//! `koofs spaces`: what a login can see, on standard output, in the form that `koofs mount` takes. Touches no network.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use crate::policy::printable::json_text;
-use crate::policy::printable::printable;
-
-/// A space that a login can see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VisibleSpace {
-    /// As `koofs mount` takes it.
-    pub source: String,
-    /// What people call it; may be empty.
-    pub name: String,
-    /// Bytes that are used, if the service says so.
-    pub used_bytes: Option<u64>,
-    /// Bytes that there is room for, if the service says so.
-    pub total_bytes: Option<u64>,
-}
+use crate::koodrive::VisibleSpace;
+use crate::policy::printable::{json_text, printable};
 
 /// Prints `spaces` as a table, or as one JSON object on a line. With `is_terminal`, control characters in names are shown
 /// escaped.
@@ -49,13 +36,20 @@ fn row(space: &VisibleSpace, is_terminal: bool) -> [String; 4] {
         false => Cow::Borrowed(space.name.as_str()),
     };
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), human);
-    [text(&space.source), size(space.used_bytes), size(space.total_bytes), text(&name)]
+    let (used, total) = sizes(space);
+    [text(&space.source), size(used), size(total), text(&name)]
+}
+
+/// Used and total bytes, if the service tells.
+fn sizes(space: &VisibleSpace) -> (Option<u64>, Option<u64>) {
+    (space.capacity.map(|figures| figures.used_bytes), space.capacity.map(|figures| figures.total_bytes))
 }
 
 fn json(space: &VisibleSpace) -> String {
     let (source, name) = (json_text(&space.source), json_text(&space.name));
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "null".to_owned(), |bytes| bytes.to_string());
-    let (used, total) = (size(space.used_bytes), size(space.total_bytes));
+    let (used, total) = sizes(space);
+    let (used, total) = (size(used), size(total));
     format!(r#"{{"source":{source},"name":{name},"used":{used},"total":{total}}}"#)
 }
 
@@ -78,20 +72,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::koodrive::VisibleKind;
+    use crate::remote::Capacity;
 
     fn printed(is_json: bool, is_terminal: bool) -> String {
         let spaces = [
             VisibleSpace {
                 source: "space:IAAE1".to_owned(),
                 name: "mine".to_owned(),
-                used_bytes: Some(1536),
-                total_bytes: Some(800 << 30),
+                kind: VisibleKind::Individual,
+                capacity: Some(Capacity { used_bytes: 1536, total_bytes: 800 << 30 }),
             },
             VisibleSpace {
                 source: "team:42".to_owned(),
                 name: "a\n\u{1b}b".to_owned(),
-                used_bytes: None,
-                total_bytes: None,
+                kind: VisibleKind::Team,
+                capacity: None,
             },
         ];
         let mut out = Vec::new();

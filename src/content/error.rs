@@ -51,7 +51,7 @@ impl ContentError {
     /// What the failure means for another attempt.
     pub(super) fn failure_kind(&self) -> FailureKind {
         match self {
-            ContentError::Link(error) => error.kind().failure_kind(),
+            ContentError::Link(error) => error.failure_kind(),
             ContentError::Store(error) => error.failure,
             ContentError::Malformed { .. } => FailureKind::Transient,
             ContentError::Refused { .. }

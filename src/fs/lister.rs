@@ -151,7 +151,7 @@ impl Lister {
     fn try_again(self: &Arc<Self>, mut request: PageRequest, error: RemoteError) {
         request.tries += 1;
         let remaining = (request.started + self.page_timeout).saturating_duration_since(self.clock.now());
-        let kind = error.kind().failure_kind();
+        let kind = error.failure_kind();
         if kind == FailureKind::Throttled {
             self.lower_ahead();
         }

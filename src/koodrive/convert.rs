@@ -2,26 +2,38 @@
 //!
 //! Knows `wire` and `remote`; must not know HTTP.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::wire::{DownloadAnswer, FilesAnswer, NotAScalar, Scalar, ShareFile, ShareLink};
+use super::envelope::{MAX_CODE_CHARS, Reason, cleaned, reason_of_code};
+use super::wire::{
+    DownloadAnswer, FilesAnswer, LinkEntry, LinksAnswer, NotAScalar, Scalar, SessionAnswer, SessionInfo, ShareFile,
+    ShareLink, SharedFolder, SpaceInfo,
+};
 use crate::policy::link_expiry::{LinkLife, assumed_life, link_life};
 use crate::policy::server_time::ServerOffset;
-use crate::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Version};
+use crate::remote::{Capacity, Cursor, Link, Node, NodeId, NodeKind, Page, Version};
+
+/// The longest life of a token that is believed, in seconds: 100 years, so that adding it to an instant cannot overflow.
+const MAX_LIFE_SECS: u64 = 100 * 365 * 86_400;
+
+/// The largest capacity that is believed, in bytes: 2^53, beyond any space, and exact in every program that reads `statfs`.
+const MAX_CAPACITY_BYTES: u64 = 1 << 53;
 
 /// What is wrong with an answer: the name of the field, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BadField {
     pub(super) field: String,
-    pub(super) why: &'static str,
+    pub(super) why: Cow<'static, str>,
 }
 
-fn bad(field: impl Into<String>, why: &'static str) -> BadField {
-    BadField { field: field.into(), why }
+pub(super) fn bad(field: impl Into<String>, why: impl Into<Cow<'static, str>>) -> BadField {
+    BadField { field: field.into(), why: why.into() }
 }
 
 /// When an answer came, and whose clock its dates are on.
@@ -109,14 +121,147 @@ fn size(value: &Scalar, field: &str) -> Result<u64, BadField> {
     i64::try_from(size).map(i64::unsigned_abs).map_err(|_: std::num::TryFromIntError| bad(field, "too large"))
 }
 
+/// What a login or a refresh gives.
+pub(super) struct Session {
+    pub(super) access_token: String,
+    pub(super) refresh_token: Option<String>,
+    /// None if it is not told, or no time at all.
+    pub(super) expires_in: Option<Duration>,
+    pub(super) user_id: Option<String>,
+}
+
+/// The session of a login's or a refresh's answer, at whichever depth it lies.
+pub(super) fn session(answer: SessionAnswer) -> Result<Session, BadField> {
+    let at_top = SessionInfo {
+        access_token: answer.access_token,
+        expires_in: answer.expires_in,
+        refresh_token: answer.refresh_token,
+    };
+    let info = answer.session_info.unwrap_or(at_top);
+    let filled = |value, field| text(value, field).map(|text| text.filter(|text| !text.is_empty()));
+    let seconds = info.expires_in.integer().ok().flatten().and_then(|seconds| u64::try_from(seconds).ok());
+    Ok(Session {
+        access_token: filled(info.access_token, "accessToken")?.ok_or_else(|| bad("accessToken", "missing"))?,
+        refresh_token: filled(info.refresh_token, "refreshToken")?,
+        expires_in: seconds
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Duration::from_secs(seconds.min(MAX_LIFE_SECS))),
+        user_id: filled(answer.user_info.unwrap_or_default().user_id, "userInfo.userId")?,
+    })
+}
+
+/// A space as a list or a call about it tells.
+#[derive(Clone, Debug)]
+pub(super) struct Space {
+    /// The group's id, in a list of teams.
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) container_id: Option<String>,
+    /// 0 department, 1 individual, 2 group.
+    pub(super) type_code: Option<i128>,
+    /// None where the service does not tell.
+    pub(super) capacity: Option<Capacity>,
+}
+
+/// `type` of an individual space (8.1).
+const INDIVIDUAL: i128 = 1;
+
+impl Space {
+    /// Whether it is a person's, as far as the service tells.
+    pub(super) fn is_individual(&self) -> bool {
+        self.type_code.is_none_or(|code| code == INDIVIDUAL)
+    }
+}
+
+/// SpaceInfo and its kin. `capacity` is in GB (8.2); the unit of `spaceUsed` is not told, and fits bytes. What makes no sense is
+/// brought to the nearest value that does.
+pub(super) fn space(info: SpaceInfo) -> Result<Space, BadField> {
+    let filled = |value, field| text(value, field).map(|text| text.filter(|text| !text.is_empty()));
+    let number = |value: &Scalar| value.integer().ok().flatten();
+    let capacity = number(&info.capacity).filter(|gb| *gb > 0).map(|gb| {
+        let total_bytes = u64::try_from(gb).unwrap_or(u64::MAX).saturating_mul(1 << 30).min(MAX_CAPACITY_BYTES);
+        let used = number(&info.space_used).unwrap_or(0).clamp(0, i128::from(total_bytes));
+        Capacity { total_bytes, used_bytes: u64::try_from(used).unwrap_or(total_bytes) }
+    });
+    Ok(Space {
+        id: filled(info.id, "id")?,
+        name: filled(info.group_name, "groupName")?,
+        container_id: filled(info.container_id, "containerId")?,
+        type_code: number(&info.r#type),
+        capacity,
+    })
+}
+
+/// A shared folder (8.3).
+pub(super) struct Folder {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) container_id: Option<String>,
+    pub(super) root_id: Option<String>,
+    pub(super) is_deleted: bool,
+}
+
+/// ShareFolder, checked.
+pub(super) fn folder(folder: SharedFolder) -> Result<Folder, BadField> {
+    let filled = |value, field| text(value, field).map(|text| text.filter(|text| !text.is_empty()));
+    Ok(Folder {
+        id: filled(folder.id, "sharefolder.id")?,
+        name: filled(folder.name, "sharefolder.name")?,
+        container_id: filled(folder.container_id, "sharefolder.containerId")?,
+        root_id: filled(folder.share_folder_file_id, "sharefolder.shareFolderFileId")?,
+        is_deleted: matches!(folder.status.integer(), Ok(Some(1))),
+    })
+}
+
+/// Why one file of a batch has no link.
+#[derive(Clone, Debug)]
+pub(super) enum NoLink {
+    /// The service refuses it, with that code.
+    Refused(Reason, String),
+    Bad(BadField),
+    /// The answer does not name the file.
+    LeftOut,
+}
+
+/// The links of a batch by file id (10.1). Each entry is judged by its own code; without one, by whether it has a link. Of several
+/// entries for one file the first with a link counts.
+pub(super) fn links(answer: LinksAnswer, moment: Moment) -> Result<HashMap<String, Result<Link, NoLink>>, BadField> {
+    let entries = answer.downloads.ok_or_else(|| bad("downloads", "missing"))?;
+    let mut links: HashMap<String, Result<Link, NoLink>> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let Ok(Some(id)) = entry.file_id.clone().text() else { continue };
+        let found = entry_link(entry, moment);
+        let known = links.entry(id).or_insert(Err(NoLink::LeftOut));
+        if known.is_err() {
+            *known = found;
+        }
+    }
+    Ok(links)
+}
+
+fn entry_link(entry: LinkEntry, moment: Moment) -> Result<Link, NoLink> {
+    if let Some(reason) = reason_of_code(&entry.code) {
+        let code = entry.code.text().ok().flatten().unwrap_or_default();
+        return Err(NoLink::Refused(reason, cleaned(&code, MAX_CODE_CHARS, &[])));
+    }
+    let url = text(entry.url, "downloads.url").map_err(NoLink::Bad)?.filter(|url| !url.is_empty());
+    let url = url.ok_or_else(|| NoLink::Bad(bad("downloads.url", "missing")))?;
+    Ok(issued_link(&url, moment))
+}
+
 /// The link of a `download` answer.
 pub(super) fn fresh_link(answer: DownloadAnswer, moment: Moment) -> Result<Link, BadField> {
     let url = text(answer.download_url, "downloadUrl")?.filter(|url| !url.is_empty());
     let url = url.ok_or_else(|| bad("downloadUrl", "missing"))?;
-    let life = link_life(&url, moment.received_at, moment.server);
-    // The service issued it for us just now: if its date says that it has ended, we do not understand the date.
+    Ok(issued_link(&url, moment))
+}
+
+/// A link that was issued for us just now.
+fn issued_link(url: &str, moment: Moment) -> Link {
+    let life = link_life(url, moment.received_at, moment.server);
+    // If its date says that it has ended, we do not understand the date.
     let life = if is_over(life, moment) { assumed_life(moment.received_at) } else { life };
-    Ok(link(&url, life))
+    link(url, life)
 }
 
 /// The link that came with a listing, which may have been issued long ago; none if it has ended.

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::convert::BadField;
+use super::convert::{BadField, bad};
+use super::login::LoginError;
 use super::wire::{Envelope, NotAScalar, Scalar};
 use crate::http::{ApiAnswer, HttpError, HttpErrorKind};
 use crate::policy::retry::FailureKind;
@@ -15,7 +16,7 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 const MAX_MSG_CHARS: usize = 160;
 
 /// How much of a code does; the known ones have 8 digits.
-const MAX_CODE_CHARS: usize = 32;
+pub(super) const MAX_CODE_CHARS: usize = 32;
 
 /// What is shorter is not struck out of messages: it would mutilate them, and is not much of a secret.
 const SHORTEST_SECRET_BYTES: usize = 4;
@@ -34,12 +35,16 @@ pub(super) enum CallError {
     Refused(Refusal),
     /// The service says yes, and something that makes no sense.
     Bad(BadField),
+    /// There is nothing to log in with that the service accepts.
+    Login(LoginError),
 }
 
 /// A call that the service refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) reason: Reason,
+    /// HTTP status.
+    pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     /// Status, code and message in one line, bounded and without control characters.
     pub(super) detail: String,
@@ -52,6 +57,8 @@ pub(super) enum Reason {
     Known(RemoteErrorKind),
     /// `13000102`: some parameter is not right. Could be any of them: code, agent, token.
     Parameters,
+    /// `13000301`: the space is missing or in a bad state. Once it was open, that is the service's trouble.
+    NoSpace,
     /// A code that no page explains. Those of ended shares, wrong access codes and stale tokens are among them.
     Unknown,
 }
@@ -67,12 +74,63 @@ impl CallError {
         )
     }
 
+    /// Whether it may be the login that was refused: 401 always, 400 unless its code plainly means something else
+    /// (koodrive-api.md, 4.1 and 14).
+    pub(super) fn doubts_login(&self) -> bool {
+        match self {
+            CallError::Refused(refusal) => match refusal.reason {
+                Reason::Known(kind) => kind == RemoteErrorKind::NeedsLogin,
+                Reason::Parameters | Reason::Unknown => refusal.status == 400,
+                Reason::NoSpace => false,
+            },
+            CallError::Foreign { status } => *status == 400,
+            CallError::Http(_) | CallError::Bad(_) | CallError::Login(_) => false,
+        }
+    }
+
+    /// An answer that lacks `field`.
+    pub(super) fn missing(field: &str) -> CallError {
+        CallError::Bad(bad(field, "missing"))
+    }
+
+    /// The answer says that what was asked for is no more.
+    pub(super) fn gone(detail: &str) -> CallError {
+        let reason = Reason::Known(RemoteErrorKind::NotFound);
+        CallError::Refused(Refusal { reason, status: 200, retry_after: None, detail: detail.to_owned() })
+    }
+
+    /// Whether it says no more than that this is not here: no such thing, no such call, not for this login.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        match self {
+            CallError::Refused(refusal) => matches!(
+                refusal.reason,
+                Reason::Parameters
+                    | Reason::NoSpace
+                    | Reason::Unknown
+                    | Reason::Known(RemoteErrorKind::NotFound | RemoteErrorKind::Denied)
+            ),
+            CallError::Foreign { .. } | CallError::Bad(_) => true,
+            CallError::Http(_) | CallError::Login(_) => false,
+        }
+    }
+
     /// What it means to who asked.
     pub(super) fn kind(&self) -> RemoteErrorKind {
         match self {
             CallError::Http(error) => error.kind().remote_kind(),
-            CallError::Refused(Refusal { reason: Reason::Known(kind), .. }) => *kind,
-            CallError::Refused(_) | CallError::Foreign { .. } | CallError::Bad(_) => RemoteErrorKind::Malformed,
+            CallError::Refused(refusal) => refusal.reason.kind(),
+            CallError::Foreign { .. } | CallError::Bad(_) => RemoteErrorKind::Malformed,
+            CallError::Login(error) => error.kind(),
+        }
+    }
+
+    /// What it means for another attempt. What the service refuses for a reason that no page explains it will refuse again.
+    pub(super) fn failure_kind(&self) -> FailureKind {
+        match self {
+            CallError::Http(error) => error.kind().failure_kind(),
+            CallError::Refused(refusal) => refusal.reason.failure_kind(),
+            CallError::Foreign { .. } | CallError::Bad(_) => RemoteErrorKind::Malformed.failure_kind(),
+            CallError::Login(error) => error.failure_kind(),
         }
     }
 
@@ -80,6 +138,7 @@ impl CallError {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             CallError::Refused(refusal) => refusal.retry_after,
+            CallError::Login(error) => error.retry_after(),
             CallError::Http(_) | CallError::Foreign { .. } | CallError::Bad(_) => None,
         }
     }
@@ -94,6 +153,7 @@ impl CallError {
             },
             CallError::Refused(Refusal { reason: Reason::Known(kind), .. }) => kind.failure_kind(),
             CallError::Refused(_) | CallError::Foreign { .. } | CallError::Bad(_) => FailureKind::Permanent,
+            CallError::Login(error) => error.failure_kind_at_open(),
         }
     }
 
@@ -104,30 +164,41 @@ impl CallError {
             CallError::Foreign { status } => format!("HTTP {status} and no KooDrive answer"),
             CallError::Refused(refusal) => refusal.detail.clone(),
             CallError::Bad(BadField { field, why }) => format!("bad answer: {field}: {why}"),
+            CallError::Login(error) => error.to_string(),
         }
+    }
+
+    /// The same error for each of the `count` things that the call was about.
+    pub(super) fn into_remotes(self, call: &str, count: usize) -> impl Iterator<Item = RemoteError> {
+        let (kind, failure_kind, retry_after) = (self.kind(), self.failure_kind(), self.retry_after());
+        let context = format!("{call}: {}", self.detail());
+        let again =
+            move || RemoteError::new(kind, &*context).with_failure_kind(failure_kind).with_retry_after(retry_after);
+        std::iter::repeat_with(again).take(count)
     }
 
     /// The same as the remote side's error; `call` names what was called.
     pub(super) fn into_remote(self, call: &str) -> RemoteError {
-        let (kind, retry_after) = (self.kind(), self.retry_after());
+        let (kind, failure_kind, retry_after) = (self.kind(), self.failure_kind(), self.retry_after());
         let error = match &self {
             CallError::Http(_) => RemoteError::new(kind, format!("{call}: no answer")),
             other => RemoteError::new(kind, format!("{call}: {}", other.detail())),
         };
-        let error = error.with_retry_after(retry_after);
+        let error = error.with_failure_kind(failure_kind).with_retry_after(retry_after);
         if let CallError::Http(cause) = self { error.with_source(cause) } else { error }
     }
 }
 
-/// Judges an answer. A success without a code is one only if the payload has `payload_key`. None of `secrets` remains in the
-/// message of a refusal.
-pub(super) fn judge(answer: &ApiAnswer, payload_key: &str, secrets: &[&str]) -> Result<Envelope, CallError> {
+/// Judges an answer. A success without a code is one only if the payload has one of `payload_keys`. None of `secrets` remains in
+/// the message of a refusal.
+pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str]) -> Result<Envelope, CallError> {
     let status = answer.status;
     let Some(envelope) = Envelope::parse(&answer.body) else {
         let Some(kind) = kind_of_status(status) else { return Err(CallError::Foreign { status }) };
         let detail = format!("HTTP {status}");
         return Err(CallError::Refused(Refusal {
             reason: Reason::Known(kind),
+            status,
             retry_after: answer.retry_after,
             detail,
         }));
@@ -137,7 +208,13 @@ pub(super) fn judge(answer: &ApiAnswer, payload_key: &str, secrets: &[&str]) -> 
         // Overload and failure of the service show in the status whatever the body says.
         (_, Some(kind)) if kind.failure_kind() != FailureKind::Permanent => Reason::Known(kind),
         (code, _) if is_2xx && matches!(code.integer(), Ok(Some(0))) => return Ok(envelope),
-        (code, _) if is_2xx && matches!(code.integer(), Ok(None)) && envelope.has(payload_key) => return Ok(envelope),
+        (code, _)
+            if is_2xx && matches!(code.integer(), Ok(None)) && payload_keys.iter().any(|key| envelope.has(key)) =>
+        {
+            return Ok(envelope);
+        }
+        // Where each part says for itself how it went, that of the whole is only a summary.
+        (_, None) if (is_2xx || status == 400) && envelope.is_batch() => return Ok(envelope),
         (code, by_status) => match (reason_of_code(code), by_status) {
             (Some(Reason::Unknown) | None, Some(kind)) => Reason::Known(kind),
             (Some(reason), _) => reason,
@@ -145,7 +222,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_key: &str, secrets: &[&str]) -> 
         },
     };
     let detail = describe(status, &envelope, secrets);
-    Err(CallError::Refused(Refusal { reason, retry_after: answer.retry_after, detail }))
+    Err(CallError::Refused(Refusal { reason, status, retry_after: answer.retry_after, detail }))
 }
 
 /// What a status means by itself; `None` for success and for those that the pages use for any refusal (400) or not at all.
@@ -160,15 +237,35 @@ fn kind_of_status(status: u16) -> Option<RemoteErrorKind> {
     }
 }
 
+impl Reason {
+    /// What it means to who asked.
+    pub(super) fn kind(self) -> RemoteErrorKind {
+        match self {
+            Reason::Known(kind) => kind,
+            Reason::NoSpace => RemoteErrorKind::Unavailable,
+            Reason::Parameters | Reason::Unknown => RemoteErrorKind::Malformed,
+        }
+    }
+
+    /// What it means for another attempt.
+    pub(super) fn failure_kind(self) -> FailureKind {
+        match self {
+            Reason::Parameters | Reason::Unknown => FailureKind::Permanent,
+            reason => reason.kind().failure_kind(),
+        }
+    }
+}
+
 /// What a code means (koodrive-api.md, 4.2 and 9); `None` where there is none, or a 0, or the gateway's "no such API": not an
 /// answer of this service.
-fn reason_of_code(code: &Scalar) -> Option<Reason> {
+pub(super) fn reason_of_code(code: &Scalar) -> Option<Reason> {
     use RemoteErrorKind::{Changed, Denied, Malformed, NeedsLogin, NotFound, Throttled, Unavailable};
     let kind = match code.integer() {
         Ok(None | Some(0)) => return None,
         Ok(Some(13_000_102)) => return Some(Reason::Parameters),
-        // Internal failure; space in a bad state; no download address; download failed.
-        Ok(Some(13_000_201 | 13_000_301 | 13_000_407 | 13_000_408)) => Unavailable,
+        Ok(Some(13_000_301)) => return Some(Reason::NoSpace),
+        // Internal failure; no download address; download failed.
+        Ok(Some(13_000_201 | 13_000_407 | 13_000_408)) => Unavailable,
         // Not in the space; parent or file in the recycle bin; does not exist; not in this space.
         Ok(Some(13_000_302 | 13_000_305 | 13_000_306 | 13_000_309 | 13_000_411)) => NotFound,
         // Directory abnormal; metadata incorrect.

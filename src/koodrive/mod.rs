@@ -2,14 +2,34 @@
 //!
 //! Owns everything that is peculiar to the service. Must not know inodes or blocks. JSON stops at `wire`, HTTP at
 //! [`crate::http`]; what leaves this room are the types of [`crate::remote`].
+//!
+//! ```text
+//! share -> share_calls -+-> service (who calls: the carrier's name, or a login) -> caller (one attempt) -> http
+//! space -> space_calls -+      -> login (credentials: files, commands, logins), signature
+//! ```
 
 mod auth;
-mod calls;
+mod caller;
 mod convert;
 mod envelope;
+mod login;
 mod open;
+mod renewable;
+mod secret_file;
+mod service;
 mod share;
+mod share_calls;
+mod signature;
+mod space;
+mod space_calls;
+mod token_command;
+mod visible;
 mod wire;
 
+pub use login::LoginError;
 pub use open::OpenError;
+pub use secret_file::SecretFileError;
 pub use share::{ShareClient, ShareInfo};
+pub use space::{SpaceClient, UPKEEP_INTERVAL};
+pub use token_command::CommandError;
+pub use visible::{VisibleKind, VisibleSpace, visible_spaces};

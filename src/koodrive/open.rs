@@ -1,16 +1,19 @@
-//! Why a share cannot be opened: for the person who typed the command.
+//! Why a share or a space cannot be opened: for the person who typed the command.
 //!
 //! Each text is one line that says what is wrong, where, and what to do about it. None holds a secret: neither access code nor
 //! token nor the share's short code, which is all that an unprotected share has.
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::SystemTime;
 
 use jiff::{Timestamp, Unit};
 
 use super::convert::{Share, ShareStatus};
 use super::envelope::{CallError, Reason, Refusal, cleaned};
+use super::login::{LoginError, remedy};
+use crate::config::{Credentials, SpaceConfig};
 use crate::http::{HttpError, HttpErrorKind};
 use crate::remote::RemoteErrorKind;
 
@@ -53,8 +56,24 @@ pub enum OpenError {
     AccessCodeNeeded { detail: String },
     /// The service does not accept the access code.
     WrongAccessCode { detail: String },
+    /// There is nothing to log in with, or the service does not accept it.
+    Login(LoginError),
+    /// The service refuses what the login gave, of whatever age.
+    LoginRefused { endpoint: String, detail: String, remedy: String },
+    /// Nobody said whose login it is.
+    UserIdMissing,
+    /// The login may not see what it asks for.
+    SpaceDenied { what: String, detail: String },
+    /// There is no such thing.
+    SpaceMissing { what: String, detail: String },
+    /// The service refuses, and does not say why.
+    SpaceRefused { what: String, detail: String, remedy: String },
+    /// A setting of the network is not what it must be.
+    BadSetting { source: HttpError },
     /// The HTTP client cannot be set up on this machine.
     NoClient { source: HttpError },
+    /// No thread can be started.
+    NoThread { source: io::Error },
 }
 
 /// Which call of the opening failed.
@@ -72,12 +91,28 @@ pub(super) struct Place<'a> {
     pub(super) agent: &'a str,
 }
 
+/// What the messages name where there is a login.
+#[derive(Clone, Copy)]
+pub(super) struct SpacePlace<'a> {
+    endpoint: &'a str,
+    what: &'a str,
+    credentials: &'a Credentials,
+}
+
+impl<'a> SpacePlace<'a> {
+    /// `what` is asked of `endpoint`.
+    pub(super) fn new(endpoint: &'a str, config: &'a SpaceConfig, what: &'a str) -> SpacePlace<'a> {
+        SpacePlace { endpoint, what, credentials: &config.credentials }
+    }
+}
+
 impl OpenError {
     /// What a client that cannot even be made means.
     pub(super) fn of_setup(error: HttpError, endpoint: &str) -> OpenError {
         match error.kind() {
             HttpErrorKind::InsecureUrl => OpenError::PlainHttp { endpoint: endpoint.to_owned() },
             HttpErrorKind::UnsendableUrl => OpenError::BadEndpoint,
+            HttpErrorKind::BadSetting => OpenError::BadSetting { source: error },
             _ => OpenError::NoClient { source: error },
         }
     }
@@ -87,8 +122,41 @@ impl OpenError {
         let endpoint = place.endpoint.to_owned();
         match error {
             CallError::Http(error) => OpenError::of_http(error, endpoint),
+            CallError::Login(error) => OpenError::of_login(error, endpoint),
             CallError::Refused(refusal) => OpenError::of_refusal(refusal, step, place),
             error => OpenError::NotKooDrive { endpoint, detail: error.detail() },
+        }
+    }
+
+    /// What the failure of a call with a login means while something is opened.
+    pub(super) fn of_space_call(error: CallError, place: SpacePlace<'_>) -> OpenError {
+        use RemoteErrorKind::{Changed, Denied, Malformed, NeedsLogin, NotFound, Throttled, Timeout, Unavailable};
+        let endpoint = place.endpoint.to_owned();
+        let refusal = match error {
+            CallError::Http(error) => return OpenError::of_http(error, endpoint),
+            CallError::Login(error) => return OpenError::of_login(error, endpoint),
+            CallError::Refused(refusal) => refusal,
+            error => return OpenError::NotKooDrive { endpoint, detail: error.detail() },
+        };
+        let (what, detail, remedy) = (place.what.to_owned(), refusal.detail, remedy(place.credentials));
+        match refusal.reason {
+            Reason::Known(Throttled) => OpenError::Throttled { endpoint },
+            Reason::Known(Timeout) => OpenError::Timeout { endpoint },
+            Reason::Known(Unavailable) => OpenError::Unavailable { endpoint, detail },
+            Reason::Known(NeedsLogin) => OpenError::LoginRefused { endpoint, detail, remedy },
+            Reason::Known(Denied) => OpenError::SpaceDenied { what, detail },
+            Reason::Known(NotFound) | Reason::NoSpace => OpenError::SpaceMissing { what, detail },
+            Reason::Known(Changed | Malformed) | Reason::Parameters | Reason::Unknown => {
+                OpenError::SpaceRefused { what, detail, remedy }
+            }
+        }
+    }
+
+    fn of_login(error: LoginError, endpoint: String) -> OpenError {
+        match error {
+            LoginError::Failed { kind: RemoteErrorKind::Timeout, .. } => OpenError::Timeout { endpoint },
+            LoginError::Failed { detail, .. } => OpenError::Unavailable { endpoint, detail },
+            error => OpenError::Login(error),
         }
     }
 
@@ -102,6 +170,7 @@ impl OpenError {
             HttpErrorKind::RedirectRefused | HttpErrorKind::TooLarge | HttpErrorKind::UnsendableUrl => {
                 OpenError::NotKooDrive { endpoint, detail: source.to_string() }
             }
+            HttpErrorKind::BadSetting => OpenError::BadSetting { source },
             HttpErrorKind::Other => OpenError::NoClient { source },
         }
     }
@@ -112,7 +181,11 @@ impl OpenError {
             (Reason::Known(RemoteErrorKind::Throttled), _) => OpenError::Throttled { endpoint },
             (Reason::Known(RemoteErrorKind::Timeout), _) => OpenError::Timeout { endpoint },
             (Reason::Known(RemoteErrorKind::Unavailable), _) => OpenError::Unavailable { endpoint, detail },
-            (Reason::Known(RemoteErrorKind::NotFound), _) | (Reason::Unknown, Step::Info) => {
+            (Reason::Known(RemoteErrorKind::NeedsLogin), Step::Info) if agent.is_empty() => {
+                let remedy = "check the login, and --user-id".to_owned();
+                OpenError::LoginRefused { endpoint, detail, remedy }
+            }
+            (Reason::Known(RemoteErrorKind::NotFound) | Reason::NoSpace, _) | (Reason::Unknown, Step::Info) => {
                 OpenError::UnknownShare { endpoint, agent, detail }
             }
             (_, Step::Info) => OpenError::AgentRefused { endpoint, agent, detail },
@@ -145,11 +218,13 @@ impl fmt::Display for OpenError {
                 write!(f, "the host of {endpoint} does not resolve: check --endpoint and the network's name server")
             }
             OpenError::Unreachable { endpoint, source } => {
-                write!(f, "cannot reach {endpoint} ({}): check --endpoint and the network", reason(source))
+                write!(f, "cannot reach {endpoint} ({}): check --endpoint and the network", reason(source))?;
+                source.proxy_variable().map_or(Ok(()), |variable| write!(f, ", and the proxy that {variable} names"))
             }
             OpenError::Tls { endpoint, source } => write!(
                 f,
-                "no trustworthy TLS connection to {endpoint} ({}): check --endpoint and this machine's certificates and clock",
+                "no trustworthy TLS connection to {endpoint} ({}): check --endpoint, --ca-file and this \
+                 machine's certificates and clock",
                 reason(source)
             ),
             OpenError::NotKooDrive { endpoint, detail } => {
@@ -164,6 +239,13 @@ impl fmt::Display for OpenError {
             OpenError::Unavailable { endpoint, detail } => {
                 write!(f, "{endpoint} is out of order ({detail}): try again later")
             }
+            OpenError::AgentRefused { endpoint, agent, detail } if agent.is_empty() => {
+                write!(f, "{endpoint} refuses the request for the share ({detail}): check the share link and the login")
+            }
+            OpenError::UnknownShare { endpoint, agent, detail } if agent.is_empty() => write!(
+                f,
+                "{endpoint} does not know the share ({detail}): check the share link, --endpoint and whose login it is"
+            ),
             OpenError::AgentRefused { endpoint, agent, detail } => write!(
                 f,
                 "{endpoint} refuses the request for the share ({detail}): check --agent ({agent:?}) and the share link"
@@ -188,6 +270,30 @@ impl fmt::Display for OpenError {
                 "the service does not accept the access code ({detail}): check --access-code-file; too many wrong codes may \
                  lock the share"
             ),
+            // Says itself what to do.
+            OpenError::BadSetting { source } => source.fmt(f),
+            OpenError::Login(error) => error.fmt(f),
+            OpenError::LoginRefused { endpoint, detail, remedy } => {
+                write!(f, "{endpoint} refuses the login ({detail}): {remedy}")
+            }
+            OpenError::UserIdMissing => f.write_str(
+                "the service wants to know whose login it is: give the user id with --user-id (a login by password tells it)",
+            ),
+            OpenError::SpaceDenied { what, detail } => write!(
+                f,
+                "the login has no permission on {what} ({detail}): ask its owner for access, or see with koofs spaces what the \
+                 login can open"
+            ),
+            OpenError::SpaceMissing { what, detail } => {
+                write!(f, "the service does not know {what} ({detail}): see with koofs spaces what there is")
+            }
+            OpenError::SpaceRefused { what, detail, remedy } => write!(
+                f,
+                "the service refuses to open {what} ({detail}): see with koofs spaces what there is, and {remedy}"
+            ),
+            OpenError::NoThread { source } => {
+                write!(f, "cannot start a thread ({source}): raise the limit on processes (ulimit -u)")
+            }
             OpenError::NoClient { source } => {
                 write!(f, "cannot make HTTP requests on this machine ({})", reason(source))
             }
@@ -202,6 +308,7 @@ impl Error for OpenError {
             | OpenError::Unreachable { source, .. }
             | OpenError::Tls { source, .. }
             | OpenError::NoClient { source } => Some(source),
+            OpenError::NoThread { source } => Some(source),
             _ => None,
         }
     }

@@ -1,23 +1,24 @@
-//! A public share of the carrier edition as a [`Remote`]: no login, at most an access code.
+//! A share as a [`Remote`]: the carrier edition's public one without a login, the enterprise edition's with one; either may have
+//! an access code.
 //!
 //! Owns the order of calls and what a refusal leads to. Must not know HTTP or JSON. Threads: any; no lock is held during a call.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::auth::{Access, Credential, RenewError};
-use super::calls::ShareCalls;
 use super::convert::Share;
 use super::envelope::CallError;
 use super::open::{Ended, OpenError, Place, Step, ended, ended_text};
+use super::service::Service;
+use super::share_calls::ShareCalls;
 use crate::clock::Clock;
 use crate::config::{Secret, ShareConfig};
-use crate::policy::retry::{Decision, decide};
 use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// What `statfs` says of a share, whose true figures no call tells (koodrive-api.md, 8.2): 1 TiB, all of it in use, so that
 /// nobody believes there is room for writing.
-const SHARE_CAPACITY: Capacity = Capacity { total_bytes: 1 << 40, used_bytes: 1 << 40 };
+pub(super) const SHARE_CAPACITY: Capacity = Capacity { total_bytes: 1 << 40, used_bytes: 1 << 40 };
 
 /// What the service tells about a share, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,21 +47,33 @@ impl ShareClient {
     /// [`OpenError`], whose text is for the person who wants the share. A refused access code is sent only once.
     pub fn open(config: &ShareConfig, clock: Arc<dyn Clock>) -> Result<ShareClient, OpenError> {
         let deadline = clock.now() + config.connection.op_timeout;
-        let calls =
-            ShareCalls::new(config, clock).map_err(|error| OpenError::of_setup(error, &config.connection.endpoint))?;
-        let place = Place { endpoint: calls.origin(), agent: &config.agent };
+        let service = Service::public(&config.connection, &config.agent, clock)
+            .map_err(|error| OpenError::of_setup(error, &config.connection.endpoint))?;
+        ShareClient::open_through(service, &config.code, config.access_code.as_ref(), deadline)
+    }
+
+    /// The same for a share of either edition.
+    pub(super) fn open_through(
+        service: Service,
+        code: &str,
+        access_code: Option<&Secret>,
+        deadline: Instant,
+    ) -> Result<ShareClient, OpenError> {
+        let calls = ShareCalls::new(service, code, access_code);
+        let caller = calls.service().caller();
+        let place = Place { endpoint: caller.origin(), agent: calls.service().agent() };
         let failed = |step| move |error| OpenError::of_call(error, step, place);
 
-        let share = patiently(&calls, deadline, || calls.user_info(deadline)).map_err(failed(Step::Info))?;
+        let share = caller.patiently(deadline, || calls.user_info(deadline)).map_err(failed(Step::Info))?;
         if let Some(error) = OpenError::of_share(&share, calls.server_now()) {
             return Err(error);
         }
-        let token = match &config.access_code {
-            Some(code) => patiently(&calls, deadline, || calls.verify(code, deadline)).map_err(failed(Step::Verify))?,
+        let token = match access_code {
+            Some(code) => caller.patiently(deadline, || calls.verify(code, deadline)).map_err(failed(Step::Verify))?,
             None => Secret::new(""),
         };
-        let step = Step::List { with_access_code: config.access_code.is_some() };
-        let listed = patiently(&calls, deadline, || calls.files(&top_level(), None, &token, deadline));
+        let step = Step::List { with_access_code: access_code.is_some() };
+        let listed = caller.patiently(deadline, || calls.files(&top_level(), None, &token, deadline));
         let (_, listed_share) = listed.map_err(failed(step))?;
 
         let share_id = share.id.clone().or_else(|| listed_share?.id);
@@ -70,7 +83,12 @@ impl ShareClient {
         };
         let info =
             ShareInfo { share_id: share_id.ok_or_else(no_id)?, owner: share.owner, expires_at: share.expires_at };
-        Ok(ShareClient { access: Access::new(config.access_code.clone(), token), calls, info })
+        Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, info })
+    }
+
+    /// Makes one cheap call, which keeps a login alive.
+    pub(super) fn touch(&self, deadline: Instant) -> Result<(), CallError> {
+        self.calls.user_info(deadline).map(|_| ())
     }
 
     /// What the service said about the share when it was opened.
@@ -87,7 +105,7 @@ impl ShareClient {
         attempt: impl Fn(&Secret) -> Result<T, CallError>,
     ) -> Result<T, RemoteError> {
         let credential = self.access.current();
-        let error = match self.noted(&credential, attempt(&credential.token)) {
+        let error = match self.noted(&credential, attempt(&credential.value)) {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -95,7 +113,7 @@ impl ShareClient {
             return Err(self.explained(call, error, deadline));
         }
         match self.access.renew(&credential, deadline, |code| self.calls.verify(code, deadline)) {
-            Ok(fresh) => self.noted(&fresh, attempt(&fresh.token)).map_err(|error| {
+            Ok(fresh) => self.noted(&fresh, attempt(&fresh.value)).map_err(|error| {
                 if error.doubts_access() {
                     self.access.was_useless(&fresh);
                 }
@@ -166,25 +184,4 @@ impl Remote for ShareClient {
 /// The share's top level has no id of its own: `parentFolder` is left out for it (koodrive-api.md, 5.4).
 fn top_level() -> NodeId {
     NodeId::new("")
-}
-
-/// Runs `attempt` until it succeeds or [`decide`] gives up.
-fn patiently<T>(
-    calls: &ShareCalls,
-    deadline: Instant,
-    attempt: impl Fn() -> Result<T, CallError>,
-) -> Result<T, CallError> {
-    let mut tries = 0;
-    loop {
-        let error = match attempt() {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        tries += 1;
-        let remaining: Duration = deadline.saturating_duration_since(calls.clock().now());
-        match decide(error.failure_kind_at_open(), tries, remaining, error.retry_after(), fastrand::f64()) {
-            Decision::Again(pause) => calls.clock().sleep(pause),
-            Decision::GiveUp => return Err(error),
-        }
-    }
 }

@@ -42,6 +42,139 @@ pub(super) struct DownloadRequest<'a> {
     pub(super) kdstoken: &'a str,
 }
 
+/// `POST /koodrive/ose/v1/auth/login` (3.2).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LoginRequest<'a> {
+    pub(super) account: &'a str,
+    pub(super) auth_type: &'a str,
+    pub(super) password: &'a str,
+}
+
+/// `POST /koodrive/ose/v1/auth/refreshToken` (3.3).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RefreshRequest<'a> {
+    pub(super) refresh_token: &'a str,
+}
+
+/// `POST /koodrive/ose/v1/files/{type}` and `…/files/{groupId}/{type}` (6.1, 6.4).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SpaceFilesRequest<'a> {
+    pub(super) page_info: PageInfo<'a>,
+    pub(super) sort_info: SortInfo,
+    pub(super) container_id: &'a str,
+    pub(super) parent_file_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PageInfo<'a> {
+    pub(super) page_size: u32,
+    /// Absent for the first page (12, row 8).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page_cursor: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SortInfo {
+    pub(super) sort_type: u32,
+    pub(super) sort_direction: u32,
+}
+
+/// `POST /koodrive/ose/v1/files/download` (10.1).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LinksRequest<'a> {
+    pub(super) container_id: &'a str,
+    pub(super) file_ids: Vec<&'a str>,
+}
+
+/// The answer to `login` and to `refreshToken`, whose session may lie at either of two depths (12, row 9).
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SessionAnswer {
+    pub(super) user_info: Option<UserInfo>,
+    pub(super) session_info: Option<SessionInfo>,
+    pub(super) access_token: Scalar,
+    pub(super) expires_in: Scalar,
+    pub(super) refresh_token: Scalar,
+}
+
+/// SessionInfo (3.2).
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SessionInfo {
+    pub(super) access_token: Scalar,
+    pub(super) expires_in: Scalar,
+    pub(super) refresh_token: Scalar,
+}
+
+/// UserInfo (3.2).
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct UserInfo {
+    pub(super) user_id: Scalar,
+}
+
+/// The answer to `files/download` (10.1).
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct LinksAnswer {
+    pub(super) downloads: Option<Vec<LinkEntry>>,
+    pub(super) batch_code: Scalar,
+}
+
+/// One file's link, or why there is none.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct LinkEntry {
+    pub(super) file_id: Scalar,
+    pub(super) url: Scalar,
+    pub(super) code: Scalar,
+}
+
+/// SpaceInfo, SpaceInfoV2 and TeamSpaceInfo (8.1); of their fields those that are used.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SpaceInfo {
+    /// Of a team; `groupId` of its calls.
+    pub(super) id: Scalar,
+    pub(super) group_name: Scalar,
+    pub(super) r#type: Scalar,
+    pub(super) container_id: Scalar,
+    pub(super) capacity: Scalar,
+    pub(super) space_used: Scalar,
+}
+
+/// The answer to `space/teamList` (8.1).
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct TeamsAnswer {
+    pub(super) teams: Option<Vec<SpaceInfo>>,
+}
+
+/// The answers of the shared folders' calls (8.3).
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct SharedFoldersAnswer {
+    pub(super) folders: Option<Vec<SharedFolder>>,
+    pub(super) sharefolder: Option<SharedFolder>,
+}
+
+/// ShareFolder (8.3); of its fields those that are used.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SharedFolder {
+    pub(super) id: Scalar,
+    pub(super) name: Scalar,
+    pub(super) container_id: Scalar,
+    pub(super) share_folder_file_id: Scalar,
+    pub(super) status: Scalar,
+}
+
 /// The answer to `files`. Both keys are optional to serde; `convert` tells an absent `files` from an empty one.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -224,6 +357,11 @@ impl Answer for FilesAnswer {}
 impl Answer for UserInfoAnswer {}
 impl Answer for VerifyAnswer {}
 impl Answer for DownloadAnswer {}
+impl Answer for SessionAnswer {}
+impl Answer for LinksAnswer {}
+impl Answer for SpaceInfo {}
+impl Answer for TeamsAnswer {}
+impl Answer for SharedFoldersAnswer {}
 
 /// An answer's envelope (4.1), and its payload, which may also lie under `data`.
 pub(super) struct Envelope {
@@ -243,13 +381,19 @@ impl Envelope {
         };
         let code = take(["code", "error_code"]).unwrap_or_default();
         let msg = take(["msg", "error_msg"]).unwrap_or_default();
-        if let Some(Value::Object(data)) = payload.remove("data") {
-            for (key, value) in data {
-                let at_top = payload.entry(key).or_insert(Value::Null);
-                if at_top.is_null() {
-                    *at_top = value;
+        match payload.remove("data") {
+            Some(Value::Object(data)) => {
+                for (key, value) in data {
+                    let at_top = payload.entry(key).or_insert(Value::Null);
+                    if at_top.is_null() {
+                        *at_top = value;
+                    }
                 }
             }
+            Some(data @ Value::Array(_)) => {
+                payload.insert("data".to_owned(), data);
+            }
+            _ => {}
         }
         Some(Envelope { code, msg, payload })
     }
@@ -257,6 +401,26 @@ impl Envelope {
     /// Whether the payload has `key`, be it null.
     pub(super) fn has(&self, key: &str) -> bool {
         self.payload.contains_key(key)
+    }
+
+    /// The payload's keys, for a message about one that is missing.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.payload.keys().map(String::as_str)
+    }
+
+    /// Whether the answer tells of each part of a batch by itself (10.1), whatever it says of the whole.
+    pub(super) fn is_batch(&self) -> bool {
+        let batch_code = self.payload.get("batchCode").cloned().map(Scalar::of);
+        let is_known = batch_code.is_some_and(|code| matches!(code.integer(), Ok(Some(0..=2))));
+        is_known && self.payload.get("downloads").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
+    }
+
+    /// The spaces that `data` lists (v2), or the one that the payload is (12, row 19).
+    pub(super) fn spaces(mut self) -> Option<Vec<SpaceInfo>> {
+        match self.payload.remove("data") {
+            Some(list) => serde_json::from_value(list).ok(),
+            None => self.payload().map(|space| vec![space]),
+        }
     }
 
     /// The payload as `T`; `None` if it has not its form. (Serde's own message would quote what it read: links, tokens.)
@@ -348,7 +512,7 @@ mod hostile_answers {
     }
 
     fn payload<T: Answer>(answer: &ApiAnswer, key: &str) -> Option<T> {
-        match judge(answer, key, &["0f1e"]) {
+        match judge(answer, &[key], &["0f1e"]) {
             Ok(envelope) => envelope.payload(),
             Err(error) => {
                 let _ = (error.detail(), error.kind(), matches!(error, CallError::Bad(_)));

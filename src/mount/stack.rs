@@ -12,7 +12,7 @@ use crate::http::{HttpConfig, ObjectClient};
 use crate::jobs::JobQueue;
 use crate::kernel::adapter::Adapter;
 use crate::kernel::attr::Owner;
-use crate::koodrive::ShareClient;
+use crate::koodrive::{ShareClient, SpaceClient};
 use crate::listing;
 use crate::remote::{Remote, Rooted};
 
@@ -38,7 +38,10 @@ pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
             let client = ShareClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
             Ok(Arc::new(client))
         }
-        Source::Space(_) => Err(MountError::System("opening a space", io::ErrorKind::Unsupported.into())),
+        Source::Space(config) => {
+            let client = SpaceClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
+            Ok(Arc::new(client))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod hash;
 pub mod link_expiry;
 pub mod name;
 pub mod pace;
+pub mod percent;
 pub mod printable;
 pub mod range;
 pub mod readahead;

@@ -35,6 +35,14 @@ impl ServerOffset {
         ServerOffset { millis: least / 2 + most / 2 }
     }
 
+    /// The offset that is known after another `date`, as in [`ServerOffset::measure`]: this one as long as it can explain what was
+    /// seen, so that a slow call does not blur what a quick one has shown.
+    pub fn updated(self, date: SystemTime, sent: SystemTime, received: SystemTime) -> ServerOffset {
+        let not_before = self.to_server(received) >= date;
+        let not_after = date.checked_add(DATE_RESOLUTION).is_none_or(|end| self.to_server(sent.min(received)) <= end);
+        if not_before && not_after { self } else { ServerOffset::measure(date, sent, received) }
+    }
+
     /// The local time at which the service's clock shows `server`. Saturates at 1970 and at the end of [`SystemTime`].
     pub fn to_local(self, server: SystemTime) -> SystemTime {
         shift(server, self.millis.saturating_neg())
@@ -110,11 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn known_offset_stays_until_it_no_longer_explains_a_date() {
+        let known = ServerOffset { millis: 600_000 };
+        let server = at(MAY + 600_000);
+        assert_eq!(known.updated(server, at(MAY), at(MAY + 40)), known);
+        // The answer took 5 s; its date is of its start, then of its end.
+        assert_eq!(known.updated(server, at(MAY), at(MAY + 5_000)), known);
+        assert_eq!(known.updated(at(MAY + 605_000), at(MAY), at(MAY + 5_000)), known);
+        let moved = known.updated(at(MAY + 590_000), at(MAY), at(MAY + 40));
+        assert!((moved.millis - 590_500).abs() <= 540, "{moved:?}");
+        assert_eq!(known.updated(at(MAY), at(MAY), at(MAY + 40)), ServerOffset::default());
+    }
+
+    #[test]
     fn extreme_times_never_panic() {
         let far = at(u64::MAX / 2);
         for (date, sent, received) in [(far, at(0), at(0)), (at(0), far, far), (at(MAY), far, at(0)), (far, far, at(1))]
         {
-            let offset = ServerOffset::measure(date, sent, received);
+            let offset = ServerOffset { millis: i64::MIN }.updated(date, sent, received);
             for time in [at(0), at(MAY), far] {
                 let _ = (offset.to_local(time), offset.to_server(time));
             }

@@ -47,6 +47,7 @@ impl RemoteErrorKind {
 #[derive(Debug)]
 pub struct RemoteError {
     kind: RemoteErrorKind,
+    failure_kind: FailureKind,
     context: String,
     retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -55,12 +56,25 @@ pub struct RemoteError {
 impl RemoteError {
     /// A failure of `kind`; `context` says what was tried and what came back, in one line without a secret.
     pub fn new(kind: RemoteErrorKind, context: impl Into<String>) -> RemoteError {
-        RemoteError { kind, context: context.into(), retry_after: None, source: None }
+        RemoteError {
+            kind,
+            failure_kind: kind.failure_kind(),
+            context: context.into(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// The same with the error that led to it.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> RemoteError {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same with another meaning for the next attempt than its kind alone has: an answer that makes no sense but would come
+    /// again, a connection that broke.
+    pub fn with_failure_kind(mut self, failure_kind: FailureKind) -> RemoteError {
+        self.failure_kind = failure_kind;
         self
     }
 
@@ -73,6 +87,11 @@ impl RemoteError {
     /// What the failure means.
     pub fn kind(&self) -> RemoteErrorKind {
         self.kind
+    }
+
+    /// What it means for another attempt.
+    pub fn failure_kind(&self) -> FailureKind {
+        self.failure_kind
     }
 
     /// The pause that the service asked for, if it did.

@@ -20,7 +20,7 @@ fn link(url: &str) -> Link {
 }
 
 fn client_with(stall_limit: Duration) -> ObjectClient {
-    ObjectClient::new(HttpConfig { allow_http: false, stall_limit }).unwrap()
+    ObjectClient::new(HttpConfig { stall_limit, ..HttpConfig::new(false, stall_limit) }).unwrap()
 }
 
 fn client() -> ObjectClient {
@@ -286,7 +286,7 @@ fn nobody_listening_is_a_connect_failure_and_no_name_a_dns_failure() {
     assert!(chain(&error).contains(&address) && !chain(&error).contains(SECRET), "{}", chain(&error));
 
     // A label of 64 characters does not exist, and needs no name server to say so.
-    let permissive = ObjectClient::new(HttpConfig { allow_http: true, stall_limit: Duration::from_secs(5) }).unwrap();
+    let permissive = ObjectClient::new(HttpConfig::new(true, Duration::from_secs(15))).unwrap();
     let error = get(&permissive, &format!("http://{}.invalid/o?{SECRET}", "a".repeat(64))).unwrap_err();
     assert_eq!(error.kind(), HttpErrorKind::Dns, "{}", chain(&error));
     assert!(!chain(&error).contains(SECRET), "{}", chain(&error));

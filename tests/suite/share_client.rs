@@ -13,6 +13,7 @@ use koofs::policy::range::ByteRange;
 use koofs::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
 use serde_json::{Value, json};
 
+use crate::log_keeper::{keep_log, kept_log};
 use crate::scripted_server::{Answer, Request, ScriptedServer};
 
 const ACCESS_CODE: &str = "a1B2c3D4";
@@ -977,27 +978,9 @@ fn secret_appears_in_no_error_text() {
     }
 }
 
-/// Keeps every line that anything in this process logs.
-struct LogKeeper;
-
-static LOG: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
-
-impl log::Log for LogKeeper {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        *LOG.lock().unwrap() += &format!("{} {} {}\n", record.level(), record.target(), record.args());
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn secret_appears_in_no_log_line_and_each_call_does() {
-    log::set_logger(&LogKeeper).expect("this is the suite's only logger");
-    log::set_max_level(log::LevelFilter::Trace);
+    keep_log();
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
     let url = format!("{}/o?X-Amz-Signature={SIGNATURE}", server.url());
@@ -1011,7 +994,7 @@ fn secret_appears_in_no_log_line_and_each_call_does() {
         server.push(answer);
         let _ = objects.get_range(&link, ByteRange::new(0, 2), None, soon());
     }
-    let log = LOG.lock().unwrap().clone();
+    let log = kept_log();
     for secret in SECRETS {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret}");

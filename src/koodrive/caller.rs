@@ -1,0 +1,157 @@
+//! One attempt at one call: sent, timed, judged; and what the answer's date says about the service's clock.
+//!
+//! Knows no credentials and decides nothing. Threads: any. No locks. Logs each call at debug: its name, trace id, status, code
+//! and duration, and nothing else, since paths, queries, headers and bodies hold codes, tokens and passwords.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::convert::{Moment, bad};
+use super::envelope::{CallError, judge, shown_code};
+use super::wire::{Answer, Envelope};
+use crate::clock::Clock;
+use crate::config::Connection;
+use crate::http::{ApiClient, ApiRequest, HttpConfig, HttpError};
+use crate::policy::retry::{Decision, decide};
+use crate::policy::server_time::ServerOffset;
+
+/// The length that `X-Traceid` must have, in characters (2).
+const TRACE_ID_CHARS: usize = 58;
+
+/// A call as it is made: a GET without a body, a POST with one.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// For messages.
+    pub(super) name: &'static str,
+    /// Percent-encoded.
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'static str, &'a str)],
+    pub(super) headers: &'a [(&'static str, &'a str)],
+    pub(super) body: Option<&'a [u8]>,
+    /// The keys one of which the payload of a success has.
+    pub(super) payload_keys: &'a [&'static str],
+    /// What must not remain in messages.
+    pub(super) secrets: &'a [&'a str],
+}
+
+impl Default for Call<'_> {
+    fn default() -> Self {
+        Call { name: "", path: "/", query: &[], headers: &[], body: None, payload_keys: &[], secrets: &[] }
+    }
+}
+
+impl Call<'_> {
+    /// The same for equal calls.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.path, self.query, self.body).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Calls one endpoint.
+pub(super) struct Caller {
+    api: ApiClient,
+    clock: Arc<dyn Clock>,
+    /// [`ServerOffset`] as of the last answer with a date.
+    offset_millis: AtomicI64,
+}
+
+impl Caller {
+    pub(super) fn new(connection: &Connection, clock: Arc<dyn Clock>) -> Result<Caller, HttpError> {
+        let api = ApiClient::new(&connection.endpoint, HttpConfig::of(connection))?;
+        Ok(Caller { api, clock, offset_millis: AtomicI64::new(0) })
+    }
+
+    pub(super) fn origin(&self) -> &str {
+        self.api.origin()
+    }
+
+    pub(super) fn authority(&self) -> &str {
+        self.api.authority()
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// How far the service's clock is from ours, as far as known.
+    pub(super) fn offset(&self) -> ServerOffset {
+        ServerOffset { millis: self.offset_millis.load(Ordering::Relaxed) }
+    }
+
+    /// What the service's clock shows now, as far as known.
+    pub(super) fn server_now(&self) -> SystemTime {
+        self.offset().to_server(self.clock.utc())
+    }
+
+    /// Makes one attempt, with `headers` besides those of `call`; neither they nor `secrets` show in messages.
+    pub(super) fn attempt(
+        &self,
+        call: &Call<'_>,
+        headers: &[(&'static str, &str)],
+        secrets: &[&str],
+        deadline: Instant,
+    ) -> Result<(Envelope, Moment), CallError> {
+        let trace = trace_id();
+        let common = [("language", "en-US"), ("x-traceid", trace.as_str())];
+        let headers: Vec<_> = common.iter().chain(headers).chain(call.headers).copied().collect();
+        let (started, sent_at) = (self.clock.now(), self.clock.utc());
+        let request = ApiRequest { path: call.path, query: call.query, headers: &headers, body: call.body };
+        let result = self.api.call(request, deadline);
+        let took_ms = self.clock.now().saturating_duration_since(started).as_millis();
+        let received_at = self.clock.utc();
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                log::debug!("{} trace={trace} failed={:?} ms={took_ms}", call.name, error.kind());
+                return Err(CallError::Http(error));
+            }
+        };
+        if log::log_enabled!(log::Level::Debug) {
+            let code = shown_code(&answer.body);
+            log::debug!("{} trace={trace} status={} code={code} ms={took_ms}", call.name, answer.status);
+        }
+        if let Some(date) = answer.date {
+            let offset = self.offset().updated(date, sent_at, received_at);
+            self.offset_millis.store(offset.millis, Ordering::Relaxed);
+        }
+        let secrets: Vec<&str> = call.secrets.iter().chain(secrets).copied().collect();
+        let envelope = judge(&answer, call.payload_keys, &secrets)?;
+        Ok((envelope, Moment { received_at, server: self.offset() }))
+    }
+
+    /// Runs `attempt` until it succeeds or [`decide`] gives up. For opening: somebody waits for the outcome.
+    pub(super) fn patiently<T>(
+        &self,
+        deadline: Instant,
+        attempt: impl Fn() -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let mut tries = 0;
+        loop {
+            let error = match attempt() {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            tries += 1;
+            let remaining: Duration = deadline.saturating_duration_since(self.clock.now());
+            match decide(error.failure_kind_at_open(), tries, remaining, error.retry_after(), fastrand::f64()) {
+                Decision::Again(pause) => self.clock.sleep(pause),
+                Decision::GiveUp => return Err(error),
+            }
+        }
+    }
+}
+
+/// The payload as `T`, or an error.
+pub(super) fn payload<T: Answer>(envelope: Envelope) -> Result<T, CallError> {
+    envelope.payload().ok_or_else(|| CallError::Bad(bad("the answer", "not of the documented form")))
+}
+
+/// 58 random characters; not a secret.
+fn trace_id() -> String {
+    const CHARS: &[u8; 63] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+    (0..TRACE_ID_CHARS).map(|_| char::from(CHARS[fastrand::usize(..CHARS.len())])).collect()
+}

@@ -1,0 +1,561 @@
+//! What a login presents to the service, and where another one comes from when it no longer serves: files, commands, the
+//! carrier's login calls.
+//!
+//! Owns the secrets in use; none shows in a log, an error or a `Debug` text. Threads: any. No lock is held during a call or a
+//! command; who needs a credential that another thread is just fetching waits for that one until its deadline.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::caller::{Call, Caller, payload};
+use super::convert;
+use super::envelope::{CallError, Reason};
+use super::renewable::{Held, Missed, Renewable};
+use super::secret_file::{FileStamp, SecretFileError, read_secret};
+use super::token_command::{self, CommandError};
+use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
+use crate::clock::lock;
+use crate::config::{Credentials, Secret, SecretSource};
+use crate::policy::retry::FailureKind;
+use crate::remote::RemoteErrorKind;
+
+/// Which part of a token's life is over when it is renewed, in percent (koodrive-api.md, 13).
+const RENEW_AT_PERCENT: u32 = 80;
+
+/// How long nobody tries again after a renewal ahead of time has failed: the token still serves.
+const EARLY_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a token command that failed, or that gave the refused token again, is not run again.
+const COMMAND_PAUSE: Duration = Duration::from_secs(5);
+
+/// `authType` of a login by account and password (koodrive-api.md, 3.2).
+const BY_PASSWORD: &str = "1";
+
+const LOGIN_PATH: &str = "/koodrive/ose/v1/auth/login";
+const REFRESH_PATH: &str = "/koodrive/ose/v1/auth/refreshToken";
+
+/// What is presented now.
+#[derive(Clone)]
+pub(super) struct Pass {
+    /// The value of `Authorization`, or the AppSecret.
+    pub(super) secret: Secret,
+    /// Whom the login belongs to, where the login says so.
+    user_id: Option<String>,
+    /// Of the file it was read from.
+    stamp: Option<FileStamp>,
+    /// Of a login by password.
+    session: Option<Session>,
+}
+
+#[derive(Clone)]
+struct Session {
+    refresh_token: Option<Secret>,
+    /// None where the service does not tell how long the token lives.
+    life: Option<Life>,
+}
+
+#[derive(Clone, Copy)]
+struct Life {
+    renew_at: Instant,
+    ends_at: Instant,
+}
+
+/// Why there is nothing (new) to present. `Display` is one line, with a remedy where there is one, and without a secret.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`detail` is what the service said")]
+pub enum LoginError {
+    File(SecretFileError),
+    Command(CommandError),
+    /// What was given as the token cannot be one; from there.
+    NotAToken(&'static str),
+    /// A login by password needs the carrier's name.
+    NoAgent,
+    /// The service does not accept account and password. They are not sent again.
+    PasswordRefused {
+        detail: String,
+    },
+    /// The service says that the account is locked (HTTP 423).
+    Locked {
+        detail: String,
+    },
+    /// What was presented is refused as `detail` says, and there is nothing else to present. `remedy` says what to do.
+    NothingNewer {
+        remedy: String,
+        detail: String,
+    },
+    /// A new one was refused as well, not long ago.
+    Useless,
+    /// The call of `step` failed, and may succeed later.
+    Failed {
+        step: &'static str,
+        kind: RemoteErrorKind,
+        failure_kind: FailureKind,
+        retry_after: Option<Duration>,
+        detail: String,
+    },
+}
+
+impl LoginError {
+    pub(super) fn kind(&self) -> RemoteErrorKind {
+        match self {
+            LoginError::Failed { kind, .. } => *kind,
+            LoginError::Command(CommandError::TimedOut(_)) => RemoteErrorKind::Timeout,
+            _ => RemoteErrorKind::NeedsLogin,
+        }
+    }
+
+    pub(super) fn failure_kind(&self) -> FailureKind {
+        match self {
+            LoginError::Failed { failure_kind, .. } => *failure_kind,
+            // A file that is just being written, a command whose own service is away.
+            LoginError::File(_) | LoginError::Command(_) => FailureKind::Transient,
+            _ => FailureKind::Permanent,
+        }
+    }
+
+    /// The same while somebody waits for a word about a wrong file or command.
+    pub(super) fn failure_kind_at_open(&self) -> FailureKind {
+        match self {
+            LoginError::File(_) | LoginError::Command(_) => FailureKind::Permanent,
+            error => error.failure_kind(),
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            LoginError::Failed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// What a failed call of the login means.
+    fn of_call(step: &'static str, error: &CallError) -> LoginError {
+        LoginError::Failed {
+            step,
+            kind: error.kind(),
+            failure_kind: error.failure_kind(),
+            retry_after: error.retry_after(),
+            detail: error.detail(),
+        }
+    }
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoginError::File(error) => error.fmt(f),
+            LoginError::Command(error) => error.fmt(f),
+            LoginError::NotAToken(whence) => {
+                write!(f, "{whence} is not a token: give the value of the Authorization header, which is visible ASCII")
+            }
+            LoginError::NoAgent => f.write_str("a login by password needs the carrier's name: give it with --agent"),
+            LoginError::PasswordRefused { detail } => write!(
+                f,
+                "the service does not accept account and password ({detail}), so they are not sent again: check --account, \
+                 --password-file and --agent; too many wrong passwords may lock the account"
+            ),
+            LoginError::Locked { detail } => {
+                write!(f, "the account is locked ({detail}): unlock it at the service, or wait until it is unlocked")
+            }
+            LoginError::NothingNewer { remedy, detail } => {
+                write!(f, "the service refuses the login ({detail}), and there is no newer one: {remedy}")
+            }
+            LoginError::Useless => f.write_str("the service refuses the login, and has refused a new one as well"),
+            LoginError::Failed { step, detail, .. } => write!(f, "{step}: {detail}"),
+        }
+    }
+}
+
+/// Account and password that the service has refused.
+struct Barred {
+    /// None if they were given by other means than a file.
+    stamp: Option<FileStamp>,
+    error: LoginError,
+}
+
+/// The login of one client.
+pub(super) struct Login {
+    source: Arc<PassSource>,
+    pass: Renewable<Pass, LoginError>,
+    /// Until when no pass is renewed ahead of time, as that has failed.
+    early_after: Mutex<Option<Instant>>,
+    user_id: Option<String>,
+}
+
+/// Where passes come from.
+struct PassSource {
+    credentials: Credentials,
+    agent: Option<String>,
+    barred: Mutex<Option<Barred>>,
+}
+
+impl Login {
+    /// Gets the first pass: from the file, the command or the service.
+    pub(super) fn open(
+        credentials: &Credentials,
+        agent: Option<&str>,
+        user_id: Option<&str>,
+        caller: &Caller,
+        deadline: Instant,
+    ) -> Result<Login, CallError> {
+        let source =
+            PassSource { credentials: credentials.clone(), agent: agent.map(str::to_owned), barred: Mutex::default() };
+        let first = caller.patiently(deadline, || source.fetch_first(caller, deadline))?;
+        let user_id = user_id.map(str::to_owned).or_else(|| first.user_id.clone());
+        Ok(Login { source: Arc::new(source), pass: Renewable::new(first), early_after: Mutex::default(), user_id })
+    }
+
+    /// Whom the login belongs to: as configured, or as the service said.
+    pub(super) fn user_id(&self) -> Option<&str> {
+        self.user_id.as_deref()
+    }
+
+    /// The AppId, if requests are signed.
+    pub(super) fn app_id(&self) -> Option<&str> {
+        match &self.source.credentials {
+            Credentials::App { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// What to present now. A file that was written since it was read is read again; a token at the end of its life is renewed,
+    /// by one thread while the others go on with it as long as it lives.
+    pub(super) fn current(&self, caller: &Caller, deadline: Instant) -> Result<Held<Pass>, LoginError> {
+        let held = self.pass.current();
+        if self.source.has_changed(&held.value) {
+            return match self.renew(caller, &held, deadline) {
+                // Not readable just now, or not to be used as it is: what was read before may still serve.
+                Err(error) => {
+                    log::debug!("login: {error}");
+                    Ok(held)
+                }
+                renewed => renewed,
+            };
+        }
+        let Some(life) = held.value.session.as_ref().and_then(|session| session.life) else { return Ok(held) };
+        let now = caller.clock().now();
+        if now < life.renew_at {
+            return Ok(held);
+        }
+        if now < life.ends_at {
+            let is_resting = lock(&self.early_after).is_some_and(|until| now < until);
+            if is_resting || self.pass.is_in_flight() {
+                return Ok(held);
+            }
+            return Ok(self.renew(caller, &held, deadline).unwrap_or_else(|error| {
+                log::debug!("login: renewed too early to matter: {error}");
+                *lock(&self.early_after) = Some(now + EARLY_PAUSE);
+                held
+            }));
+        }
+        self.renew(caller, &held, deadline)
+    }
+
+    /// A pass that is newer than `refused`.
+    pub(super) fn renew(
+        &self,
+        caller: &Caller,
+        refused: &Held<Pass>,
+        deadline: Instant,
+    ) -> Result<Held<Pass>, LoginError> {
+        let pause = match &self.source.credentials {
+            Credentials::TokenCommand(_) => COMMAND_PAUSE,
+            _ => Duration::ZERO,
+        };
+        let renewed = self.pass.renew(refused, deadline, pause, || {
+            let result = self.source.fetch_newer(caller, &refused.value, deadline);
+            match &result {
+                Ok(_) => log::debug!("login: renewed"),
+                Err(error) => log::debug!("login: not renewed: {error}"),
+            }
+            result
+        });
+        let failed = |kind, failure_kind, detail: &str| LoginError::Failed {
+            step: "login",
+            kind,
+            failure_kind,
+            retry_after: None,
+            detail: detail.to_owned(),
+        };
+        renewed.map_err(|missed| match missed {
+            Missed::Failed(error) => error,
+            Missed::Useless => LoginError::Useless,
+            Missed::TooLate => {
+                failed(RemoteErrorKind::Timeout, FailureKind::Transient, "another thread's renewal took too long")
+            }
+            Missed::Lost => failed(RemoteErrorKind::Unavailable, FailureKind::Transient, "the renewal was lost"),
+        })
+    }
+
+    /// Notes that a call with this pass succeeded.
+    pub(super) fn was_accepted(&self, held: &Held<Pass>) {
+        self.pass.was_accepted(held);
+    }
+
+    /// Notes that a pass was refused although [`Login::renew`] had just given it.
+    pub(super) fn was_useless(&self, fresh: &Held<Pass>) {
+        self.pass.was_useless(fresh);
+    }
+}
+
+impl PassSource {
+    /// Whether the file that `pass` was read from was written since.
+    fn has_changed(&self, pass: &Pass) -> bool {
+        let path = match &self.credentials {
+            Credentials::TokenFile(path) => path,
+            Credentials::App { secret: SecretSource::File(path), .. } => path,
+            _ => return false,
+        };
+        // A file that is gone for the moment is being replaced.
+        FileStamp::at(path).is_some_and(|stamp| Some(stamp) != pass.stamp)
+    }
+
+    fn fetch_first(&self, caller: &Caller, deadline: Instant) -> Result<Pass, CallError> {
+        match &self.credentials {
+            Credentials::TokenFile(path) => token_in(path).map_err(CallError::Login),
+            Credentials::Token(token) => {
+                Ok(plain(header_value(token, "what KOOFS_TOKEN holds").map_err(CallError::Login)?))
+            }
+            Credentials::TokenCommand(command) => command_token(command, deadline).map_err(CallError::Login),
+            Credentials::App { secret, .. } => secret_of(secret).map_err(CallError::Login),
+            Credentials::Password { account, password } => self.log_in(caller, account, password, deadline),
+        }
+    }
+
+    fn fetch_newer(&self, caller: &Caller, refused: &Pass, deadline: Instant) -> Result<Pass, LoginError> {
+        let newer = match &self.credentials {
+            Credentials::TokenFile(path) => token_in(path)?,
+            Credentials::Token(_) => return Err(self.nothing_newer()),
+            Credentials::TokenCommand(command) => command_token(command, deadline)?,
+            Credentials::App { secret: SecretSource::Given(_), .. } => return Err(self.nothing_newer()),
+            Credentials::App { secret, .. } => secret_of(secret)?,
+            Credentials::Password { account, password } => {
+                return self.renewed_session(caller, refused, account, password, deadline);
+            }
+        };
+        // The file may have been written again with the same content: then the new stamp is worth keeping.
+        if newer.secret == refused.secret && newer.stamp == refused.stamp {
+            return Err(self.nothing_newer());
+        }
+        Ok(newer)
+    }
+
+    fn nothing_newer(&self) -> LoginError {
+        LoginError::NothingNewer { remedy: remedy(&self.credentials), detail: "refused before".to_owned() }
+    }
+
+    /// By the refresh token, or where that is refused by a login.
+    fn renewed_session(
+        &self,
+        caller: &Caller,
+        old: &Pass,
+        account: &str,
+        password: &SecretSource,
+        deadline: Instant,
+    ) -> Result<Pass, LoginError> {
+        if let Some(refresh_token) = old.session.as_ref().and_then(|session| session.refresh_token.as_ref()) {
+            match refresh(caller, old, refresh_token, deadline) {
+                Ok(pass) => return Ok(pass),
+                Err(error) if error.failure_kind() != FailureKind::Permanent => {
+                    return Err(LoginError::of_call("refreshToken", &error));
+                }
+                Err(error) => log::debug!("login: refreshToken: {}", error.detail()),
+            }
+        }
+        self.log_in(caller, account, password, deadline).map_err(|error| match error {
+            CallError::Login(error) => error,
+            error => LoginError::of_call("login", &error),
+        })
+    }
+
+    /// koodrive-api.md, 3.2. A password that was refused is not sent again until its file changes.
+    fn log_in(
+        &self,
+        caller: &Caller,
+        account: &str,
+        password: &SecretSource,
+        deadline: Instant,
+    ) -> Result<Pass, CallError> {
+        let agent = self.agent.as_deref().ok_or(CallError::Login(LoginError::NoAgent))?;
+        let (password, stamp) = match password {
+            SecretSource::File(path) => {
+                let (secret, stamp) = read_secret(path).map_err(|error| CallError::Login(LoginError::File(error)))?;
+                (secret, Some(stamp))
+            }
+            SecretSource::Given(secret) => (secret.clone(), None),
+        };
+        if let Some(barred) = lock(&self.barred).as_ref().filter(|barred| barred.stamp == stamp) {
+            return Err(CallError::Login(barred.error.clone()));
+        }
+        let body = to_json(&LoginRequest { account, auth_type: BY_PASSWORD, password: password.expose() });
+        let call = Call {
+            name: "login",
+            path: LOGIN_PATH,
+            body: Some(&body),
+            payload_keys: &["sessionInfo", "accessToken"],
+            secrets: &[password.expose(), account],
+            ..Call::default()
+        };
+        let asked_at = caller.clock().now();
+        let result = caller.attempt(&call, &[("x-hw-agentname", agent)], &[], deadline);
+        let (envelope, _) = result.map_err(|error| match refused_password(&error) {
+            None => error,
+            Some(error) => {
+                *lock(&self.barred) = Some(Barred { stamp, error: error.clone() });
+                CallError::Login(error)
+            }
+        })?;
+        session_pass(payload(envelope)?, None, asked_at).map_err(CallError::Bad)
+    }
+}
+
+/// What a refusal of a login means, if it is the password that may be refused: then it must not be sent again.
+fn refused_password(error: &CallError) -> Option<LoginError> {
+    let CallError::Refused(refusal) = error else { return None };
+    let detail = refusal.detail.clone();
+    match refusal.reason {
+        _ if refusal.status == 423 => Some(LoginError::Locked { detail }),
+        Reason::Known(RemoteErrorKind::Throttled | RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable) => None,
+        Reason::Known(_) | Reason::Parameters | Reason::Unknown | Reason::NoSpace => {
+            Some(LoginError::PasswordRefused { detail })
+        }
+    }
+}
+
+/// koodrive-api.md, 3.3.
+fn refresh(caller: &Caller, old: &Pass, refresh_token: &Secret, deadline: Instant) -> Result<Pass, CallError> {
+    let body = to_json(&RefreshRequest { refresh_token: refresh_token.expose() });
+    let secrets = [refresh_token.expose(), old.secret.expose(), bare(&old.secret)];
+    let call = Call {
+        name: "refreshToken",
+        path: REFRESH_PATH,
+        body: Some(&body),
+        payload_keys: &["sessionInfo", "accessToken"],
+        secrets: &secrets,
+        ..Call::default()
+    };
+    let asked_at = caller.clock().now();
+    let (envelope, _) = caller.attempt(&call, &[("authorization", old.secret.expose())], &[], deadline)?;
+    session_pass(payload(envelope)?, Some(old), asked_at).map_err(CallError::Bad)
+}
+
+/// What a login or a refresh answers, whose session may lie one level deeper (koodrive-api.md, 12, row 9). What a refresh leaves
+/// out stays as it was.
+fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: Instant) -> Result<Pass, convert::BadField> {
+    let session = convert::session(answer)?;
+    let token = header_value(&Secret::new(session.access_token), "the access token of the service")
+        .map_err(|_| convert::bad("accessToken", "not a token"))?;
+    let old_refresh_token = || old?.session.as_ref()?.refresh_token.clone();
+    let life = session.expires_in.and_then(|life| {
+        let renew_at = asked_at.checked_add(life * RENEW_AT_PERCENT / 100)?;
+        Some(Life { renew_at, ends_at: asked_at.checked_add(life)? })
+    });
+    Ok(Pass {
+        secret: token,
+        user_id: session.user_id.or_else(|| old?.user_id.clone()),
+        stamp: None,
+        session: Some(Session {
+            refresh_token: session.refresh_token.map(Secret::new).or_else(old_refresh_token),
+            life,
+        }),
+    })
+}
+
+fn plain(secret: Secret) -> Pass {
+    Pass { secret, user_id: None, stamp: None, session: None }
+}
+
+fn token_in(path: &Path) -> Result<Pass, LoginError> {
+    let (token, stamp) = read_secret(path).map_err(LoginError::File)?;
+    Ok(Pass { stamp: Some(stamp), ..plain(header_value(&token, "what --token-file names")?) })
+}
+
+fn command_token(command: &str, deadline: Instant) -> Result<Pass, LoginError> {
+    let token = token_command::run(command, deadline).map_err(LoginError::Command)?;
+    Ok(plain(header_value(&token, "what the token command printed")?))
+}
+
+fn secret_of(source: &SecretSource) -> Result<Pass, LoginError> {
+    match source {
+        SecretSource::File(path) => {
+            let (secret, stamp) = read_secret(path).map_err(LoginError::File)?;
+            Ok(Pass { stamp: Some(stamp), ..plain(Secret::new(secret.expose().trim())) })
+        }
+        SecretSource::Given(secret) => Ok(plain(secret.clone())),
+    }
+}
+
+/// What to do about a refused login that does not renew itself.
+pub(super) fn remedy(credentials: &Credentials) -> String {
+    match credentials {
+        Credentials::TokenFile(path) => format!("put a fresh token into {}", path.display()),
+        Credentials::Token(_) => {
+            "give a fresh token in KOOFS_TOKEN, or one that can be renewed: --token-file, --token-command".to_owned()
+        }
+        Credentials::TokenCommand(_) => "see that the command of --token-command prints a fresh token".to_owned(),
+        Credentials::Password { .. } => "check --account, --password-file and --user-id".to_owned(),
+        Credentials::App { .. } => "check --app-id, --app-secret-file and --user-id".to_owned(),
+    }
+}
+
+/// Schemes that a token may begin with (koodrive-api.md, 3.1), each followed by a space or by the `+` that stands for one.
+const SCHEMES: [&str; 2] = ["Bearer", "AT"];
+
+/// The scheme of a signature that somebody else has made.
+const SIGNATURE_SCHEME: &str = "HMAC-SHA256 ";
+
+/// `token` as the value of `Authorization`: opaque, under its own scheme, else under `Bearer`.
+fn header_value(token: &Secret, whence: &'static str) -> Result<Secret, LoginError> {
+    let token = token.expose().trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Err(LoginError::NotAToken(whence));
+    }
+    if token.starts_with(SIGNATURE_SCHEME) {
+        return Ok(Secret::new(token));
+    }
+    for scheme in SCHEMES {
+        if let Some(rest) = token.strip_prefix(scheme).and_then(|rest| rest.strip_prefix([' ', '+'])) {
+            return Ok(Secret::new(format!("{scheme} {rest}")));
+        }
+    }
+    Ok(Secret::new(format!("Bearer {token}")))
+}
+
+/// The token without its scheme.
+pub(super) fn bare(value: &Secret) -> &str {
+    value.expose().split_once(' ').map_or(value.expose(), |(_, bare)| bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_keeps_its_scheme_and_gets_one_only_if_it_has_none() {
+        for (token, value) in [
+            ("Bearer+10f88+x", "Bearer 10f88+x"),
+            ("Bearer 10f88", "Bearer 10f88"),
+            ("AT 3b91", "AT 3b91"),
+            ("AT+3b91", "AT 3b91"),
+            ("HMAC-SHA256 AppId=a,Signature=b+c", "HMAC-SHA256 AppId=a,Signature=b+c"),
+            ("10f88", "Bearer 10f88"),
+            ("ATlas", "Bearer ATlas"),
+            ("Bearer", "Bearer Bearer"),
+            (" 10f88\t", "Bearer 10f88"),
+        ] {
+            let header = header_value(&Secret::new(token), "it").expect(token);
+            assert_eq!(header.expose(), value, "{token}");
+        }
+        for token in ["", " ", "a\nb", "ä", "a\u{0}"] {
+            assert!(header_value(&Secret::new(token), "it").is_err(), "{token:?}");
+        }
+    }
+
+    #[test]
+    fn bare_token_has_no_scheme() {
+        assert_eq!(bare(&Secret::new("Bearer x y")), "x y");
+        assert_eq!(bare(&Secret::new("secret")), "secret");
+    }
+}

@@ -1,0 +1,171 @@
+//! A value that the service may refuse and that can be fetched anew: one fetch at a time, whoever else needs it waits for that.
+//!
+//! Knows nothing of what the value is. Threads: any. One lock, never held during a fetch.
+
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::clock::lock;
+
+/// How long no other value is fetched after a new one was refused at once: then it is not the value, or none helps, and
+/// callers that try again must not run into a limit of attempts.
+const USELESS_PAUSE: Duration = Duration::from_secs(60);
+
+/// The value in use. `E` is how a fetch fails.
+pub(super) struct Renewable<T, E> {
+    state: Mutex<State<T, E>>,
+    landed: Condvar,
+}
+
+struct State<T, E> {
+    value: T,
+    /// Counts values, so that a refusal of the one before last does not cost another fetch.
+    generation: u64,
+    /// Some call with this value has succeeded.
+    accepted: bool,
+    /// A thread is fetching a value.
+    in_flight: bool,
+    /// Counts finished fetches, so that a waiting thread knows that the one it waited for is over.
+    flights: u64,
+    /// Until when no other value is fetched, because the last one did not help.
+    useless_until: Option<Instant>,
+    /// How the last fetch failed, and until when that is the answer to everybody.
+    failure: Option<E>,
+    failed_until: Option<Instant>,
+}
+
+/// The value to use, and which one it is.
+#[derive(Clone)]
+pub(super) struct Held<T> {
+    pub(super) value: T,
+    generation: u64,
+}
+
+/// Why there is no new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Missed<E> {
+    /// A new value was refused as well, not long ago.
+    Useless,
+    /// Another thread's fetch took past the deadline.
+    TooLate,
+    /// Another thread's fetch ended in a panic.
+    Lost,
+    /// The fetch failed so.
+    Failed(E),
+}
+
+impl<T: Clone, E: Clone> Renewable<T, E> {
+    pub(super) fn new(value: T) -> Renewable<T, E> {
+        let state = State {
+            value,
+            generation: 0,
+            accepted: false,
+            in_flight: false,
+            flights: 0,
+            useless_until: None,
+            failure: None,
+            failed_until: None,
+        };
+        Renewable { state: Mutex::new(state), landed: Condvar::new() }
+    }
+
+    /// What to use now.
+    pub(super) fn current(&self) -> Held<T> {
+        let state = lock(&self.state);
+        Held { value: state.value.clone(), generation: state.generation }
+    }
+
+    /// Whether some thread is fetching.
+    pub(super) fn is_in_flight(&self) -> bool {
+        lock(&self.state).in_flight
+    }
+
+    /// A value that is newer than `refused`: one that another thread has fetched since, or is fetching, or what `fetch` gets
+    /// now. Waits until `deadline` at most for another thread. A failure is the answer for `failure_lasts` from then on.
+    pub(super) fn renew(
+        &self,
+        refused: &Held<T>,
+        deadline: Instant,
+        failure_lasts: Duration,
+        fetch: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Held<T>, Missed<E>> {
+        let mut state = lock(&self.state);
+        let flight = state.flights;
+        loop {
+            let now = Instant::now();
+            if state.generation != refused.generation {
+                return Ok(Held { value: state.value.clone(), generation: state.generation });
+            }
+            if state.useless_until.is_some_and(|until| now < until) {
+                return Err(Missed::Useless);
+            }
+            if state.flights != flight || state.failed_until.is_some_and(|until| now < until) {
+                return Err(state.failure.clone().map_or(Missed::Lost, Missed::Failed));
+            }
+            if !state.in_flight {
+                break;
+            }
+            let left = deadline.saturating_duration_since(now);
+            if left.is_zero() {
+                return Err(Missed::TooLate);
+            }
+            state = self.landed.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        state.in_flight = true;
+        drop(state);
+        let mut landing = Landing { renewable: self, failure_lasts, outcome: None };
+        landing.outcome = Some(fetch());
+        let failure = landing.outcome.as_ref().and_then(|outcome| outcome.as_ref().err().cloned());
+        drop(landing);
+        failure.map_or_else(|| Ok(self.current()), |failure| Err(Missed::Failed(failure)))
+    }
+
+    /// Notes that a call with this value succeeded.
+    pub(super) fn was_accepted(&self, held: &Held<T>) {
+        let mut state = lock(&self.state);
+        if state.generation == held.generation {
+            state.accepted = true;
+            state.useless_until = None;
+        }
+    }
+
+    /// Notes that a value was refused although [`Renewable::renew`] had just given it. One that was good for another call may
+    /// just live for a short time.
+    pub(super) fn was_useless(&self, fresh: &Held<T>) {
+        let mut state = lock(&self.state);
+        if state.generation == fresh.generation && !state.accepted {
+            state.useless_until = Some(Instant::now() + USELESS_PAUSE);
+        }
+    }
+}
+
+/// Records how a fetch ended and wakes who waits, even if the fetch panicked.
+struct Landing<'a, T, E> {
+    renewable: &'a Renewable<T, E>,
+    failure_lasts: Duration,
+    outcome: Option<Result<T, E>>,
+}
+
+impl<T, E> Drop for Landing<'_, T, E> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.renewable.state);
+        state.in_flight = false;
+        state.flights += 1;
+        state.failure = None;
+        state.failed_until = None;
+        match self.outcome.take() {
+            Some(Ok(value)) => {
+                state.value = value;
+                state.generation += 1;
+                state.accepted = false;
+            }
+            Some(Err(failure)) => {
+                state.failure = Some(failure);
+                state.failed_until = Some(Instant::now() + self.failure_lasts);
+            }
+            None => {}
+        }
+        drop(state);
+        self.renewable.landed.notify_all();
+    }
+}

@@ -1,0 +1,224 @@
+//! How calls go out: nameless with the carrier's name, or with a login, whose headers are made anew for every attempt.
+//!
+//! Owns what happens when the login is refused: a wrong clock is set right, the login renewed, the call repeated; each once.
+//! Threads: any. No locks.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+
+use super::caller::{Call, Caller};
+use super::convert::Moment;
+use super::envelope::{CallError, Reason, Refusal};
+use super::login::{Login, LoginError, Pass, bare};
+use super::signature::{self, Signable};
+use super::wire::Envelope;
+use crate::clock::{Clock, lock};
+use crate::config::{Connection, Secret, SpaceConfig};
+use crate::http::HttpError;
+use crate::policy::server_time::ServerOffset;
+use crate::remote::RemoteErrorKind;
+
+/// How much earlier than the service's clock `X-Date` is, which must not be later (koodrive-api.md, 2). A `Date` header has
+/// whole seconds, and way there and back blur it further.
+const DATE_MARGIN: Duration = Duration::from_secs(3);
+
+/// By how much a clock must turn out to have been wrong for a refusal to be blamed on it.
+const CLOCK_ERROR_MILLIS: u64 = 2_000;
+
+/// How long a call that a new login did not help is not blamed on the login: else a program that asks for the same thing over
+/// and over would have the login renewed every time.
+const INNOCENT_FOR: Duration = Duration::from_secs(60);
+
+/// How many such calls are remembered.
+const INNOCENT_MAX: usize = 64;
+
+/// Whom calls are made as.
+pub(super) enum Service {
+    /// Without a login.
+    Public {
+        caller: Box<Caller>,
+        /// The carrier's name.
+        agent: String,
+    },
+    /// With a login.
+    Account(Arc<Account>),
+}
+
+impl Service {
+    /// Without a login.
+    pub(super) fn public(connection: &Connection, agent: &str, clock: Arc<dyn Clock>) -> Result<Service, HttpError> {
+        Ok(Service::Public { caller: Box::new(Caller::new(connection, clock)?), agent: agent.to_owned() })
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        match self {
+            Service::Public { caller, .. } => caller,
+            Service::Account(account) => &account.caller,
+        }
+    }
+
+    /// The carrier's name; empty where it takes no part.
+    pub(super) fn agent(&self) -> &str {
+        match self {
+            Service::Public { agent, .. } => agent,
+            Service::Account(_) => "",
+        }
+    }
+
+    pub(super) fn call(&self, call: &Call<'_>, deadline: Instant) -> Result<(Envelope, Moment), CallError> {
+        match self {
+            Service::Public { caller, agent } => {
+                caller.attempt(call, &[("x-hw-agentname", agent.as_str())], &[], deadline)
+            }
+            Service::Account(account) => account.call(call, deadline),
+        }
+    }
+}
+
+/// A login, and the endpoint that it is for.
+pub(super) struct Account {
+    caller: Caller,
+    login: Login,
+    /// Calls whose refusal was not the login's fault, as a new login did not help; until when that is believed.
+    innocent: Mutex<VecDeque<(u64, Instant)>>,
+}
+
+impl Account {
+    /// Gets what the login needs at first; may wait for the service until `deadline`.
+    pub(super) fn open(caller: Caller, config: &SpaceConfig, deadline: Instant) -> Result<Account, CallError> {
+        let (agent, user_id) = (config.agent.as_deref(), config.user_id.as_deref());
+        let login = Login::open(&config.credentials, agent, user_id, &caller, deadline)?;
+        Ok(Account { caller, login, innocent: Mutex::default() })
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whom the login belongs to.
+    pub(super) fn user_id(&self) -> Option<&str> {
+        self.login.user_id()
+    }
+
+    /// One attempt with the login in use, and at most two more: one if the refusal shows that our clock was wrong, one with a
+    /// renewed login.
+    pub(super) fn call(&self, call: &Call<'_>, deadline: Instant) -> Result<(Envelope, Moment), CallError> {
+        let mut held = self.login.current(&self.caller, deadline).map_err(CallError::Login)?;
+        let (mut is_clock_set, mut is_renewed) = (false, false);
+        loop {
+            let offset = self.caller.offset();
+            let error = match self.attempt(call, &held.value, offset, deadline) {
+                Ok(answer) => {
+                    self.login.was_accepted(&held);
+                    return Ok(answer);
+                }
+                Err(error) if !error.doubts_login() => return Err(error),
+                Err(error) => error,
+            };
+            if !is_clock_set && self.caller.offset().millis.abs_diff(offset.millis) > CLOCK_ERROR_MILLIS {
+                is_clock_set = true;
+                continue;
+            }
+            if is_renewed {
+                self.login.was_useless(&held);
+                self.note_innocent(call);
+                return Err(error);
+            }
+            if !is_certain(&error) && self.is_innocent(call) {
+                return Err(error);
+            }
+            held = match self.login.renew(&self.caller, &held, deadline) {
+                Ok(fresh) => fresh,
+                Err(why) => return Err(unrenewed(error, why)),
+            };
+            is_renewed = true;
+        }
+    }
+
+    /// Notes that `call` is refused with a renewed login as well.
+    fn note_innocent(&self, call: &Call<'_>) {
+        let mut innocent = lock(&self.innocent);
+        let now = self.caller.clock().now();
+        innocent.retain(|(_, until)| now < *until);
+        if innocent.len() >= INNOCENT_MAX {
+            innocent.pop_front();
+        }
+        innocent.push_back((call.fingerprint(), now + INNOCENT_FOR));
+    }
+
+    /// Whether `call` was refused with a renewed login as well, not long ago.
+    fn is_innocent(&self, call: &Call<'_>) -> bool {
+        let (call, now) = (call.fingerprint(), self.caller.clock().now());
+        lock(&self.innocent).iter().any(|(refused, until)| *refused == call && now < *until)
+    }
+
+    fn attempt(
+        &self,
+        call: &Call<'_>,
+        pass: &Pass,
+        offset: ServerOffset,
+        deadline: Instant,
+    ) -> Result<(Envelope, Moment), CallError> {
+        let server_now = offset.to_server(self.caller.clock().utc());
+        let x_date = x_date(server_now.checked_sub(DATE_MARGIN).unwrap_or(SystemTime::UNIX_EPOCH));
+        let user_id = self.login.user_id().unwrap_or_default();
+        let authorization = match self.login.app_id() {
+            None => pass.secret.clone(),
+            Some(app_id) => {
+                let request = Signable {
+                    method: if call.body.is_some() { "POST" } else { "GET" },
+                    path: call.path,
+                    query: call.query,
+                    host: self.caller.authority(),
+                    x_date: &x_date,
+                    x_user_id: user_id,
+                    body: call.body.unwrap_or_default(),
+                };
+                Secret::new(signature::authorization(app_id, pass.secret.expose(), request))
+            }
+        };
+        let headers = [("authorization", authorization.expose()), ("x-date", x_date.as_str()), ("x-user-id", user_id)];
+        // A service that knows no user ids is not sent an empty one.
+        let headers = if user_id.is_empty() { &headers[..2] } else { &headers[..] };
+        let secrets = [authorization.expose(), bare(&authorization), pass.secret.expose()];
+        self.caller.attempt(call, headers, &secrets, deadline)
+    }
+}
+
+/// Whether a refusal can only be the login's.
+fn is_certain(refusal: &CallError) -> bool {
+    matches!(refusal, CallError::Refused(Refusal { reason: Reason::Known(RemoteErrorKind::NeedsLogin), .. }))
+}
+
+/// What a refusal comes to if the login cannot be renewed. One that may have had another reason, and met a login that nothing can
+/// be done about, stays what it was.
+fn unrenewed(refusal: CallError, why: LoginError) -> CallError {
+    match why {
+        LoginError::Useless => refusal,
+        LoginError::NothingNewer { .. } if !is_certain(&refusal) => refusal,
+        LoginError::NothingNewer { remedy, .. } => {
+            CallError::Login(LoginError::NothingNewer { remedy, detail: refusal.detail() })
+        }
+        why => CallError::Login(why),
+    }
+}
+
+/// `20251103T070140Z` (koodrive-api.md, 2).
+fn x_date(time: SystemTime) -> String {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH).strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x_date_is_compact_and_utc() {
+        let may = SystemTime::UNIX_EPOCH + Duration::from_millis(1_746_086_400_999);
+        assert_eq!(x_date(may), "20250501T080000Z");
+        assert_eq!(x_date(SystemTime::UNIX_EPOCH), "19700101T000000Z");
+    }
+}
