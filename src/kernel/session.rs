@@ -17,7 +17,7 @@ use fuser::{
 use log::{debug, error, info};
 
 use super::mountinfo::{self, MountEntry};
-use super::unmount;
+use super::unmount::{self, Detachment};
 
 /// Loop threads: each only translates and hands over, and 16 answered small reads 2.4 times as fast as one (fuse-notes B3).
 const LOOP_THREADS: usize = 16;
@@ -162,12 +162,18 @@ impl Running {
     }
 }
 
-/// The loop failed while the mount may still be there: nobody would answer, so it goes.
+/// The loop failed while the mount may still be there: nobody would answer, so it goes. A loop that failed because its mount
+/// was just taken away, which a thread may see as any error, has ended as it should.
 fn give_up(mount: &MountEntry, failure: &str) -> i32 {
-    error!("the FUSE loop of {} failed: {failure}", mount.mountpoint.display());
-    if let Err(failure) = unmount::detach(mount) {
-        error!("cannot unmount {}: {failure}", mount.mountpoint.display());
+    match unmount::detach(mount) {
+        Ok(Detachment::Gone) => {
+            debug!("the FUSE loop of {} ended with its mount: {failure}", mount.mountpoint.display());
+            return 0;
+        }
+        Ok(_) => {}
+        Err(failure) => error!("cannot unmount {}: {failure}", mount.mountpoint.display()),
     }
+    error!("the FUSE loop of {} failed: {failure}", mount.mountpoint.display());
     1
 }
 
