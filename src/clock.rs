@@ -1,8 +1,11 @@
-//! Time as the rooms see it: the [`Clock`], which tests can hold still, and the [`Timer`], which owns all deadlines.
+//! Time as the rooms see it: the [`Clock`], which tests can hold still, the [`Timer`], which owns all deadlines, and the
+//! [`Ticker`] for what is done every so often.
 //!
 //! Threads: [`Timer::run`] is the body of one thread. Locks: the timer's own, never held while an action runs.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,6 +43,37 @@ impl Clock for SystemClock {
 /// every state in this crate is changed in steps that leave it whole.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something every so often on a thread of its own, until it is dropped.
+pub struct Ticker {
+    /// Its going ends the thread's waiting.
+    _alive: mpsc::Sender<()>,
+}
+
+impl Ticker {
+    /// Runs `tick` at once and then after every `interval`, until it returns false or the ticker is dropped. The thread is not
+    /// waited for: a tick that is under way then is the last.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(
+        name: &str,
+        interval: Duration,
+        mut tick: impl FnMut() -> bool + Send + 'static,
+    ) -> io::Result<Ticker> {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut pause = Duration::ZERO;
+            while let Err(mpsc::RecvTimeoutError::Timeout) = receiver.recv_timeout(pause) {
+                if !tick() {
+                    return;
+                }
+                pause = interval;
+            }
+        })?;
+        Ok(Ticker { _alive: sender })
+    }
 }
 
 type Action = Box<dyn FnOnce() + Send>;
@@ -163,6 +197,20 @@ mod tests {
         timer.run_due();
         timer.run_due();
         assert_eq!(ran.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn ticker_ticks_at_once_and_again_and_not_after_its_end() {
+        let (ticks, ticked) = mpsc::channel();
+        let tick = move || ticks.send(()).is_ok();
+        let ticker = Ticker::start("ticker", Duration::from_millis(1), tick).expect("a thread");
+        for _ in 0..3 {
+            ticked.recv_timeout(Duration::from_secs(10)).expect("a tick");
+        }
+        drop(ticker);
+        // The thread's end of the channel goes with the thread.
+        while ticked.recv_timeout(Duration::from_secs(10)).is_ok() {}
+        assert_eq!(ticked.try_recv(), Err(mpsc::TryRecvError::Disconnected));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, NoProxy, Proxy, Url};
 
-use crate::config::{Connection, Secret};
+use crate::config::Connection;
 use crate::policy::percent::percent_encoded;
 use crate::policy::range::ByteRange;
 use crate::policy::retry::{FailureKind, parse_retry_after};
@@ -81,7 +81,7 @@ pub struct Proxies {
 #[derive(Clone)]
 struct NamedProxy {
     variable: &'static str,
-    url: Secret,
+    url: String,
 }
 
 impl Proxies {
@@ -98,7 +98,7 @@ impl Proxies {
             names.iter().find_map(|name| Some((*name, get(name).filter(|value| !value.trim().is_empty())?)))
         };
         let proxy = |names: &[&'static str]| {
-            first(names).map(|(variable, url)| NamedProxy { variable, url: Secret::new(url.trim()) })
+            first(names).map(|(variable, url)| NamedProxy { variable, url: url.trim().to_owned() })
         };
         Proxies {
             http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"]),
@@ -121,7 +121,7 @@ impl Proxies {
                     let context = format!("{variable} does not name a proxy: set it to http://host:port");
                     HttpError::new(HttpErrorKind::BadSetting, context)
                 };
-                let made = proxy_url(url.expose()).and_then(|url| make(url).ok()).ok_or_else(bad)?;
+                let made = proxy_url(url).and_then(|url| make(url).ok()).ok_or_else(bad)?;
                 let direct = NoProxy::from_string(&format!("{LOOPBACK},{}", self.no_proxy));
                 builder = builder.proxy(made.no_proxy(direct));
             }

@@ -13,4 +13,5 @@ pub mod listing;
 pub mod mount;
 pub mod policy;
 pub mod remote;
+pub mod secrets;
 pub mod spaces;

@@ -187,7 +187,7 @@ pub(super) fn space(info: SpaceInfo) -> Result<Space, BadField> {
         id: filled(info.id, "id")?,
         name: filled(info.group_name, "groupName")?,
         container_id: filled(info.container_id, "containerId")?,
-        type_code: number(&info.r#type),
+        type_code: number(&info.kind),
         capacity,
     })
 }

@@ -13,13 +13,12 @@ use super::caller::{Call, Caller, payload};
 use super::convert;
 use super::envelope::{CallError, Reason};
 use super::renewable::{Held, Missed, Renewable};
-use super::secret_file::{FileStamp, SecretFileError, read_secret};
-use super::token_command::{self, CommandError};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
 use crate::clock::lock;
 use crate::config::{Credentials, Secret, SecretSource};
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
+use crate::secrets::{CommandError, FileStamp, SecretFileError, read_secret, run_command};
 
 /// Which part of a token's life is over when it is renewed, in percent (koodrive-api.md, 13).
 const RENEW_AT_PERCENT: u32 = 80;
@@ -445,8 +444,8 @@ fn refresh(caller: &Caller, old: &Pass, refresh_token: &Secret, deadline: Instan
 /// out stays as it was.
 fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: Instant) -> Result<Pass, convert::BadField> {
     let session = convert::session(answer)?;
-    let token = header_value(&Secret::new(session.access_token), "the access token of the service")
-        .map_err(|_| convert::bad("accessToken", "not a token"))?;
+    let token = header_value(&Secret::new(session.access_token), "the access token of the service").ok();
+    let token = token.ok_or_else(|| convert::bad("accessToken", "not a token"))?;
     let old_refresh_token = || old?.session.as_ref()?.refresh_token.clone();
     let life = session.expires_in.and_then(|life| {
         let renew_at = asked_at.checked_add(life * RENEW_AT_PERCENT / 100)?;
@@ -473,7 +472,7 @@ fn token_in(path: &Path) -> Result<Pass, LoginError> {
 }
 
 fn command_token(command: &str, deadline: Instant) -> Result<Pass, LoginError> {
-    let token = token_command::run(command, deadline).map_err(LoginError::Command)?;
+    let token = run_command(command, deadline).map_err(LoginError::Command)?;
     Ok(plain(header_value(&token, "what the token command printed")?))
 }
 

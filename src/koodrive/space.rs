@@ -4,9 +4,7 @@
 //! HTTP or JSON. Threads: any; no lock is held during a call.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, Weak};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
@@ -16,7 +14,7 @@ use super::open::{OpenError, SpacePlace};
 use super::service::{Account, Service};
 use super::share::{SHARE_CAPACITY, ShareClient};
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
-use crate::clock::{Clock, lock};
+use crate::clock::{Clock, Ticker, lock};
 use crate::config::{SpaceConfig, SpaceSource, TeamKind};
 use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
@@ -30,8 +28,8 @@ const ROOT: &str = "root";
 /// An opened space, team space, shared folder or enterprise share. Shared by all worker threads.
 pub struct SpaceClient {
     drive: Arc<Drive>,
-    /// Ends the upkeep when the client goes.
-    _upkeep: mpsc::Sender<()>,
+    /// Ends when the client goes.
+    _upkeep: Ticker,
 }
 
 /// What was opened.
@@ -79,13 +77,16 @@ impl SpaceClient {
             source => Drive::Space(OpenSpace::open(source, account, config, deadline)?),
         };
         let drive = Arc::new(drive);
-        let (sender, receiver) = mpsc::channel();
         let kept = Arc::downgrade(&drive);
-        thread::Builder::new()
-            .name("koofs-upkeep".to_owned())
-            .spawn(move || keep_up(&kept, &receiver, interval))
-            .map_err(|source| OpenError::NoThread { source })?;
-        Ok(SpaceClient { drive, _upkeep: sender })
+        let upkeep = move || {
+            let Some(drive) = kept.upgrade() else { return false };
+            if let Err(error) = drive.keep_up() {
+                log::debug!("upkeep: {}", error.detail());
+            }
+            true
+        };
+        let upkeep = Ticker::start("koofs-upkeep", interval, upkeep);
+        Ok(SpaceClient { drive, _upkeep: upkeep.map_err(|source| OpenError::NoThread { source })? })
     }
 }
 
@@ -105,18 +106,6 @@ pub(super) fn log_in(
         return Err(OpenError::UserIdMissing);
     }
     Ok(Arc::new(account))
-}
-
-/// The body of the thread that keeps `drive` up, until the sending side of `gone` is dropped.
-fn keep_up(drive: &Weak<Drive>, gone: &mpsc::Receiver<()>, interval: Duration) {
-    let mut pause = Duration::ZERO;
-    while let Err(RecvTimeoutError::Timeout) = gone.recv_timeout(pause) {
-        let Some(drive) = drive.upgrade() else { return };
-        if let Err(error) = drive.keep_up() {
-            log::debug!("upkeep: {}", error.detail());
-        }
-        pause = interval;
-    }
 }
 
 impl Drive {

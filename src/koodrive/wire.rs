@@ -143,7 +143,8 @@ pub(super) struct SpaceInfo {
     /// Of a team; `groupId` of its calls.
     pub(super) id: Scalar,
     pub(super) group_name: Scalar,
-    pub(super) r#type: Scalar,
+    #[serde(rename = "type")]
+    pub(super) kind: Scalar,
     pub(super) container_id: Scalar,
     pub(super) capacity: Scalar,
     pub(super) space_used: Scalar,

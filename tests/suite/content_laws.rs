@@ -9,6 +9,7 @@ use koofs::policy::range::{BLOCK_BYTES, ByteRange};
 use koofs::remote::{Node, RemoteErrorKind};
 
 use crate::fakes::{Bench, BenchConfig, FakeRemote, PATIENCE, StoreFault, content, file};
+use crate::mounted::await_that;
 
 const MIB: u64 = 1 << 20;
 
@@ -169,10 +170,14 @@ fn changed_object_is_stale_for_its_handle_and_never_a_mixture() {
 }
 
 #[test]
-fn failed_read_is_an_error_and_the_next_read_starts_anew() {
-    let (bench, fh) = with_file(100);
-    bench.store.fault([StoreFault::Status(403); 3]);
+fn failed_read_is_an_error_and_a_later_read_starts_anew() {
+    let config = BenchConfig { op_timeout: Duration::from_millis(500), ..BenchConfig::default() };
+    let (bench, fh) = with_file_and(100, config);
+    bench.store.fault([StoreFault::Status(500); 30]);
     assert!(bench.read(fh, 0, 100).is_err());
+    bench.store.faults.lock().unwrap().clear();
+    // One that used up its time answers for a second more (`fs::late`).
+    await_that("a read that starts anew", || bench.read(fh, 0, 100).is_ok());
     expect(&bench, fh, 0, 100, 100);
 }
 

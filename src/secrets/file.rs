@@ -13,7 +13,7 @@ const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// Which state of a file was read. Equal stamps mean that nobody has written it since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileStamp {
+pub struct FileStamp {
     modified: (i64, i64),
     inode: u64,
     len: u64,
@@ -25,7 +25,7 @@ impl FileStamp {
     }
 
     /// The stamp of the file at `path` now, if it can be looked at.
-    pub(super) fn at(path: &Path) -> Option<FileStamp> {
+    pub fn at(path: &Path) -> Option<FileStamp> {
         std::fs::metadata(path).ok().as_ref().map(FileStamp::of)
     }
 }
@@ -68,7 +68,10 @@ impl fmt::Display for SecretFileError {
 
 /// The line in the file at `path`, without its end, and which state of the file that was. Where `path` is a link, the file that
 /// it leads to counts.
-pub(super) fn read_secret(path: &Path) -> Result<(Secret, FileStamp), SecretFileError> {
+///
+/// # Errors
+/// [`SecretFileError`], also if others can read the file.
+pub fn read_secret(path: &Path) -> Result<(Secret, FileStamp), SecretFileError> {
     let fail = |problem| SecretFileError { path: path.to_owned(), problem };
     let unreadable = |error: io::Error| fail(Problem::Unreadable(error.to_string()));
     // Not to wait for a writer, should it be a pipe.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::config::Secret;
 
 /// The most that the command may take. A call waits for it, so it must leave time for that.
-pub(super) const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+pub const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 
 /// The most of its output that is read, in bytes.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
@@ -56,8 +56,11 @@ impl fmt::Display for CommandError {
     }
 }
 
-/// The first line that `command` prints, if it then succeeds. Ends within [`COMMAND_LIMIT`], and by `deadline`.
-pub(super) fn run(command: &str, deadline: Instant) -> Result<Secret, CommandError> {
+/// The first line that the shell's `command` prints, if it then succeeds. Ends within [`COMMAND_LIMIT`], and by `deadline`.
+///
+/// # Errors
+/// [`CommandError`]; what was still running is dead by then.
+pub fn run_command(command: &str, deadline: Instant) -> Result<Secret, CommandError> {
     let limit = COMMAND_LIMIT.min(deadline.saturating_duration_since(Instant::now()));
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
@@ -162,7 +165,7 @@ mod tests {
     }
 
     fn printed(command: &str) -> Result<String, CommandError> {
-        run(command, soon()).map(|secret| secret.expose().to_owned())
+        run_command(command, soon()).map(|secret| secret.expose().to_owned())
     }
 
     #[test]
@@ -190,7 +193,7 @@ mod tests {
         let pid_file = directory.path().join("pid");
         let command = format!("sleep 60 & echo $! > '{}'; wait", pid_file.display());
         let started = Instant::now();
-        let error = run(&command, Instant::now() + Duration::from_millis(300)).expect_err("it is killed");
+        let error = run_command(&command, Instant::now() + Duration::from_millis(300)).expect_err("it is killed");
         assert!(matches!(error, CommandError::TimedOut(_)), "{error:?}");
         assert!(started.elapsed() < Duration::from_secs(10));
         let pid = std::fs::read_to_string(&pid_file).expect("it was started");

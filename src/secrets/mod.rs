@@ -1,0 +1,10 @@
+//! Secrets from outside this process: files that only their owner can read, and commands that print them.
+//!
+//! Owns the system calls for both, their bounds, and errors that tell the remedy and nothing of the secret. Knows nothing of what a
+//! secret is for. Threads: any; a command blocks its caller. No locks.
+
+mod command;
+mod file;
+
+pub use command::{COMMAND_LIMIT, CommandError, run_command};
+pub use file::{FileStamp, SecretFileError, read_secret};
