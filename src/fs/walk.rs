@@ -145,7 +145,18 @@ impl Walk {
         };
         if is_walked {
             self.list_ahead(dir.ino, pid);
+            if let Some(listing) = self.listings.peek(dir.ino, self.clock.now())
+                && !listing.is_complete()
+            {
+                self.go_on_after(&listing, pid);
+            }
         }
+    }
+
+    /// Looks ahead once more when `listing` has ended: its subdirectories come into sight.
+    fn go_on_after(self: &Arc<Self>, listing: &Arc<Listing>, pid: u32) {
+        let walk = Arc::clone(self);
+        listing.when_index(usize::MAX, Box::new(move || walk.go_on(pid)));
     }
 
     fn parent_of(&self, dir: Ino) -> Ino {
@@ -161,9 +172,7 @@ impl Walk {
             let (listing, is_new) = self.listings.current(next.ino, &next.id, now);
             if is_new {
                 self.lister.load_ahead(Arc::clone(&listing));
-                // Its own subdirectories come into sight when it has ended.
-                let walk = Arc::clone(self);
-                listing.when_index(usize::MAX, Box::new(move || walk.go_on(pid)));
+                self.go_on_after(&listing, pid);
             }
         }
     }
