@@ -1,17 +1,87 @@
-//! KooFS: a read-only Linux filesystem over a KooDrive share.
+//! KooFS: a read-only Linux filesystem over a KooDrive share or space.
+//!
+//! Requests go down one staircase; nothing calls up. An answer comes back through the completion that went down with the
+//! request.
+//!
+//! ```text
+//! kernel -> fs -> remote (a trait) <- koodrive -> http        the service: listings, links
+//!            |  -> content -------------------> http           the object store: bytes
+//!            |     content/links -> remote
+//!            |
+//!            +-- walk      what comes next in a tree: directories and small files fetched ahead
+//!            +-- refresh   listings loaded anew behind their readers, or forgotten on demand
+//!            +-- late      reads that have used up their time fail again at once, for a second
+//!
+//! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines)
+//! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`)
+//! below koodrive       secrets (files and commands that hold them)
+//! ```
+//!
+//! # Four promises
+//!
+//! 1. **The kernel's threads never wait.** A thread of [`kernel`] translates, calls [`fs`] and returns. What is in memory is
+//!    answered at once; for anything else the reply moves into a completion, which runs when the bytes or the page are in.
+//!    A panic in one request is EIO for that request.
+//! 2. **Every operation has a deadline**, the time in the queue included. One timer ([`clock::Timer`]) owns the pending
+//!    completions and answers those that are overdue, each exactly once. `statfs`, known attributes, known directories and
+//!    names known to be absent touch no network.
+//! 3. **Never a wrong byte, never a shorter directory.** An answer to a range is used only after it was found to be that range
+//!    of that version of that object ([`policy::range`]). A listing that failed half way is an error. A network failure is
+//!    never "no such file".
+//! 4. **Every queue, cache, loop, wait and retry has a named bound**, and one budget covers all cached and prefetched bytes.
+//!
+//! # Invariants
+//!
+//! - The kernel room sees no [`remote::NodeId`], the remote side no [`fs::Ino`].
+//! - Serialisable types stop at `koodrive/wire.rs`; fuser at [`kernel`], reqwest at [`http`], clap at [`cli`].
+//! - No lock is held across IO, a reply or a completion.
+//! - A guess never goes before a request: what is fetched or listed ahead waits behind whatever somebody waits for, and its
+//!   failure is nobody's answer.
+//! - A changed file is a new inode number, so pages and names that the kernel keeps are never another version's.
+//! - What may block while it tells the kernel something does so on a thread of its own ([`kernel::notify`]).
+//! - Secrets and links have a `Debug` that shows nothing; none reaches a log, an error, the process list or a child.
+//! - [`kernel::errno`] is the only table of errno, and names every kind of failure.
+//! - Nothing above [`content::blocks`] knows where a block lives, nothing above [`fs::dir`] where a page came from.
+//!
+//! `tests/suite/layers.rs` reads the sources and fails if a room names what it must not know. What a user may rely on stands
+//! in the README under Semantics, each promise with the test that holds it.
+//!
+//! # Reading order
+//!
+//! The modules stand below as they are best read.
+
+// What was asked for, as checked values.
+pub mod config;
 
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod content;
-pub mod fs;
-pub mod http;
-pub mod jobs;
-pub mod kernel;
-pub mod koodrive;
-pub mod listing;
+
+// How it is put together, and how it lives.
 pub mod mount;
-pub mod policy;
+
+// Down the stairs.
+pub mod kernel;
+
+pub mod fs;
+
 pub mod remote;
+
+pub mod content;
+
+// The service.
+pub mod koodrive;
+
 pub mod secrets;
+
+pub mod http;
+
+// Beside the stairs.
+pub mod policy;
+
+pub mod jobs;
+
+pub mod clock;
+
+// The two commands that do without a mount.
+pub mod listing;
+
 pub mod spaces;
