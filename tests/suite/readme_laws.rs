@@ -1,6 +1,8 @@
-//! The README tells people nothing that is not so: its tests exist, and its options are those of the command.
+//! The README tells people nothing that is not so: its tests exist, its configuration files pass the check, and its options
+//! are those of the command.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::mount_bench::run;
@@ -15,17 +17,60 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// Whether `text` has the form of a test's name: `file::law`, or `room/file::law`.
+fn is_law(text: &str) -> bool {
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    text.split_once("::").is_some_and(|(file, law)| file.split('/').all(is_word) && is_word(law))
+}
+
+/// Whether the file below this repository has a test of this name.
+fn has_test(path: &str, law: &str) -> bool {
+    let Ok(source) = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)) else { return false };
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    lines.windows(2).any(|two| two[0] == "#[test]" && two[1].starts_with(&format!("fn {law}()")))
+}
+
 #[test]
 fn every_test_that_the_readme_names_exists() {
     let readme = readme();
     // Code blocks are fenced by three backquotes, which is an odd number.
-    let named: BTreeSet<&str> = readme.lines().flat_map(quoted).filter(|text| text.contains("_laws::")).collect();
-    assert!(named.len() > 20, "{named:?}");
+    let named: BTreeSet<&str> = readme.lines().flat_map(quoted).filter(|text| is_law(text)).collect();
+    assert!(named.len() > 60, "{named:?}");
     for name in named {
         let (file, law) = name.split_once("::").unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/suite/{file}.rs"));
-        let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(source.contains(&format!("#[test]\nfn {law}()")), "{name} is no test");
+        let places = [format!("tests/suite/{file}.rs"), format!("src/{file}.rs")];
+        assert!(places.iter().any(|path| has_test(path, law)), "{name} is no test");
+    }
+}
+
+#[test]
+fn every_promise_of_the_readme_names_a_test_in_its_row() {
+    let readme = readme();
+    let (_, tables) = readme.split_once("\n## Semantics\n").unwrap();
+    let (tables, _) = tables.split_once("\n### Names\n").unwrap();
+    let rows = tables.lines().filter(|line| line.starts_with("| ") && *line != "| Promise | Test |");
+    let bare: Vec<&str> = rows.filter(|row| !quoted(row).any(is_law)).collect();
+    assert_eq!(bare, Vec::<&str>::new());
+}
+
+#[test]
+fn configuration_files_of_the_readme_pass_the_check() {
+    let readme = readme();
+    let files: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let home = tempfile::tempdir().unwrap();
+        for (name, content, mode) in
+            [("config.toml", file, 0o644), ("work.password", "s3cret", 0o600), (".photos", "a1B2c3D4", 0o600)]
+        {
+            let path = home.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let path = home.path().join("config.toml");
+        let mut check = koofs(&["config", "check", "--config", path.to_str().unwrap()]);
+        check.env("HOME", home.path());
+        run(check).well();
     }
 }
 
