@@ -4,15 +4,15 @@
 //! then on without a copy. Readers are woken as soon as *their* bytes are in.
 //! Locks: the cache's, then nothing; a block's, then nothing. Completions run outside both.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use lru::LruCache;
 
 use super::ContentError;
-use super::buffers::{Buffer, BufferPool};
+use super::buffers::{Buffer, BufferPool, Joined};
 use super::fetcher::FetchJob;
 use crate::clock::lock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
@@ -214,11 +214,30 @@ impl ReadData {
     }
 
     /// The bytes as one slice: without a copy where they lie in one block.
-    pub fn bytes(&self) -> Cow<'_, [u8]> {
+    pub fn bytes(&self) -> ReadBytes<'_> {
         match &self.pieces[..] {
-            [] => Cow::Borrowed(&[]),
-            [piece] => Cow::Borrowed(piece.bytes()),
-            pieces => Cow::Owned(pieces.iter().map(Piece::bytes).collect::<Vec<_>>().concat()),
+            [] => ReadBytes::Slice(&[]),
+            [piece] => ReadBytes::Slice(piece.bytes()),
+            pieces => ReadBytes::Joined(Joined::of(pieces.iter().map(Piece::bytes))),
+        }
+    }
+}
+
+/// The bytes of a read as one slice.
+pub enum ReadBytes<'a> {
+    /// Part of one block.
+    Slice(&'a [u8]),
+    /// Put together from several.
+    Joined(Joined),
+}
+
+impl Deref for ReadBytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            ReadBytes::Slice(bytes) => bytes,
+            ReadBytes::Joined(bytes) => bytes,
         }
     }
 }

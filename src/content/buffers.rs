@@ -65,6 +65,42 @@ impl Drop for Buffer {
     }
 }
 
+/// The most joined buffers that are kept unused, of up to 1 MiB each: what a few readers have in use at one moment.
+const JOINED_UNUSED_MAX: usize = 8;
+
+/// Joined buffers that are not in use. One for the process: a reply knows no cache.
+static JOINED_UNUSED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// The bytes of a read that lies in several blocks, one after the other; the buffer is used again.
+pub struct Joined(Vec<u8>);
+
+impl Joined {
+    /// All bytes of `pieces`.
+    pub(super) fn of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Joined {
+        let mut bytes = lock(&JOINED_UNUSED).pop().unwrap_or_default();
+        bytes.clear();
+        pieces.for_each(|piece| bytes.extend_from_slice(piece));
+        Joined(bytes)
+    }
+}
+
+impl Deref for Joined {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let mut unused = lock(&JOINED_UNUSED);
+        if unused.len() < JOINED_UNUSED_MAX {
+            unused.push(std::mem::take(&mut self.0));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

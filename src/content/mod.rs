@@ -157,9 +157,9 @@ impl Shared {
         drop(running);
         self.fetcher.set_ceiling(readers * STREAMS_PER_READER_MAX);
         let of_memory = self.memory_bytes / 4 * 3 / readers as u64;
-        // Half as much again as may be on its way: a connection that finishes early goes on at once.
+        // A quarter more than may be on its way: a connection that finishes early goes on at once.
         let streams = self.fetcher.streams().min(STREAMS_PER_READER_MAX) as u64;
-        of_memory.min(streams * PART_BYTES * 3 / 2).max(WINDOW_MIN_BYTES)
+        of_memory.min(streams * PART_BYTES * 5 / 4).max(WINDOW_MIN_BYTES)
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each job.

@@ -20,14 +20,14 @@ const REWARDED: f64 = 0.6;
 /// A connection below this share of its best speed competes with the others for a line that is full.
 const CROWDED: f64 = 0.3;
 
-/// The weight of a new sample in the moving average of speeds.
-const SMOOTHING: f64 = 1.0 / 8.0;
+/// The weight of a new sample in the moving averages.
+const SMOOTHING: f64 = 1.0 / 32.0;
 
 /// While short answers are waited for less than so many round trips, the store does not queue them.
 const UNQUEUED: f64 = 2.5;
 
 /// So many samples for each connection must come in before a change is judged: the average has then forgotten the time before.
-const SAMPLES_PER_STREAM: usize = 4;
+const SAMPLES_PER_STREAM: usize = 6;
 
 /// The best speed is forgotten at this rate: in so long it falls to about a third.
 const BEST_MEMORY: Duration = Duration::from_secs(30);
@@ -39,13 +39,16 @@ const SETTLE_MIN: Duration = Duration::from_millis(20);
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 
 /// After a doubling that was taken back, the next one is tried so much later: lines change.
-const TRIAL_PAUSE: Duration = Duration::from_secs(10);
+const TRIAL_PAUSE: Duration = Duration::from_secs(2);
 
 /// The pace of one object store.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     streams: usize,
-    /// Moving average and best of a connection's speed, in bytes a second; 0 before the first sample.
+    /// Moving average of the time that a connection takes for a byte, in seconds; 0 before the first sample. Times and not
+    /// speeds are averaged: bytes come in bursts, and one burst at the speed of memory would count for all the waiting.
+    byte_time: f64,
+    /// That as a speed, in bytes a second, and the best there was.
     speed: f64,
     best_speed: f64,
     last_sample: Duration,
@@ -66,6 +69,7 @@ impl Default for Pace {
         Pace {
             streams: STREAMS_START,
             speed,
+            byte_time: 0.0,
             best_speed,
             last_sample,
             round_trip: Duration::MAX,
@@ -107,8 +111,10 @@ impl Pace {
     /// instant.
     pub fn on_bytes(&mut self, bytes: u64, took: Duration, in_flight: usize, now: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a speed needs no 53 bits")]
-        let sample = bytes as f64 / took.as_secs_f64().max(1e-6);
-        self.speed = if self.speed == 0.0 { sample } else { self.speed + (sample - self.speed) * SMOOTHING };
+        let sample = took.as_secs_f64().max(1e-6) / bytes.max(1) as f64;
+        let is_first = self.byte_time == 0.0;
+        self.byte_time = if is_first { sample } else { self.byte_time + (sample - self.byte_time) * SMOOTHING };
+        self.speed = 1.0 / self.byte_time;
         let idle = now.saturating_sub(self.last_sample).min(BEST_MEMORY);
         self.last_sample = now;
         self.best_speed = self.speed.max(self.best_speed * (1.0 - idle.as_secs_f64() / BEST_MEMORY.as_secs_f64()));
@@ -178,9 +184,7 @@ mod tests {
     #[test]
     fn full_line_gets_few_connections() {
         let mut pace = Pace::default();
-        let now = second(&mut pace, Duration::ZERO, |streams| 5e6 / streams as f64);
-        assert_eq!(pace.streams(), STREAMS_START);
-        let mut now = now;
+        let mut now = Duration::ZERO;
         for _ in 0..60 {
             now = second(&mut pace, now, |streams| 5e6 / streams as f64);
             assert!(pace.streams() <= 2 * STREAMS_START, "{}", pace.streams());

@@ -493,8 +493,7 @@ impl Bench {
 
     pub fn read_later(&self, fh: Fh, offset: u64, len: u32) -> Receiver<Result<Vec<u8>, FsError>> {
         let (sender, receiver) = channel();
-        let done =
-            move |result: Result<ReadData, FsError>| drop(sender.send(result.map(|data| data.bytes().into_owned())));
+        let done = move |result: Result<ReadData, FsError>| drop(sender.send(result.map(|data| data.bytes().to_vec())));
         self.fs.read(fh, offset, len, Box::new(done));
         receiver
     }
