@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -84,6 +84,8 @@ pub struct Listing {
     is_refreshed: AtomicBool,
     /// Its entries have been given to the kernel to keep.
     is_kept: AtomicBool,
+    /// The indices of all entries by inode number, once somebody has gone through them in that order.
+    by_ino: OnceLock<Box<[u32]>>,
     /// Nobody has asked for it yet: its failure is nobody's answer.
     is_guess: AtomicBool,
     /// The request for its next page, while that is queued.
@@ -148,7 +150,8 @@ impl Listing {
         let (is_guess, queued_job) = (AtomicBool::new(false), Mutex::default());
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
         let state = Mutex::new(state);
-        Listing { dir, id, inodes: Arc::clone(inodes), state, is_refreshed, is_kept, is_guess, queued_job }
+        let by_ino = OnceLock::new();
+        Listing { dir, id, inodes: Arc::clone(inodes), state, is_refreshed, is_kept, by_ino, is_guess, queued_job }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -273,6 +276,40 @@ impl Listing {
     /// The index of the entry called `name`.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         lock(&self.state).by_name.get(name).map(|entry| entry.1 as usize)
+    }
+
+    /// Entry `index`.
+    pub fn entry(&self, index: usize) -> Option<Arc<Entry>> {
+        lock(&self.state).entries.get(index).cloned()
+    }
+
+    /// The place of entry `index` among all entries by inode number, which is the order of `cp -r` and of `find` in large
+    /// directories; `None` before the listing is complete.
+    pub fn rank_by_ino(&self, index: usize) -> Option<usize> {
+        let order = self.order_by_ino()?;
+        let state = lock(&self.state);
+        let ino = state.entries.get(index)?.ino;
+        order.binary_search_by_key(&ino, |place| state.entries[*place as usize].ino).ok()
+    }
+
+    /// The entry at place `rank` by inode number.
+    pub fn entry_by_ino(&self, rank: usize) -> Option<Arc<Entry>> {
+        let index = *self.order_by_ino()?.get(rank)?;
+        self.entry(index as usize)
+    }
+
+    fn order_by_ino(&self) -> Option<&[u32]> {
+        if let Some(order) = self.by_ino.get() {
+            return Some(order);
+        }
+        let state = lock(&self.state);
+        if !matches!(state.progress, Progress::Complete(_)) {
+            return None;
+        }
+        let mut order: Vec<u32> = (0..u32::try_from(state.entries.len()).ok()?).collect();
+        order.sort_unstable_by_key(|index| state.entries[*index as usize].ino);
+        drop(state);
+        Some(self.by_ino.get_or_init(|| order.into_boxed_slice()))
     }
 
     /// The first subdirectory at or after entry `index`, with its own index.

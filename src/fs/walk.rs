@@ -92,11 +92,29 @@ struct OpenedChild {
     is_walked: bool,
 }
 
+/// In which order a program goes through the files of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As they are listed: grep -r, tar, find, and shell globs, as the listing is sorted by name.
+    Listed,
+    /// From the last to the first: rg, whose threads take the newest work first.
+    Backward,
+    /// By inode number: cp -r, and find in directories of more than 10,000 entries.
+    ByIno,
+}
+
+const WAYS: [Way; 3] = [Way::Listed, Way::Backward, Way::ByIno];
+
+/// The place of a file in each of [`WAYS`]; `None` where that is not known yet.
+type Ranks = [Option<usize>; 3];
+
 /// One reader's way through the files of a directory.
 #[derive(Clone, Copy, Debug)]
 struct Sequence {
-    /// Index of the last file that was begun.
-    at: usize,
+    /// Place of the last file that was begun.
+    at: Ranks,
+    /// Index into [`WAYS`]: decided by the second file.
+    way: Option<usize>,
     streak: u32,
     /// How many files to be ahead.
     window: usize,
@@ -194,61 +212,107 @@ impl Walk {
     pub(super) fn file_begun(&self, file: &Entry) {
         let Some(listing) = self.listings.peek(file.parent, self.clock.now()) else { return };
         let Some(index) = listing.index_of(file.name.as_str()) else { return };
-        let window = {
+        let backward = if listing.is_complete() { Some(listing.len() - 1 - index) } else { None };
+        let ranks = [Some(index), backward, listing.rank_by_ino(index)];
+        let ahead = {
             let mut state = lock(&self.state);
             if let Some(sequences) = state.sequences.get_mut(&file.parent) {
-                note_begun(sequences, index)
+                note_begun(sequences, ranks)
             } else {
-                state.sequences.put(file.parent, VecDeque::from([Sequence::starting(index)]));
-                0
+                state.sequences.put(file.parent, VecDeque::from([Sequence::starting(ranks)]));
+                None
             }
         };
-        if window > 0 {
-            self.fetch_ahead(&listing, index, window);
+        if let Some((way, window)) = ahead {
+            self.fetch_ahead(&listing, index, way, window);
         }
     }
 
     /// Has the next `window` files fetched that a reader comes to after entry `index`.
-    fn fetch_ahead(&self, listing: &Arc<Listing>, index: usize, window: usize) {
-        let mut bytes_left = self.content.memory_budget() / BUDGET_PART;
-        let mut files: Vec<(NodeId, Version, u64)> = Vec::with_capacity(window);
-        let mut upcoming: Vec<NodeId> = Vec::new();
-        let upcoming_max = if self.content.links().is_batching() { LINKS_AHEAD } else { 0 };
-        let mut order = Order::after_file(self, listing, index);
-        for _ in 0..LOOKED_AT_MAX {
-            if files.len() >= window && upcoming.len() >= upcoming_max {
-                break;
+    fn fetch_ahead(&self, listing: &Arc<Listing>, index: usize, way: Way, window: usize) {
+        let mut ahead =
+            Ahead::new(window, self.content.memory_budget() / BUDGET_PART, self.content.links().is_batching());
+        match way {
+            Way::Listed => {
+                let mut order = Order::after_file(self, listing, index);
+                (0..LOOKED_AT_MAX).map_while(|_| order.next_entry(self)).all(|entry| ahead.add(&entry));
             }
-            let Some(entry) = order.next_entry(self) else { break };
-            if entry.kind != NodeKind::File || entry.version.size_bytes == 0 {
-                continue;
+            Way::Backward => {
+                let first = index.saturating_sub(LOOKED_AT_MAX);
+                (first..index).rev().map_while(|index| listing.entry(index)).all(|entry| ahead.add(&entry));
             }
-            if upcoming.len() < upcoming_max {
-                upcoming.push(entry.id.clone());
+            Way::ByIno => {
+                let Some(rank) = listing.rank_by_ino(index) else { return };
+                let next = rank + 1..rank + 1 + LOOKED_AT_MAX;
+                next.map_while(|rank| listing.entry_by_ino(rank)).all(|entry| ahead.add(&entry));
             }
-            if files.len() >= window {
-                continue;
-            }
-            let size = entry.version.size_bytes;
-            let len = if size <= WHOLE_FILE_BYTES { size } else { HEAD_BYTES };
-            let Some(left) = bytes_left.checked_sub(len) else { break };
-            bytes_left = left;
-            files.push((entry.id.clone(), entry.version, len));
         }
-        self.content.fetch_ahead(files, &upcoming);
+        self.content.fetch_ahead(ahead.files, &ahead.upcoming);
+    }
+}
+
+/// What is to be fetched ahead, as it is being put together.
+struct Ahead {
+    files: Vec<(NodeId, Version, u64)>,
+    files_max: usize,
+    bytes_left: u64,
+    /// Ids of the files and of more that come after them, for links.
+    upcoming: Vec<NodeId>,
+    upcoming_max: usize,
+}
+
+impl Ahead {
+    fn new(files_max: usize, bytes_left: u64, is_batching: bool) -> Ahead {
+        let upcoming_max = if is_batching { LINKS_AHEAD } else { 0 };
+        Ahead { files: Vec::with_capacity(files_max), files_max, bytes_left, upcoming: Vec::new(), upcoming_max }
+    }
+
+    /// Takes the next entry in; `false` if there is no need for more.
+    fn add(&mut self, entry: &Entry) -> bool {
+        let size = entry.version.size_bytes;
+        if entry.kind == NodeKind::File && size > 0 {
+            if self.upcoming.len() < self.upcoming_max {
+                self.upcoming.push(entry.id.clone());
+            }
+            let len = if size <= WHOLE_FILE_BYTES { size } else { HEAD_BYTES };
+            if self.files.len() < self.files_max {
+                match self.bytes_left.checked_sub(len) {
+                    Some(left) => self.bytes_left = left,
+                    None => return false,
+                }
+                self.files.push((entry.id.clone(), entry.version, len));
+            }
+        }
+        self.files.len() < self.files_max || self.upcoming.len() < self.upcoming_max
     }
 }
 
 impl Sequence {
-    fn starting(index: usize) -> Sequence {
-        Sequence { at: index, streak: 1, window: 0, begun: 0, passed: 0 }
+    fn starting(at: Ranks) -> Sequence {
+        Sequence { at, way: None, streak: 1, window: 0, begun: 0, passed: 0 }
     }
 
-    /// Entry `index` follows, `index > self.at`.
-    fn advance(&mut self, index: usize) {
-        self.passed += index - self.at;
+    /// By which way, an index into [`WAYS`], and by how many files, a file at `ranks` follows: the very next file
+    /// to begin with; an established sequence may skip a few.
+    fn follows(&self, ranks: &Ranks) -> Option<(usize, usize)> {
+        let within = if self.way.is_some() { FOLLOWS_WITHIN } else { 1 };
+        let ways = self.way.map_or(0..WAYS.len(), |way| way..way + 1);
+        ways.filter_map(|way| Some((way, ranks[way]?.checked_sub(self.at[way]?)?)))
+            .find(|(_, step)| (1..=within).contains(step))
+    }
+
+    /// Whether a file at `ranks` is one that the sequence has only just passed.
+    fn has_passed(&self, ranks: &Ranks) -> bool {
+        let behind = |way: usize| self.at[way]?.checked_sub(ranks[way]?);
+        self.way.and_then(behind).is_some_and(|step| step < FOLLOWS_WITHIN)
+    }
+
+    /// A file at `ranks` follows.
+    fn advance(&mut self, ranks: Ranks, way: usize, step: usize) {
+        self.passed += step;
         self.begun += 1;
-        self.at = index;
+        self.at = ranks;
+        self.way = Some(way);
         self.streak = self.streak.saturating_add(1);
         if self.streak >= STREAK_MIN {
             self.window = (self.window * 2).clamp(2, FILES_AHEAD_MAX);
@@ -256,7 +320,7 @@ impl Sequence {
         if self.passed >= JUDGED_AFTER {
             if self.begun * 2 < self.passed {
                 // More than half of what was fetched ahead was for nothing: start over.
-                *self = Sequence::starting(index);
+                *self = Sequence::starting(ranks);
             } else {
                 (self.begun, self.passed) = (0, 0);
             }
@@ -264,29 +328,24 @@ impl Sequence {
     }
 }
 
-/// Takes note that the file at `index` was begun; how many files after it are worth fetching.
-fn note_begun(sequences: &mut VecDeque<Sequence>, index: usize) -> usize {
-    let follows = |sequence: &Sequence| {
-        // To begin with, the very next file; an established sequence may skip a few.
-        let within = if sequence.streak >= STREAK_MIN { FOLLOWS_WITHIN } else { 2 };
-        index > sequence.at && index - sequence.at <= within
-    };
-    if let Some(place) = sequences.iter().position(follows)
+/// Takes note that the file at `ranks` was begun; which files after it are worth fetching, and how many.
+fn note_begun(sequences: &mut VecDeque<Sequence>, ranks: Ranks) -> Option<(Way, usize)> {
+    let follower = sequences.iter().enumerate().find_map(|(place, sequence)| Some((place, sequence.follows(&ranks)?)));
+    if let Some((place, (way, step))) = follower
         && let Some(mut sequence) = sequences.remove(place)
     {
-        sequence.advance(index);
+        sequence.advance(ranks, way, step);
         sequences.push_back(sequence);
-        return sequence.window;
+        return if sequence.window > 0 { Some((WAYS[way], sequence.window)) } else { None };
     }
-    let is_behind = |sequence: &Sequence| index <= sequence.at && sequence.at - index < FOLLOWS_WITHIN;
-    if sequences.iter().any(|sequence| sequence.streak >= STREAK_MIN && is_behind(sequence)) {
-        return 0;
+    if sequences.iter().any(|sequence| sequence.has_passed(&ranks)) {
+        return None;
     }
     if sequences.len() >= READERS_PER_DIR {
         sequences.pop_front();
     }
-    sequences.push_back(Sequence::starting(index));
-    0
+    sequences.push_back(Sequence::starting(ranks));
+    None
 }
 
 /// The order in which a walker goes on: into each directory as it comes to it, and back to the one above at its end.
@@ -375,8 +434,11 @@ impl Order {
 mod tests {
     use super::*;
 
+    /// Begins the files at `indices` of a directory of 10,000; what is worth fetching after each.
     fn begin(sequences: &mut VecDeque<Sequence>, indices: impl IntoIterator<Item = usize>) -> Vec<usize> {
-        indices.into_iter().map(|index| note_begun(sequences, index)).collect()
+        let ranks = |index: usize| [Some(index), Some(9_999 - index), Some(index * 7919 % 10_007)];
+        let begin = |index| note_begun(sequences, ranks(index)).map_or(0, |(_, window)| window);
+        indices.into_iter().map(begin).collect()
     }
 
     #[test]
@@ -386,10 +448,24 @@ mod tests {
     }
 
     #[test]
-    fn files_begun_at_random_are_followed_by_none() {
+    fn files_begun_from_the_last_or_by_inode_number_are_followed_too() {
         let mut sequences = VecDeque::new();
-        let far_apart = (0..100).map(|step| step * 7919 % 4001);
-        assert!(begin(&mut sequences, far_apart).iter().all(|window| *window == 0));
+        assert_eq!(begin(&mut sequences, (100..108).rev()), [0, 2, 4, 8, 16, 32, 64, 64]);
+        assert_eq!(sequences[0].way.map(|way| WAYS[way]), Some(Way::Backward));
+
+        let mut by_ino: Vec<usize> = (0..10_000).collect();
+        by_ino.sort_by_key(|index| index * 7919 % 10_007);
+        let mut sequences = VecDeque::new();
+        let windows = begin(&mut sequences, by_ino[500..520].iter().copied());
+        assert_eq!(windows[windows.len() - 1], 64, "{windows:?}");
+    }
+
+    #[test]
+    fn files_begun_at_random_are_followed_by_next_to_none() {
+        let mut sequences = VecDeque::new();
+        let mut rng = fastrand::Rng::with_seed(5);
+        let windows = begin(&mut sequences, (0..1000).map(|_| rng.usize(..10_000)));
+        assert!(windows.iter().filter(|window| **window > 0).count() <= 10);
     }
 
     #[test]

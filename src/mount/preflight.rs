@@ -1,8 +1,11 @@
 //! What can be told before a mount is tried, so that the user reads a remedy and not an error number. A dead mount of ours
 //! at the mountpoint is taken away.
 
+use std::ffi::CString;
 use std::fs::{self, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use log::info;
@@ -99,11 +102,19 @@ pub(super) fn without_links(mountpoint: &Path) -> Result<PathBuf, MountError> {
     })
 }
 
-/// Takes `mount` away if it is KooFS and its process is gone, which stat(2) tells by ENOTCONN.
+/// Whether the process behind a mount is gone. Asked by statfs(2), which the kernel always passes on: the attributes of the
+/// root it may still have in memory, for as long as they were said to be valid.
+fn is_dead(mountpoint: &Path) -> bool {
+    let Ok(path) = CString::new(mountpoint.as_os_str().as_bytes()) else { return false };
+    let mut figures = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` is a C string and `figures` has room for the answer; both outlive the call.
+    let failed = unsafe { libc::statfs(path.as_ptr(), figures.as_mut_ptr()) } != 0;
+    failed && io::Error::last_os_error().kind() == ErrorKind::NotConnected
+}
+
+/// Takes `mount` away if it is KooFS and its process is gone.
 fn replace_dead(mount: &MountEntry) -> Result<(), MountError> {
-    let is_dead =
-        mount.is_koofs() && fs::metadata(&mount.mountpoint).is_err_and(|error| error.kind() == ErrorKind::NotConnected);
-    if !is_dead {
+    if !mount.is_koofs() || !is_dead(&mount.mountpoint) {
         return Err(MountError::Busy(mount.clone()));
     }
     match unmount::detach(mount) {
