@@ -45,11 +45,29 @@ pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
     }
 }
 
+/// From this size on, the allocator takes memory from the system and gives it back, in bytes; below a block's. Left to itself
+/// it raises the limit beyond blocks and keeps what they leave behind: 694 MiB were resident at a budget of 256 (scripts/bench,
+/// 100 files at once).
+const RETURNED_FROM_BYTES: libc::c_int = 64 * 1024;
+
+/// The most arenas of the allocator; by default each of the threads may have its own, with its own leftovers.
+const ARENAS_MAX: libc::c_int = 4;
+
+/// Keeps the allocator from holding on to what the budget has given up.
+fn bound_allocator() {
+    // SAFETY: mallopt takes two numbers and changes the allocator's settings only; glibc ignores what it does not know.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, RETURNED_FROM_BYTES);
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX);
+    }
+}
+
 /// The whole stack. Starts threads; signals are blocked already.
 ///
 /// # Errors
 /// If the share cannot be opened, `--root` is not in it, or a thread cannot be started.
 pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, MountError> {
+    bound_allocator();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let remote = rooted(open_source(&config.source)?, config, clock.as_ref())?;
     let connection = config.source.connection();

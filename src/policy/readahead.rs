@@ -35,6 +35,9 @@ const FORGET_STEP_BYTES: u64 = MIB;
 /// How far past a cursor a read may start and still belong to it, in bytes; what is skipped is mostly on its way already.
 const FORWARD_SLACK_BYTES: u64 = 4 * MIB;
 
+/// How far past a single read the next one may start and make it a run, in bytes: a read of the kernel's default read-ahead.
+const FIRST_GAP_BYTES: u64 = 128 * 1024;
+
 /// How many runs one handle may follow at a time: head, tail, middle, and one more.
 const CURSORS_MAX: usize = 4;
 
@@ -62,6 +65,8 @@ struct Cursor {
     next: u64,
     /// End of what has been planned.
     planned: u64,
+    /// More than one read belongs to it, or it began at the start of the file.
+    is_run: bool,
     /// Up to here, what was read has been given up.
     forgotten: u64,
     /// When it was last used, counted in reads.
@@ -93,7 +98,14 @@ impl ReadAhead {
                 plan.stream_end = range.end.max(range.start.saturating_add(window)).min(size);
                 let forgotten = range.start - range.start % BLOCK_BYTES;
                 let (next, planned) = (range.end, plan.stream_end);
-                plan.abandoned = self.insert(Cursor { start: range.start, next, planned, forgotten, used });
+                plan.abandoned = self.insert(Cursor {
+                    start: range.start,
+                    next,
+                    planned,
+                    is_run: range.start == 0,
+                    forgotten,
+                    used,
+                });
             }
         }
         plan
@@ -113,9 +125,12 @@ impl ReadAhead {
 }
 
 impl Cursor {
+    /// Whether a read belongs to the run. A single read somewhere becomes one only by a read that goes on nearly where it
+    /// ended: two random reads are often closer than the slack of a run.
     fn covers(&self, range: ByteRange) -> bool {
-        range.start >= self.next.saturating_sub(BACKWARD_SLACK_BYTES)
-            && range.start <= self.next.saturating_add(FORWARD_SLACK_BYTES)
+        let (back, forward) =
+            if self.is_run { (BACKWARD_SLACK_BYTES, FORWARD_SLACK_BYTES) } else { (0, FIRST_GAP_BYTES) };
+        range.start >= self.next.saturating_sub(back) && range.start <= self.next.saturating_add(forward)
     }
 
     /// The run has gone on.
@@ -123,6 +138,7 @@ impl Cursor {
         if range.end <= self.next {
             return;
         }
+        self.is_run = true;
         self.next = range.end;
         self.planned = self.planned.max(range.end);
         self.plan_ahead(range, size, window_max, plan);
@@ -196,6 +212,15 @@ mod tests {
         let mut ahead = ReadAhead::default();
         for index in 0..100_u64 {
             let start = (index * 7919 % 1000 + 1) * 64 * MIB;
+            let plan = read(&mut ahead, start, 4096, 1 << 40);
+            assert_eq!((plan.stream_end, plan.ahead), (start + 4096, vec![]));
+        }
+    }
+
+    #[test]
+    fn random_reads_near_each_other_are_no_run() {
+        let mut ahead = ReadAhead::default();
+        for start in [500, 503, 498, 501, 505].map(|mib| mib * MIB) {
             let plan = read(&mut ahead, start, 4096, 1 << 40);
             assert_eq!((plan.stream_end, plan.ahead), (start + 4096, vec![]));
         }
