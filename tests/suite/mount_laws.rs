@@ -286,6 +286,36 @@ fn killed_daemon_leaves_a_mount_that_the_next_mount_command_replaces() {
 }
 
 #[test]
+fn refresh_and_sighup_show_what_has_changed_at_once() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let folder = emulator.tree().add("", Entry::folder("folder"));
+    emulator.tree().add(&folder, Entry::bytes("old", "old\n"));
+    let bench = Bench::new(emulator);
+    let path = bench.path("folder");
+    let names = || tool("ls", [text(&path)]).well();
+    let is_there = |name: &str| tool("cat", [text(&path.join(name))]).code == Some(0);
+    assert_eq!(names(), "old\n");
+    assert!(!is_there("new"), "the kernel knows from here on that there is no such name");
+
+    bench.emulator.tree().add(&folder, Entry::bytes("new", "new\n"));
+    assert!(!is_there("new"));
+    assert_eq!(run(koofs(&["refresh", text(&path)])).well(), "");
+    assert!(is_there("new"));
+    assert_eq!(names(), "new\nold\n");
+
+    bench.emulator.tree().remove(&bench.emulator.tree().find_child(&folder, "old").unwrap().id);
+    bench.daemon.signal(libc::SIGHUP);
+    crate::mounted::await_that("the file to be gone", || names() == "new\n");
+    let elsewhere = run(koofs(&["refresh", "/"]));
+    assert_eq!(elsewhere.code, Some(1));
+    assert!(elsewhere.error.contains("not in a KooFS mount"), "{}", elsewhere.error);
+    bench.end();
+}
+
+#[test]
 fn cookies_survive_seekdir_in_any_order() {
     if !mounts_are_allowed() {
         return;

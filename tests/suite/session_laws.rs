@@ -273,7 +273,7 @@ fn second_signal_ends_at_once() {
 }
 
 #[test]
-fn sighup_means_nothing_yet() {
+fn sighup_does_not_end_the_mount() {
     if !mounts_are_allowed() {
         return;
     }
