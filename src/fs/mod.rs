@@ -39,7 +39,7 @@ use crate::content::{Content, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::NAME_MAX_BYTES;
 use crate::policy::range::ByteRange;
-use crate::remote::{Capacity, NodeKind, Remote};
+use crate::remote::{Capacity, NodeKind, Remote, RemoteErrorKind};
 
 /// How many entries are copied out of a listing at a time: about what fits into one reply of 32 KiB.
 const ENTRIES_PER_STEP: usize = 256;
@@ -305,7 +305,13 @@ impl DriveFs {
         let (failures, clock) = (Arc::clone(&self.late), Arc::clone(&self.clock));
         // Half its time and a second try would be more than the operation may take; a failure that came sooner is worth one.
         let late = now + self.config.op_timeout / 2;
+        let (freshness, entry) = (Arc::clone(&self.freshness), Arc::clone(&handle.entry));
         let owed = self.owe(Box::new(move |result| {
+            if let Err(FsError::Content(error)) = &result
+                && error.kind() == RemoteErrorKind::Changed
+            {
+                freshness.outdate(&entry);
+            }
             if let Err(error) = &result
                 && clock.now() >= late
             {

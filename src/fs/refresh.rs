@@ -78,6 +78,13 @@ impl Freshness {
         }
     }
 
+    /// The service has another version of `file` than its directory's listing says: the listing is forgotten, and so is the name by
+    /// the kernel, so that the next open finds the new version under a new inode number.
+    pub(super) fn outdate(&self, file: &Entry) {
+        drop(self.listings.take_out(|dir| dir == file.parent));
+        self.tell(Change::Names(file.parent, vec![file.name.as_str().into()]));
+    }
+
     /// Forgets the listings of `dir` and of all that is below it, and tells the kernel; `owed` is answered
     /// when that is done.
     pub(super) fn forget_below(&self, dir: Ino, owed: Owed<()>) {

@@ -318,3 +318,16 @@ fn links_of_files_that_come_next_are_asked_for_together() {
     assert!(calls <= 20, "{calls} calls for 1,000 files");
     assert_eq!(bench.remote.links_asked.load(Ordering::SeqCst), 1000, "no link is asked for twice");
 }
+
+#[test]
+fn file_that_changes_under_its_reader_is_another_inode_to_the_next_open() {
+    let bench = Bench::new(FakeRemote::new([("root", vec![file("F", "f", 5000)])]));
+    let fh = bench.open("f");
+    let before = bench.ino(Ino::ROOT, "f");
+    bench.remote.change(|state| state.dirs.insert("root".to_owned(), vec![file("F", "f", 6000)]).map_or((), drop));
+    bench.sync_sizes();
+    assert!(bench.read(fh, 0, 4096).is_err(), "never a mixture");
+    let after = bench.ino(Ino::ROOT, "f");
+    assert_ne!(before, after, "long before the TTL is over");
+    assert_eq!(bench.read(bench.open("f"), 0, 10_000).unwrap().len(), 6000);
+}
