@@ -360,15 +360,25 @@ def warm(act):
         os.close(descriptor)
         expect("bytes", total, size)
 
+    def asked():
+        return act.counters().get("object_bytes_sent", 0)
+
     read()
     act.settle(least=0.2)
-    times = []
+    times, cold = [], []
     with act.clock(primed=True):
         for _ in range(5):
+            before = asked()
             start = time.perf_counter()
             read()
-            times.append(time.perf_counter() - start)
-    act.say(seconds=statistics.median(times), more={"GiB/s": size / statistics.median(times) / (1 << 30)})
+            took = time.perf_counter() - start
+            (times if asked() == before else cold).append(took)
+    # A kernel may page out what it thinks is idle; a peer may forget what it read. A read that needed the line is no warm one,
+    # unless there is no other.
+    act.say(
+        seconds=statistics.median(times or cold),
+        more={"GiB/s": size / statistics.median(times or cold) / (1 << 30), "of 5 reads needed the line": len(cold)},
+    )
     act.compare(name, opened(act, at))
 
 

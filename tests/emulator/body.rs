@@ -23,6 +23,9 @@ use tokio::time::Instant;
 
 /// Bytes per step when nothing limits: large enough that per-step costs vanish, small enough to stay in the L2 cache.
 const CHUNK: u64 = 512 * 1024;
+/// The first step of a paced body; each is twice the one before, up to the step of the line. A line hands on what comes, so
+/// a reader of one byte does not wait for the 10 ms that a whole step takes.
+const FIRST_STEP: u64 = 16 * 1024;
 /// Unused time a pacer may catch up on, so that a timer's 1 ms granularity does not lower the rate.
 const CATCH_UP: Duration = Duration::from_millis(5);
 
@@ -250,10 +253,13 @@ async fn produce(
     };
     let mut sent = 0;
     let mut file: Option<Arc<File>> = None;
+    let paced = outlet.rate > 0 || outlet.shared_rate > 0;
+    let mut step = if paced { FIRST_STEP.min(outlet.step()) } else { outlet.step() };
     while left > 0 {
-        let Some(chunk) = next_chunk(&mut segments, outlet.step().min(left)) else {
+        let Some(chunk) = next_chunk(&mut segments, step.min(left)) else {
             break;
         };
+        step = (2 * step).min(outlet.step());
         let bytes = match chunk {
             Segment::Literal(bytes) => Ok(bytes),
             Segment::Part { offset, len } => match &source {
