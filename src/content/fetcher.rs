@@ -132,15 +132,16 @@ impl Fetcher {
         }
     }
 
-    /// How many requests the store is worth at the moment.
-    pub fn streams(&self) -> usize {
-        lock(&self.pace).streams()
+    /// How many requests the store is worth at the moment, and of how many bytes at the most.
+    pub fn worth(&self) -> (usize, u64) {
+        let pace = lock(&self.pace);
+        (pace.streams(), pace.part_bytes())
     }
 
     /// No more than so many requests run ahead of the readers there are.
     pub fn set_ceiling(&self, ceiling: usize) {
         if self.ceiling.swap(ceiling, Ordering::Relaxed) != ceiling {
-            self.jobs.set_background_limit(self.streams().min(ceiling));
+            self.jobs.set_background_limit(self.worth().0.min(ceiling));
         }
     }
 

@@ -30,7 +30,7 @@ pub use store::{ObjectStore, StoreAnswer, StoreBody};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Class, JobQueue};
 use crate::policy::range::ByteRange;
-use crate::policy::readahead::PART_BYTES;
+use crate::policy::readahead::Window;
 use crate::policy::retry::FailureKind;
 use crate::remote::{NodeId, RemoteErrorKind, Version};
 
@@ -40,9 +40,6 @@ const OBJECTS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// The most requests that may be on their way for one reader.
 const STREAMS_PER_READER_MAX: usize = 32;
-
-/// The shortest, in bytes: below this, a stream is one request after the other.
-const WINDOW_MIN_BYTES: u64 = 1024 * 1024;
 
 /// A reader that has planned nothing for so long has no claim on the budget any more.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
@@ -144,9 +141,9 @@ impl Content {
 }
 
 impl Shared {
-    /// How far reader `number`, which runs, may look ahead: its share of three quarters of the budget, so that what is
-    /// fetched ahead is not evicted before it is read.
-    fn window_max_bytes(&self, number: u64) -> u64 {
+    /// How far reader `number`, which runs, may look ahead: its share of seven eighths of the budget, so that what is fetched
+    /// ahead is not evicted before it is read.
+    fn window(&self, number: u64) -> Window {
         let now = self.clock.now();
         let mut running = lock(&self.running);
         running.insert(number, now);
@@ -156,10 +153,9 @@ impl Shared {
         let readers = running.len();
         drop(running);
         self.fetcher.set_ceiling(readers * STREAMS_PER_READER_MAX);
-        let of_memory = self.memory_bytes / 4 * 3 / readers as u64;
-        // A quarter more than may be on its way: a connection that finishes early goes on at once.
-        let streams = self.fetcher.streams().min(STREAMS_PER_READER_MAX) as u64;
-        of_memory.min(streams * PART_BYTES * 5 / 4).max(WINDOW_MIN_BYTES)
+        let (streams, part_bytes) = self.fetcher.worth();
+        // Twice the requests of this moment: when their number grows, there is work for them.
+        Window::new((2 * streams).min(STREAMS_PER_READER_MAX), part_bytes, self.memory_bytes / 8 * 7 / readers as u64)
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each job.

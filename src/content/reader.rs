@@ -106,9 +106,9 @@ impl FileReader {
     }
 
     fn plan(&self, range: ByteRange) -> Plan {
-        let window_max = self.shared.window_max_bytes(self.number);
+        let window = self.shared.window(self.number);
         let mut plans = lock(&self.plans);
-        let plan = plans.read_ahead.on_read(range, self.object.size(), window_max);
+        let plan = plans.read_ahead.on_read(range, self.object.size(), window);
         if let Some(abandoned) = plan.abandoned {
             plans.cancel_within(abandoned);
         }

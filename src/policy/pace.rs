@@ -2,11 +2,14 @@
 //! readers.
 //!
 //! A store that serves each connection at its own speed rewards more connections; a line that is full only divides itself
-//! among them. The two are told apart by the speed of a single connection: the number doubles on trial, and the doubling is
-//! taken back if each connection has become that much slower. Answers too short to have a speed are judged by how long they
-//! are waited for. A refusal halves the number, and so does a line that has become far worse than it was. Pure: times come in.
+//! among them. The two are told apart by the speed of a single connection: the number doubles on trial (twice at once where
+//! round trips are what takes the time), and that is taken back if each connection has become that much slower. Answers too
+//! short to have a speed are judged by how long they are waited for. A refusal halves the number, and so does a line that has
+//! become far worse than it was. Pure: times come in.
 
 use std::time::Duration;
+
+use super::range::BLOCK_BYTES;
 
 /// With how many requests a store is first met.
 pub const STREAMS_START: usize = 4;
@@ -14,19 +17,29 @@ pub const STREAMS_START: usize = 4;
 /// The most requests ahead of the readers: of 64 threads, these leave some to whoever waits.
 pub const STREAMS_MAX: usize = 56;
 
+/// The longest parts where round trips cost nothing, in bytes: larger ones gain nothing then (measured: fuse-notes, C), and one
+/// that breaks or is overtaken loses more.
+const PART_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// The longest parts where they do, in bytes.
+const PART_BYTES_MAX: u64 = 2 * PART_BYTES_MIN;
+
+/// A part is to last so many round trips, so that waiting for its first byte is a small share of its time.
+const ROUND_TRIPS_PER_PART: f64 = 8.0;
+
 /// A doubling that leaves each connection less than this share of its speed has brought next to nothing: it is taken back.
 const REWARDED: f64 = 0.6;
 
 /// A connection below this share of its best speed competes with the others for a line that is full.
 const CROWDED: f64 = 0.3;
 
-/// The weight of a new sample in the moving averages.
+/// The least weight of a new sample in the moving averages; after a change, the first ones weigh more.
 const SMOOTHING: f64 = 1.0 / 32.0;
 
 /// While short answers are waited for less than so many round trips, the store does not queue them.
 const UNQUEUED: f64 = 2.5;
 
-/// So many samples for each connection must come in before a change is judged: the average has then forgotten the time before.
+/// So many samples for each connection must come in before a change is judged.
 const SAMPLES_PER_STREAM: usize = 6;
 
 /// The best speed is forgotten at this rate: in so long it falls to about a third.
@@ -38,8 +51,10 @@ const SETTLE_MIN: Duration = Duration::from_millis(20);
 /// After a refusal, nothing grows for so long.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 
-/// After a doubling that was taken back, the next one is tried so much later: lines change.
-const TRIAL_PAUSE: Duration = Duration::from_secs(2);
+/// After a trial that was taken back, the next is made so much later: it may have failed for a hiccup. Twice as late each time,
+/// up to the most: lines change.
+const TRIAL_PAUSE_MIN: Duration = Duration::from_millis(250);
+const TRIAL_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// The pace of one object store.
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +70,23 @@ pub struct Pace {
     /// The shortest time to a first byte, and its moving average in seconds.
     round_trip: Duration,
     wait: f64,
+    /// Samples since the last change: the average is over these.
+    samples: u32,
     /// No change before this, and not before so many samples.
     next_change: Duration,
     samples_needed: usize,
-    /// A doubling that has yet to prove itself: the number and the speed before it.
-    trial: Option<(usize, f64)>,
+    /// A change that has yet to prove itself.
+    trial: Option<Trial>,
+    /// How long the next trial waits if this one fails.
+    trial_pause: Duration,
+}
+
+/// More requests than before, to see what comes of it.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    streams_before: usize,
+    /// If a connection is slower than this then, in bytes a second, it has brought too little.
+    speed_needed: f64,
 }
 
 impl Default for Pace {
@@ -74,9 +101,11 @@ impl Default for Pace {
             last_sample,
             round_trip: Duration::MAX,
             wait: 0.0,
+            samples: 0,
             next_change,
             samples_needed: SAMPLES_PER_STREAM,
             trial: None,
+            trial_pause: TRIAL_PAUSE_MIN,
         }
     }
 }
@@ -85,6 +114,17 @@ impl Pace {
     /// How many requests may be on their way.
     pub fn streams(&self) -> usize {
         self.streams
+    }
+
+    /// The longest request worth making, in bytes: so long that a connection spends little of its time on waiting for answers.
+    pub fn part_bytes(&self) -> u64 {
+        if self.byte_time == 0.0 {
+            return PART_BYTES_MIN;
+        }
+        let round_trip_bytes = self.round_trip().as_secs_f64() / self.byte_time;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+        let bytes = (round_trip_bytes * ROUND_TRIPS_PER_PART) as u64;
+        bytes.clamp(PART_BYTES_MIN, PART_BYTES_MAX)
     }
 
     /// An answer has begun, so long after its request.
@@ -112,28 +152,42 @@ impl Pace {
     pub fn on_bytes(&mut self, bytes: u64, took: Duration, in_flight: usize, now: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a speed needs no 53 bits")]
         let sample = took.as_secs_f64().max(1e-6) / bytes.max(1) as f64;
-        let is_first = self.byte_time == 0.0;
-        self.byte_time = if is_first { sample } else { self.byte_time + (sample - self.byte_time) * SMOOTHING };
+        self.samples = self.samples.saturating_add(1);
+        let weight = (1.0 / f64::from(self.samples)).max(SMOOTHING);
+        self.byte_time += (sample - self.byte_time) * weight;
         self.speed = 1.0 / self.byte_time;
         let idle = now.saturating_sub(self.last_sample).min(BEST_MEMORY);
         self.last_sample = now;
-        self.best_speed = self.speed.max(self.best_speed * (1.0 - idle.as_secs_f64() / BEST_MEMORY.as_secs_f64()));
+        self.best_speed *= 1.0 - idle.as_secs_f64() / BEST_MEMORY.as_secs_f64();
         self.samples_needed = self.samples_needed.saturating_sub(1);
         if now < self.next_change || self.samples_needed > 0 {
             return;
         }
+        // Only now: the mean of a few samples may be that of a burst.
+        self.best_speed = self.speed.max(self.best_speed);
         match self.trial.take() {
-            Some((streams, speed)) if self.speed < speed * REWARDED => self.change(streams, TRIAL_PAUSE, now),
+            Some(trial) if self.speed < trial.speed_needed => {
+                self.change(trial.streams_before, self.trial_pause, now);
+                self.trial_pause = (self.trial_pause * 2).min(TRIAL_PAUSE_MAX);
+            }
             _ if self.speed < self.best_speed * CROWDED => {
                 self.change((self.streams / 2).max(STREAMS_START), self.settling() * 4, now);
             }
             // What is not used up tells nothing about having more of it.
-            _ if in_flight >= self.streams && self.streams < STREAMS_MAX => {
-                self.trial = Some((self.streams, self.speed));
-                self.change((self.streams * 2).min(STREAMS_MAX), self.settling(), now);
-            }
+            _ if in_flight >= self.streams && self.streams < STREAMS_MAX => self.begin_trial(now),
             _ => {}
         }
+    }
+
+    fn begin_trial(&mut self, now: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a block is far below 53 bits")]
+        let block_time = self.byte_time * BLOCK_BYTES as f64;
+        // Where a block takes less time than a round trip, waiting for answers is what takes the time, not their bytes.
+        let is_waiting = block_time < self.round_trip().as_secs_f64();
+        let doublings = if is_waiting && self.trial_pause == TRIAL_PAUSE_MIN { 2 } else { 1 };
+        let speed_needed = self.speed * REWARDED.powi(doublings);
+        self.trial = Some(Trial { streams_before: self.streams, speed_needed });
+        self.change((self.streams << doublings).min(STREAMS_MAX), self.settling(), now);
     }
 
     /// The store has refused a request for being one too many, or has broken a connection.
@@ -146,12 +200,18 @@ impl Pace {
         self.streams = streams;
         self.next_change = now + pause;
         self.samples_needed = streams * SAMPLES_PER_STREAM;
+        self.samples = 0;
     }
 
     /// How long a change takes to show: a round trip and a little.
     fn settling(&self) -> Duration {
-        let round_trip = if self.round_trip == Duration::MAX { Duration::ZERO } else { self.round_trip };
+        let round_trip = self.round_trip();
         (round_trip + round_trip / 8).clamp(SETTLE_MIN, REFUSED_PAUSE)
+    }
+
+    /// The shortest time to a first byte; none before the first answer.
+    fn round_trip(&self) -> Duration {
+        if self.round_trip == Duration::MAX { Duration::ZERO } else { self.round_trip }
     }
 }
 
@@ -159,16 +219,14 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const BLOCK: u64 = 128 * 1024;
-
     /// Feeds a second of samples from a line where a connection among `n` has `speed(n)` bytes a second.
     fn second(pace: &mut Pace, start: Duration, speed: impl Fn(usize) -> f64) -> Duration {
         let mut now = start;
         while now < start + Duration::from_secs(1) {
             let streams = pace.streams();
-            let took = Duration::from_secs_f64(BLOCK as f64 / speed(streams));
+            let took = Duration::from_secs_f64(BLOCK_BYTES as f64 / speed(streams));
             now += took / u32::try_from(streams).expect("few");
-            pace.on_bytes(BLOCK, took, streams, now);
+            pace.on_bytes(BLOCK_BYTES, took, streams, now);
         }
         now
     }
@@ -179,6 +237,55 @@ mod tests {
         pace.on_first_byte(Duration::from_millis(50));
         second(&mut pace, Duration::ZERO, |_| 25e6);
         assert_eq!(pace.streams(), STREAMS_MAX);
+    }
+
+    #[test]
+    fn far_store_gets_the_most_within_four_round_trips() {
+        let mut pace = Pace::default();
+        let round_trip = Duration::from_millis(50);
+        let mut now = round_trip;
+        pace.on_first_byte(round_trip);
+        while pace.streams() < STREAMS_MAX {
+            now += Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6) / u32::try_from(pace.streams()).expect("few");
+            pace.on_bytes(BLOCK_BYTES, Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6), pace.streams(), now);
+        }
+        assert!(now <= 4 * round_trip, "{now:?}");
+        assert_eq!(pace.part_bytes(), PART_BYTES_MAX);
+    }
+
+    #[test]
+    fn hiccup_during_a_trial_costs_little() {
+        let mut pace = Pace::default();
+        pace.on_first_byte(Duration::from_millis(50));
+        let mut now = second(&mut pace, Duration::ZERO, |streams| if streams > STREAMS_START { 1e6 } else { 25e6 });
+        assert_eq!(pace.streams(), STREAMS_START);
+        now = second(&mut pace, now, |_| 25e6);
+        second(&mut pace, now, |_| 25e6);
+        assert_eq!(pace.streams(), STREAMS_MAX);
+    }
+
+    #[test]
+    fn burst_after_a_change_is_not_taken_for_the_speed_of_the_line() {
+        let mut pace = Pace::default();
+        pace.on_first_byte(Duration::from_millis(50));
+        let (mut now, mut streams) = (Duration::from_millis(50), 0);
+        let took = Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6);
+        for _ in 0..10_000 {
+            // The first block after each change was in a buffer already.
+            let burst = if streams == pace.streams() { took } else { Duration::ZERO };
+            streams = pace.streams();
+            now += took / u32::try_from(streams).expect("few");
+            pace.on_bytes(BLOCK_BYTES, burst, streams, now);
+        }
+        assert_eq!(pace.streams(), STREAMS_MAX);
+    }
+
+    #[test]
+    fn near_store_is_asked_for_shorter_parts() {
+        let mut pace = Pace::default();
+        pace.on_first_byte(Duration::from_micros(300));
+        second(&mut pace, Duration::ZERO, |_| 200e6);
+        assert_eq!(pace.part_bytes(), PART_BYTES_MIN);
     }
 
     #[test]
@@ -247,7 +354,7 @@ mod tests {
     fn unused_streams_do_not_grow() {
         let mut pace = Pace::default();
         for step in 0..1000 {
-            pace.on_bytes(BLOCK, Duration::from_millis(5), 1, Duration::from_millis(step * 5));
+            pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), 1, Duration::from_millis(step * 5));
         }
         assert_eq!(pace.streams(), STREAMS_START);
     }

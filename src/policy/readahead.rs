@@ -16,11 +16,15 @@ const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 /// A run looks ahead so many times what it has read: what is fetched for nothing, when it stops, is at most that.
 const AHEAD_FACTOR: u64 = 8;
 
-/// The longest part, in bytes. Larger ones gain nothing (measured: fuse-notes, C), and a broken or overtaken one loses more.
-pub const PART_BYTES: u64 = 4 * MIB;
-
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
 const PART_BYTES_MIN: u64 = MIB;
+
+/// One part for each so many requests is planned beyond what may be on its way: a connection that ends early goes on at once.
+const SPARE_PARTS: usize = 8;
+
+/// The last parts of a file are shorter, down to the others' length divided by this, so that all connections end at about the
+/// same time.
+const LAST_PART: u64 = 2;
 
 /// How far before a cursor a read may start and still belong to it, in bytes: the kernel's asynchronous read-ahead, two
 /// windows of 4 MiB at the most, arrives shuffled, and programs step back a little.
@@ -38,17 +42,36 @@ const FORWARD_SLACK_BYTES: u64 = 4 * MIB;
 /// How far past a single read the next one may start and make it a run, in bytes: a read of the kernel's default read-ahead.
 const FIRST_GAP_BYTES: u64 = 128 * 1024;
 
+/// The kernel asks for a longer read-ahead in requests of so much, in bytes, all at once; they arrive in any order.
+const REQUEST_BYTES: u64 = MIB;
+
 /// How many runs one handle may follow at a time: head, tail, middle, and one more.
 const CURSORS_MAX: usize = 4;
 
 const MIB: u64 = 1024 * 1024;
+
+/// How far a run may look ahead, and in parts of which length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    max_bytes: u64,
+    part_bytes: u64,
+}
+
+impl Window {
+    /// Work for so many `requests` at a time, of at most `part_bytes` each, within `memory_bytes`. At least one shortest part.
+    pub fn new(requests: usize, part_bytes: u64, memory_bytes: u64) -> Window {
+        let parts = (requests + requests.div_ceil(SPARE_PARTS)).max(1) as u64;
+        let part_bytes = part_bytes.min(memory_bytes / parts).max(PART_BYTES_MIN);
+        Window { max_bytes: part_bytes.saturating_mul(parts).min(memory_bytes).max(PART_BYTES_MIN), part_bytes }
+    }
+}
 
 /// What to fetch because of one read, and what to forget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The end of the stream that the read itself is served from: at least the read's own end.
     pub stream_end: u64,
-    /// Further ranges worth having, nearest first, each at most [`PART_BYTES`] long.
+    /// Further ranges worth having, nearest first, each no longer than a part of the window.
     pub ahead: Vec<ByteRange>,
     /// What was planned for a place that nobody reads at any more.
     pub abandoned: Option<ByteRange>,
@@ -81,21 +104,24 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Takes note of a read of `range` in a file of `size` bytes, and plans. No cursor looks further ahead than `window_max`
-    /// bytes.
-    pub fn on_read(&mut self, range: ByteRange, size: u64, window_max: u64) -> Plan {
+    /// Takes note of a read of `range` in a file of `size` bytes, and plans. No cursor looks further ahead than `window`.
+    pub fn on_read(&mut self, range: ByteRange, size: u64, window: Window) -> Plan {
         self.reads += 1;
         let used = self.reads;
         let mut plan = Plan { stream_end: range.end, ..Plan::default() };
-        match self.cursors.iter_mut().filter(|cursor| cursor.covers(range)).min_by_key(|c| c.next.abs_diff(range.start))
-        {
+        let covering = |cursor: &&mut Cursor| cursor.covers(range) || cursor.is_preceded_by(range);
+        match self.cursors.iter_mut().filter(covering).min_by_key(|cursor| cursor.next.abs_diff(range.start)) {
             Some(cursor) => {
                 cursor.used = used;
-                cursor.advance(range, size, window_max, &mut plan);
+                if cursor.is_preceded_by(range) {
+                    cursor.extend_back(range, size, window, &mut plan);
+                } else {
+                    cursor.advance(range, size, window, &mut plan);
+                }
             }
             None => {
-                let window = if range.start == 0 { FIRST_WINDOW_BYTES.min(window_max) } else { 0 };
-                plan.stream_end = range.end.max(range.start.saturating_add(window)).min(size);
+                let first = if range.start == 0 { FIRST_WINDOW_BYTES.min(window.max_bytes) } else { 0 };
+                plan.stream_end = range.end.max(range.start.saturating_add(first)).min(size);
                 let forgotten = range.start - range.start % BLOCK_BYTES;
                 let (next, planned) = (range.end, plan.stream_end);
                 plan.abandoned = self.insert(Cursor {
@@ -133,30 +159,52 @@ impl Cursor {
         range.start >= self.next.saturating_sub(back) && range.start <= self.next.saturating_add(forward)
     }
 
+    /// Whether a read is the first half of one whose second half came first.
+    fn is_preceded_by(&self, range: ByteRange) -> bool {
+        !self.is_run && range.end == self.start && range.len() >= REQUEST_BYTES
+    }
+
     /// The run has gone on.
-    fn advance(&mut self, range: ByteRange, size: u64, window_max: u64, plan: &mut Plan) {
+    fn advance(&mut self, range: ByteRange, size: u64, window: Window, plan: &mut Plan) {
         if range.end <= self.next {
             return;
         }
         self.is_run = true;
         self.next = range.end;
-        self.planned = self.planned.max(range.end);
-        self.plan_ahead(range, size, window_max, plan);
+        if self.planned < range.end && range.end < size {
+            // Nothing is on its way: the read's own request is extended, no round trip is added.
+            let part = self.narrowed(window).part_bytes;
+            plan.stream_end = round_up(range.start.saturating_add(part)).clamp(range.end, size);
+        }
+        self.planned = self.planned.max(plan.stream_end);
+        self.plan_ahead(size, window, plan);
         self.forget_behind(plan);
     }
 
-    /// Plans whole parts for as long as they fit into the window.
-    fn plan_ahead(&mut self, range: ByteRange, size: u64, window_max: u64, plan: &mut Plan) {
+    /// The first half of the run's first read has come after the second.
+    fn extend_back(&mut self, range: ByteRange, size: u64, window: Window, plan: &mut Plan) {
+        self.is_run = true;
+        self.start = range.start;
+        self.forgotten = range.start;
+        self.plan_ahead(size, window, plan);
+    }
+
+    /// The window in proportion to what was read, and its parts.
+    fn narrowed(&self, window: Window) -> Window {
         let read = self.next - self.start;
-        let window = read.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window_max);
-        let part = (window / AHEAD_FACTOR).clamp(PART_BYTES_MIN, PART_BYTES).min(window_max);
-        let limit = self.next.saturating_add(window);
-        if self.planned == self.next && self.planned < size {
-            // Nothing is on its way: the read's own request is extended, no round trip is added.
-            plan.stream_end = round_up(range.start.saturating_add(part)).clamp(range.end, size.max(range.end));
-            self.planned = plan.stream_end;
-        }
+        let max_bytes = read.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window.max_bytes);
+        let part_bytes = (max_bytes / AHEAD_FACTOR).max(PART_BYTES_MIN).min(window.part_bytes);
+        Window { max_bytes, part_bytes }
+    }
+
+    /// Plans whole parts for as long as they fit into the window.
+    fn plan_ahead(&mut self, size: u64, window: Window, plan: &mut Plan) {
+        let Window { max_bytes, part_bytes } = self.narrowed(window);
+        let limit = self.next.saturating_add(max_bytes);
+        let parts = (window.max_bytes / window.part_bytes).max(1);
+        let shortest = (part_bytes / LAST_PART).max(PART_BYTES_MIN);
         while self.planned < size {
+            let part = part_bytes.min((size - self.planned) / parts).max(shortest);
             let end = round_up(self.planned.saturating_add(part)).min(size);
             if end > limit {
                 break;
@@ -187,11 +235,11 @@ fn round_up(offset: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const WINDOW_MAX: u64 = 192 * MIB;
+    const WINDOW: Window = Window { max_bytes: 192 * MIB, part_bytes: 4 * MIB };
     const STEP: u64 = 128 * 1024;
 
     fn read(ahead: &mut ReadAhead, start: u64, len: u64, size: u64) -> Plan {
-        ahead.on_read(ByteRange::clamped(start, len, size), size, WINDOW_MAX)
+        ahead.on_read(ByteRange::clamped(start, len, size), size, WINDOW)
     }
 
     #[test]
@@ -228,11 +276,16 @@ mod tests {
 
     #[test]
     fn run_plans_every_byte_once_and_looks_ahead_as_far_as_it_may() {
-        for (size, window_max) in [(1024 * MIB + 77, WINDOW_MAX), (200 * MIB, 3 * MIB), (50 * MIB + 1, MIB)] {
+        for (size, window) in [
+            (1024 * MIB + 77, WINDOW),
+            (200 * MIB, Window::new(32, 4 * MIB, 3 * MIB)),
+            (50 * MIB + 1, Window::new(4, 4 * MIB, 0)),
+        ] {
+            let Window { max_bytes, part_bytes } = window;
             let mut ahead = ReadAhead::default();
             let (mut at, mut planned, mut furthest) = (0, 0, 0);
             while at < size {
-                let plan = ahead.on_read(ByteRange::clamped(at, STEP, size), size, window_max);
+                let plan = ahead.on_read(ByteRange::clamped(at, STEP, size), size, window);
                 let end = (at + STEP).min(size);
                 if plan.stream_end > end || planned < end {
                     assert!(planned <= end, "planned again at {at}: {plan:?}");
@@ -240,14 +293,14 @@ mod tests {
                 }
                 for part in &plan.ahead {
                     assert_eq!(part.start, planned, "a gap or an overlap at {at}");
-                    assert!(!part.is_empty() && part.len() <= PART_BYTES && part.end <= size, "{part:?}");
+                    assert!(!part.is_empty() && part.len() <= part_bytes && part.end <= size, "{part:?}");
                     planned = part.end;
                 }
                 at = end;
                 furthest = furthest.max(planned - at);
             }
             assert_eq!(planned, size);
-            assert!((window_max * 3 / 4..=window_max).contains(&furthest), "{furthest} of {window_max}");
+            assert!((max_bytes * 3 / 4..=max_bytes).contains(&furthest), "{furthest} of {window:?}");
         }
     }
 
@@ -271,6 +324,40 @@ mod tests {
             assert_eq!(plan.abandoned, None);
         }
         assert_eq!(ahead.cursors.len(), 1);
+    }
+
+    #[test]
+    fn two_halves_of_a_first_read_are_a_run_in_either_order() {
+        for halves in [[0, 1], [1, 0]] {
+            let mut ahead = ReadAhead::default();
+            let planned: Vec<u64> = halves
+                .iter()
+                .flat_map(|half| read(&mut ahead, (half + 7) * MIB, MIB, 1 << 40).ahead)
+                .map(|part| part.len())
+                .collect();
+            assert!(planned.iter().sum::<u64>() >= 8 * MIB, "{planned:?}");
+        }
+    }
+
+    #[test]
+    fn backward_reads_of_pages_are_no_run() {
+        let mut ahead = ReadAhead::default();
+        for step in (100..200).rev() {
+            assert_eq!(read(&mut ahead, step * STEP, STEP, 1 << 40).ahead, []);
+        }
+    }
+
+    #[test]
+    fn last_parts_of_a_file_are_shorter() {
+        let mut ahead = ReadAhead::default();
+        let size = 512 * MIB;
+        let parts: Vec<u64> = (0..size / STEP)
+            .flat_map(|step| read(&mut ahead, step * STEP, STEP, size).ahead)
+            .map(|p| p.len())
+            .collect();
+        assert_eq!(parts.iter().max(), Some(&WINDOW.part_bytes));
+        let last = &parts[parts.len() - 11..parts.len() - 1];
+        assert!(last.iter().all(|len| (WINDOW.part_bytes / LAST_PART..WINDOW.part_bytes).contains(len)), "{last:?}");
     }
 
     #[test]
@@ -312,7 +399,7 @@ mod tests {
         let mut ahead = ReadAhead::default();
         for start in [u64::MAX - 10, u64::MAX - 8, u64::MAX - 4] {
             let range = ByteRange::clamped(start, 4, u64::MAX);
-            let _ = ahead.on_read(range, u64::MAX, u64::MAX);
+            let _ = ahead.on_read(range, u64::MAX, Window::new(usize::MAX >> 8, u64::MAX, u64::MAX));
         }
     }
 }
