@@ -105,8 +105,8 @@ impl Block {
     }
 
     /// Says which fetch fills the block; once, by whoever was given it as new.
-    pub(super) fn set_job(&self, job: &Arc<FetchJob>) {
-        let _ = self.job.set(Arc::downgrade(job));
+    pub(super) fn set_job(&self, job: &Weak<FetchJob>) {
+        let _ = self.job.set(Weak::clone(job));
     }
 
     /// The fetch that fills it, while there is one.

@@ -3,6 +3,7 @@
 //! A fetch that breaks goes on at the byte where it broke. A refused link is dropped and resolved again. Pauses between
 //! tries hold no thread. Knows links and the object store; knows neither handles nor replies.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,7 +46,7 @@ pub struct Fetcher {
 /// One run of adjacent blocks to be fetched.
 pub struct FetchJob {
     object: Arc<Object>,
-    blocks: Vec<Arc<Block>>,
+    range: ByteRange,
     /// The latest deadline of those who wait.
     deadline: Mutex<Instant>,
     /// Taken by the thread that works on it.
@@ -57,11 +58,10 @@ pub struct FetchJob {
 }
 
 /// How far a fetch has come.
-#[derive(Default)]
 struct Progress {
-    /// Blocks that are whole.
-    completed: usize,
-    /// The bytes of the next block so far: `filled` of them count.
+    /// The blocks that are not whole yet. The others are no longer held: their readers may be done with them.
+    missing: VecDeque<Arc<Block>>,
+    /// The bytes of the first of them so far: `filled` of them count.
     buffer: Option<Buffer>,
     filled: usize,
     tries: u32,
@@ -71,18 +71,24 @@ struct Progress {
 impl FetchJob {
     /// A run of blocks, in order and without a gap, that must be there by `deadline`.
     pub fn new(object: Arc<Object>, blocks: Vec<Arc<Block>>, deadline: Instant) -> Arc<FetchJob> {
-        let job = Arc::new(FetchJob {
-            object,
-            blocks,
-            deadline: Mutex::new(deadline),
-            progress: Mutex::new(Some(Progress::default())),
-            is_cancelled: AtomicBool::new(false),
-            is_urgent: AtomicBool::new(false),
-        });
-        for block in &job.blocks {
-            block.set_job(&job);
-        }
-        job
+        let range = match (blocks.first(), blocks.last()) {
+            (Some(first), Some(last)) => ByteRange::new(first.range.start, last.range.end),
+            _ => ByteRange::new(0, 0),
+        };
+        Arc::new_cyclic(|job| {
+            for block in &blocks {
+                block.set_job(job);
+            }
+            let progress = Progress { missing: blocks.into(), buffer: None, filled: 0, tries: 0, refusals: 0 };
+            FetchJob {
+                object,
+                range,
+                deadline: Mutex::new(deadline),
+                progress: Mutex::new(Some(progress)),
+                is_cancelled: AtomicBool::new(false),
+                is_urgent: AtomicBool::new(false),
+            }
+        })
     }
 
     /// Nobody will read what it fetches. Blocks that somebody waits for are fetched all the same.
@@ -92,14 +98,11 @@ impl FetchJob {
 
     /// The bytes that it is to fetch.
     pub fn range(&self) -> ByteRange {
-        match (self.blocks.first(), self.blocks.last()) {
-            (Some(first), Some(last)) => ByteRange::new(first.range.start, last.range.end),
-            _ => ByteRange::new(0, 0),
-        }
+        self.range
     }
 
-    fn is_unwanted(&self, completed: usize) -> bool {
-        self.is_cancelled.load(Ordering::Acquire) && !self.blocks[completed..].iter().any(|block| block.is_awaited())
+    fn is_unwanted(&self, progress: &Progress) -> bool {
+        self.is_cancelled.load(Ordering::Acquire) && !progress.missing.iter().any(|block| block.is_awaited())
     }
 
     fn deadline(&self) -> Instant {
@@ -132,16 +135,15 @@ impl Fetcher {
         }
     }
 
-    /// How many requests the store is worth at the moment, and of how many bytes at the most.
-    pub fn worth(&self) -> (usize, u64) {
-        let pace = lock(&self.pace);
-        (pace.streams(), pace.part_bytes())
+    /// What is known of the store's pace at the moment.
+    pub fn pace(&self) -> Pace {
+        *lock(&self.pace)
     }
 
     /// No more than so many requests run ahead of the readers there are.
     pub fn set_ceiling(&self, ceiling: usize) {
         if self.ceiling.swap(ceiling, Ordering::Relaxed) != ceiling {
-            self.jobs.set_background_limit(self.worth().0.min(ceiling));
+            self.jobs.set_background_limit(self.pace().streams().min(ceiling));
         }
     }
 
@@ -163,12 +165,14 @@ impl Fetcher {
     pub fn start(self: &Arc<Self>, job: &Arc<FetchJob>, class: Class) {
         if class == Class::Foreground {
             job.is_urgent.store(true, Ordering::Release);
+            lock(&self.pace).on_wait();
         }
         self.queue(Arc::clone(job), Duration::ZERO);
     }
 
     /// Somebody waits for a block of `job` until `deadline`: it is not cancelled, and it no longer waits behind others.
     pub fn hurry(self: &Arc<Self>, job: &Arc<FetchJob>, deadline: Instant) {
+        lock(&self.pace).on_wait();
         job.is_cancelled.store(false, Ordering::Release);
         let mut latest = lock(&job.deadline);
         *latest = deadline.max(*latest);
@@ -224,7 +228,7 @@ impl Fetcher {
             job.object.set_changed();
             self.blocks.purge(&job.object);
         }
-        for (number, block) in job.blocks[progress.completed..].iter().enumerate() {
+        for (number, block) in progress.missing.iter().enumerate() {
             if number == 0 && progress.buffer.is_some() {
                 self.blocks.refund(block);
             }
@@ -234,16 +238,16 @@ impl Fetcher {
 
     /// One try: streams until the job is complete.
     fn attempt(&self, job: &FetchJob, progress: &mut Progress) -> Result<(), ContentError> {
-        while progress.completed < job.blocks.len() {
+        while let Some(next) = progress.missing.front() {
             if job.object.is_changed() {
                 return Err(ContentError::Changed);
             }
-            if job.is_unwanted(progress.completed) {
+            if job.is_unwanted(progress) {
                 return Err(ContentError::Cancelled);
             }
             let deadline = job.deadline();
             let link = self.links.get(&job.object.id, deadline)?;
-            let wanted = self.remaining_range(job, progress);
+            let wanted = ByteRange::new(next.range.start + progress.filled as u64, job.range.end);
             let asked = range::never_one_byte(wanted, job.object.size());
             let etag = job.object.etag.get().map(String::as_str);
             let _in_flight = InFlight::start(&self.in_flight);
@@ -282,12 +286,6 @@ impl Fetcher {
         if progress.refusals >= REFUSALS_MAX { Err(ContentError::Refused { status }) } else { Ok(()) }
     }
 
-    /// The bytes that are still missing.
-    fn remaining_range(&self, job: &FetchJob, progress: &Progress) -> ByteRange {
-        let start = job.blocks[progress.completed].range.start + progress.filled as u64;
-        ByteRange::new(start, job.range().end)
-    }
-
     /// Streams a body into the blocks, after skipping `skip` bytes of it.
     fn stream(
         &self,
@@ -309,7 +307,7 @@ impl Fetcher {
         };
         skip_bytes(skip, &mut read)?;
         let mut block_began = self.clock.now();
-        while let Some(block) = job.blocks.get(progress.completed) {
+        while let Some(block) = progress.missing.front() {
             let buffer = progress.buffer.get_or_insert_with(|| self.blocks.buffer(block));
             while progress.filled < buffer.len() {
                 progress.filled += read(&mut buffer[progress.filled..])?;
@@ -331,9 +329,9 @@ impl Fetcher {
             }
             block_began = now;
             progress.filled = 0;
-            progress.completed += 1;
-            let left = job.range().end - block.range.end;
-            if left > DRAIN_MAX_BYTES && job.is_unwanted(progress.completed) {
+            let left = job.range.end - block.range.end;
+            progress.missing.pop_front();
+            if left > DRAIN_MAX_BYTES && job.is_unwanted(progress) {
                 return Err(ContentError::Cancelled);
             }
         }

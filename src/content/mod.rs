@@ -153,9 +153,9 @@ impl Shared {
         let readers = running.len();
         drop(running);
         self.fetcher.set_ceiling(readers * STREAMS_PER_READER_MAX);
-        let (streams, part_bytes) = self.fetcher.worth();
-        // Twice the requests of this moment: when their number grows, there is work for them.
-        Window::new((2 * streams).min(STREAMS_PER_READER_MAX), part_bytes, self.memory_bytes / 8 * 7 / readers as u64)
+        let pace = self.fetcher.pace();
+        let requests = pace.planned().min(STREAMS_PER_READER_MAX);
+        Window::new(requests, pace.part_bytes(), self.memory_bytes / 8 * 7 / readers as u64)
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each job.

@@ -17,18 +17,18 @@ pub const STREAMS_START: usize = 4;
 /// The most requests ahead of the readers: of 64 threads, these leave some to whoever waits.
 pub const STREAMS_MAX: usize = 56;
 
-/// The longest parts where round trips cost nothing, in bytes: larger ones gain nothing then (measured: fuse-notes, C), and one
-/// that breaks or is overtaken loses more.
-const PART_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// The longest parts where round trips cost nothing, in bytes: larger ones gain nothing then (1 GiB at no delay: 0.945 s by parts
+/// of 2 MiB, 0.940 s by 4), and one that breaks or is overtaken loses more.
+const PART_BYTES_MIN: u64 = 2 * 1024 * 1024;
 
 /// The longest parts where they do, in bytes.
-const PART_BYTES_MAX: u64 = 2 * PART_BYTES_MIN;
+const PART_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// A part is to last so many round trips, so that waiting for its first byte is a small share of its time.
 const ROUND_TRIPS_PER_PART: f64 = 8.0;
 
 /// A doubling that leaves each connection less than this share of its speed has brought next to nothing: it is taken back.
-const REWARDED: f64 = 0.6;
+const REWARDED: f64 = 0.75;
 
 /// A connection below this share of its best speed competes with the others for a line that is full.
 const CROWDED: f64 = 0.3;
@@ -39,14 +39,22 @@ const SMOOTHING: f64 = 1.0 / 32.0;
 /// While short answers are waited for less than so many round trips, the store does not queue them.
 const UNQUEUED: f64 = 2.5;
 
+/// Where a connection brings so many blocks in the time of a round trip, waiting for answers is what takes the time.
+const BLOCKS_OF_A_FAR_STORE: f64 = 4.0;
+
+/// A shorter round trip is not worth hiding, and mostly the scheduler's.
+const ROUND_TRIP_OF_A_FAR_STORE: Duration = Duration::from_millis(5);
+
 /// So many samples for each connection must come in before a change is judged.
 const SAMPLES_PER_STREAM: usize = 6;
 
 /// The best speed is forgotten at this rate: in so long it falls to about a third.
 const BEST_MEMORY: Duration = Duration::from_secs(30);
 
-/// The least time between two changes, so that the first one shows: more than a round trip.
+/// The least time between two changes, so that the first one shows: a round trip and a little of a far store; of a near one so
+/// much, as its bytes come in bursts and what a moment shows is mostly the scheduler.
 const SETTLE_MIN: Duration = Duration::from_millis(20);
+const SETTLE_NEAR: Duration = Duration::from_millis(100);
 
 /// After a refusal, nothing grows for so long.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
@@ -60,21 +68,24 @@ const TRIAL_PAUSE_MAX: Duration = Duration::from_secs(4);
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     streams: usize,
-    /// Moving average of the time that a connection takes for a byte, in seconds; 0 before the first sample. Times and not
-    /// speeds are averaged: bytes come in bursts, and one burst at the speed of memory would count for all the waiting.
+    /// The average time that a connection takes for a byte, in seconds, since the last change; and how many samples it is of.
+    /// Times and not speeds are averaged: bytes come in bursts, and one burst at the speed of memory would count for all the
+    /// waiting.
+    recent_byte_time: f64,
+    samples: u32,
+    /// That average when it was last of enough samples; 0 before.
     byte_time: f64,
-    /// That as a speed, in bytes a second, and the best there was.
-    speed: f64,
+    /// The best speed of a connection there was, in bytes a second.
     best_speed: f64,
     last_sample: Duration,
     /// The shortest time to a first byte, and its moving average in seconds.
     round_trip: Duration,
     wait: f64,
-    /// Samples since the last change: the average is over these.
-    samples: u32,
     /// No change before this, and not before so many samples.
     next_change: Duration,
     samples_needed: usize,
+    /// Somebody has waited for bytes since the last change: else more requests would only fill memory sooner.
+    is_awaited: bool,
     /// A change that has yet to prove itself.
     trial: Option<Trial>,
     /// How long the next trial waits if this one fails.
@@ -91,19 +102,19 @@ struct Trial {
 
 impl Default for Pace {
     fn default() -> Pace {
-        let (speed, best_speed) = (0.0, 0.0);
         let (last_sample, next_change) = (Duration::ZERO, Duration::ZERO);
         Pace {
             streams: STREAMS_START,
-            speed,
+            recent_byte_time: 0.0,
+            samples: 0,
             byte_time: 0.0,
-            best_speed,
+            best_speed: 0.0,
             last_sample,
             round_trip: Duration::MAX,
             wait: 0.0,
-            samples: 0,
             next_change,
             samples_needed: SAMPLES_PER_STREAM,
+            is_awaited: false,
             trial: None,
             trial_pause: TRIAL_PAUSE_MIN,
         }
@@ -114,6 +125,12 @@ impl Pace {
     /// How many requests may be on their way.
     pub fn streams(&self) -> usize {
         self.streams
+    }
+
+    /// How many requests are worth planning: for a far store twice those of this moment, so that there is work at hand when
+    /// their number grows.
+    pub fn planned(&self) -> usize {
+        if self.byte_time == 0.0 || self.is_far() { 2 * self.streams } else { self.streams }
     }
 
     /// The longest request worth making, in bytes: so long that a connection spends little of its time on waiting for answers.
@@ -132,6 +149,11 @@ impl Pace {
         self.round_trip = self.round_trip.min(waited);
         let sample = waited.as_secs_f64();
         self.wait = if self.wait == 0.0 { sample } else { self.wait + (sample - self.wait) * SMOOTHING };
+    }
+
+    /// A reader waits for bytes that are not in yet.
+    pub fn on_wait(&mut self) {
+        self.is_awaited = true;
     }
 
     /// An answer of less than a block is whole: its speed tells nothing, its wait does.
@@ -154,8 +176,7 @@ impl Pace {
         let sample = took.as_secs_f64().max(1e-6) / bytes.max(1) as f64;
         self.samples = self.samples.saturating_add(1);
         let weight = (1.0 / f64::from(self.samples)).max(SMOOTHING);
-        self.byte_time += (sample - self.byte_time) * weight;
-        self.speed = 1.0 / self.byte_time;
+        self.recent_byte_time += (sample - self.recent_byte_time) * weight;
         let idle = now.saturating_sub(self.last_sample).min(BEST_MEMORY);
         self.last_sample = now;
         self.best_speed *= 1.0 - idle.as_secs_f64() / BEST_MEMORY.as_secs_f64();
@@ -164,28 +185,26 @@ impl Pace {
             return;
         }
         // Only now: the mean of a few samples may be that of a burst.
-        self.best_speed = self.speed.max(self.best_speed);
+        self.byte_time = self.recent_byte_time;
+        let speed = 1.0 / self.byte_time;
+        self.best_speed = self.best_speed.max(speed);
         match self.trial.take() {
-            Some(trial) if self.speed < trial.speed_needed => {
+            Some(trial) if speed < trial.speed_needed => {
                 self.change(trial.streams_before, self.trial_pause, now);
                 self.trial_pause = (self.trial_pause * 2).min(TRIAL_PAUSE_MAX);
             }
-            _ if self.speed < self.best_speed * CROWDED => {
+            _ if speed < self.best_speed * CROWDED => {
                 self.change((self.streams / 2).max(STREAMS_START), self.settling() * 4, now);
             }
             // What is not used up tells nothing about having more of it.
-            _ if in_flight >= self.streams && self.streams < STREAMS_MAX => self.begin_trial(now),
+            _ if in_flight >= self.streams && self.is_awaited && self.streams < STREAMS_MAX => self.begin_trial(now),
             _ => {}
         }
     }
 
     fn begin_trial(&mut self, now: Duration) {
-        #[expect(clippy::cast_precision_loss, reason = "a block is far below 53 bits")]
-        let block_time = self.byte_time * BLOCK_BYTES as f64;
-        // Where a block takes less time than a round trip, waiting for answers is what takes the time, not their bytes.
-        let is_waiting = block_time < self.round_trip().as_secs_f64();
-        let doublings = if is_waiting && self.trial_pause == TRIAL_PAUSE_MIN { 2 } else { 1 };
-        let speed_needed = self.speed * REWARDED.powi(doublings);
+        let doublings = if self.is_far() && self.trial_pause == TRIAL_PAUSE_MIN { 2 } else { 1 };
+        let speed_needed = REWARDED.powi(doublings) / self.byte_time;
         self.trial = Some(Trial { streams_before: self.streams, speed_needed });
         self.change((self.streams << doublings).min(STREAMS_MAX), self.settling(), now);
     }
@@ -201,12 +220,22 @@ impl Pace {
         self.next_change = now + pause;
         self.samples_needed = streams * SAMPLES_PER_STREAM;
         self.samples = 0;
+        self.is_awaited = false;
     }
 
-    /// How long a change takes to show: a round trip and a little.
+    /// Whether waiting for answers is what takes the time, not their bytes.
+    fn is_far(&self) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "a block is far below 53 bits")]
+        let block_time = self.byte_time * BLOCK_BYTES as f64;
+        let round_trip = self.round_trip();
+        round_trip >= ROUND_TRIP_OF_A_FAR_STORE && block_time * BLOCKS_OF_A_FAR_STORE < round_trip.as_secs_f64()
+    }
+
+    /// How long a change takes to show.
     fn settling(&self) -> Duration {
         let round_trip = self.round_trip();
-        (round_trip + round_trip / 8).clamp(SETTLE_MIN, REFUSED_PAUSE)
+        let least = if self.is_far() { SETTLE_MIN } else { SETTLE_NEAR };
+        (round_trip + round_trip / 8).clamp(least, REFUSED_PAUSE)
     }
 
     /// The shortest time to a first byte; none before the first answer.
@@ -226,9 +255,20 @@ mod tests {
             let streams = pace.streams();
             let took = Duration::from_secs_f64(BLOCK_BYTES as f64 / speed(streams));
             now += took / u32::try_from(streams).expect("few");
+            pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, took, streams, now);
         }
         now
+    }
+
+    #[test]
+    fn readers_that_never_wait_get_no_more_connections() {
+        let mut pace = Pace::default();
+        pace.on_first_byte(Duration::from_millis(50));
+        for step in 0..1000 {
+            pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), pace.streams(), Duration::from_millis(step * 5));
+        }
+        assert_eq!(pace.streams(), STREAMS_START);
     }
 
     #[test]
@@ -247,6 +287,7 @@ mod tests {
         pace.on_first_byte(round_trip);
         while pace.streams() < STREAMS_MAX {
             now += Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6) / u32::try_from(pace.streams()).expect("few");
+            pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6), pace.streams(), now);
         }
         assert!(now <= 4 * round_trip, "{now:?}");
@@ -275,6 +316,7 @@ mod tests {
             let burst = if streams == pace.streams() { took } else { Duration::ZERO };
             streams = pace.streams();
             now += took / u32::try_from(streams).expect("few");
+            pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, burst, streams, now);
         }
         assert_eq!(pace.streams(), STREAMS_MAX);
@@ -354,6 +396,7 @@ mod tests {
     fn unused_streams_do_not_grow() {
         let mut pace = Pace::default();
         for step in 0..1000 {
+            pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), 1, Duration::from_millis(step * 5));
         }
         assert_eq!(pace.streams(), STREAMS_START);
