@@ -367,9 +367,20 @@ impl BlockCache {
 
     /// A buffer for `block`'s bytes, after making room for it.
     pub(super) fn buffer(&self, block: &Block) -> Buffer {
+        self.charge(cost(block));
+        self.buffers.take(block.len())
+    }
+
+    /// The buffer that was taken for `block` has been given up.
+    pub(super) fn refund(&self, block: &Block) {
+        self.uncharge(cost(block));
+    }
+
+    /// Memory of `bytes` is in use that is no block; blocks that nobody has looked at for longest make room for it.
+    pub(super) fn charge(&self, bytes: u64) {
         let mut evicted = Vec::new();
         let mut state = lock(&self.state);
-        state.charged_bytes += cost(block);
+        state.charged_bytes += bytes;
         while state.charged_bytes > self.budget_bytes {
             let Some((_, oldest)) = state.whole.pop_lru() else { break };
             state.charged_bytes -= cost(&oldest);
@@ -378,13 +389,12 @@ impl BlockCache {
         state.peak_bytes = state.peak_bytes.max(state.charged_bytes);
         drop(state);
         drop(evicted);
-        self.buffers.take(block.len())
     }
 
-    /// The buffer that was taken for `block` has been given up.
-    pub(super) fn refund(&self, block: &Block) {
+    /// That memory is in use no more.
+    pub(super) fn uncharge(&self, bytes: u64) {
         let mut state = lock(&self.state);
-        state.charged_bytes = state.charged_bytes.saturating_sub(cost(block));
+        state.charged_bytes = state.charged_bytes.saturating_sub(bytes);
     }
 
     /// A block's bytes are all in the buffer that was taken for it: from now on it is found whole.

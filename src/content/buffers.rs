@@ -14,8 +14,8 @@ use memmap2::MmapMut;
 use crate::clock::lock;
 use crate::policy::range::BLOCK_BYTES;
 
-/// The most buffers that are kept unused, 8 MiB in all: what 64 fetching threads may have given back at one moment.
-const UNUSED_MAX: usize = 64;
+/// The most buffers that are kept unused, 4 MiB in all: what runs give up behind them in one step, four times.
+const UNUSED_MAX: usize = 32;
 
 /// Hands out buffers and takes them back.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Drop for Buffer {
 }
 
 /// The most joined buffers that are kept unused, of up to 1 MiB each: what a few readers have in use at one moment.
-const JOINED_UNUSED_MAX: usize = 8;
+const JOINED_UNUSED_MAX: usize = 4;
 
 /// Joined buffers that are not in use. One for the process: a reply knows no cache.
 static JOINED_UNUSED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());

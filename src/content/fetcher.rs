@@ -29,6 +29,10 @@ const REFUSALS_MAX: u32 = 3;
 /// connection costs in round trips at 25 MB/s.
 const DRAIN_MAX_BYTES: u64 = 256 * 1024;
 
+/// What the HTTP client holds for a request, in bytes at the most: hyper reads up to 408 KiB at a time, one such piece waits to be
+/// read, and the allocator rounds up (0.9 MiB measured, 64 requests of 100 readers).
+pub const CLIENT_BUFFER_BYTES: u64 = 1024 * 1024;
+
 /// Fetches blocks on worker threads.
 pub struct Fetcher {
     store: Arc<dyn ObjectStore>,
@@ -250,7 +254,7 @@ impl Fetcher {
             let wanted = ByteRange::new(next.range.start + progress.filled as u64, job.range.end);
             let asked = range::never_one_byte(wanted, job.object.size());
             let etag = job.object.etag.get().map(String::as_str);
-            let _in_flight = InFlight::start(&self.in_flight);
+            let _in_flight = InFlight::start(self, asked.len());
             let sent = self.clock.now();
             let answer = self.store.get(&link, asked, etag, deadline);
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
@@ -343,19 +347,25 @@ impl Fetcher {
     }
 }
 
-/// Counts a request for as long as it is on its way.
-struct InFlight<'a>(&'a AtomicUsize);
+/// Counts a request, and what the HTTP client holds for it, for as long as it is on its way.
+struct InFlight<'a> {
+    fetcher: &'a Fetcher,
+    held_bytes: u64,
+}
 
 impl InFlight<'_> {
-    fn start(count: &AtomicUsize) -> InFlight<'_> {
-        count.fetch_add(1, Ordering::Relaxed);
-        InFlight(count)
+    fn start(fetcher: &Fetcher, asked_bytes: u64) -> InFlight<'_> {
+        let held_bytes = asked_bytes.min(CLIENT_BUFFER_BYTES);
+        fetcher.in_flight.fetch_add(1, Ordering::Relaxed);
+        fetcher.blocks.charge(held_bytes);
+        InFlight { fetcher, held_bytes }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.fetcher.blocks.uncharge(self.held_bytes);
+        self.fetcher.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

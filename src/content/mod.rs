@@ -22,13 +22,14 @@ use lru::LruCache;
 use blocks::{BlockCache, Object};
 pub use blocks::{ReadData, ReadDone};
 pub use error::{ContentError, StoreError};
-use fetcher::{FetchJob, Fetcher};
+use fetcher::{CLIENT_BUFFER_BYTES, FetchJob, Fetcher};
 pub use links::LinkStore;
 pub use reader::FileReader;
 pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
 use crate::jobs::{Class, JobQueue};
+use crate::policy::pace::STREAMS_START;
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::Window;
 use crate::policy::retry::FailureKind;
@@ -142,7 +143,7 @@ impl Content {
 
 impl Shared {
     /// How far reader `number`, which runs, may look ahead: its share of seven eighths of the budget, so that what is fetched
-    /// ahead is not evicted before it is read.
+    /// ahead is not evicted before it is read. Requests take up at most a quarter of the budget, beside their blocks.
     fn window(&self, number: u64) -> Window {
         let now = self.clock.now();
         let mut running = lock(&self.running);
@@ -152,9 +153,10 @@ impl Shared {
         }
         let readers = running.len();
         drop(running);
-        self.fetcher.set_ceiling(readers * STREAMS_PER_READER_MAX);
+        let of_memory = usize::try_from(self.memory_bytes / 4 / CLIENT_BUFFER_BYTES).unwrap_or(usize::MAX);
+        self.fetcher.set_ceiling((readers * STREAMS_PER_READER_MAX).min(of_memory).max(STREAMS_START));
         let pace = self.fetcher.pace();
-        let requests = pace.planned().min(STREAMS_PER_READER_MAX);
+        let requests = pace.planned().min(STREAMS_PER_READER_MAX).min(of_memory);
         Window::new(requests, pace.part_bytes(), self.memory_bytes / 8 * 7 / readers as u64)
     }
 

@@ -48,7 +48,7 @@ impl FileReader {
             return None;
         }
         let data = self.blocks().get(&self.object, range)?;
-        let plan = self.plan(range);
+        let plan = self.plan(range, false);
         self.fetch_ahead(plan, self.shared.clock.now() + self.shared.op_timeout);
         Some(data)
     }
@@ -62,7 +62,7 @@ impl FileReader {
         if self.object.is_changed() {
             return done(Err(ContentError::Changed));
         }
-        let plan = self.plan(range);
+        let plan = self.plan(range, true);
         let stream = ByteRange::new(range.start, plan.stream_end.max(range.end));
         let mut done = done;
         for _ in 0..REACQUIRE_MAX {
@@ -105,10 +105,10 @@ impl FileReader {
         if is_lost && let Some(done) = read.take_back() { Err(done) } else { Ok(()) }
     }
 
-    fn plan(&self, range: ByteRange) -> Plan {
+    fn plan(&self, range: ByteRange, must_wait: bool) -> Plan {
         let window = self.shared.window(self.number);
         let mut plans = lock(&self.plans);
-        let plan = plans.read_ahead.on_read(range, self.object.size(), window);
+        let plan = plans.read_ahead.on_read(range, self.object.size(), window, must_wait);
         if let Some(abandoned) = plan.abandoned {
             plans.cancel_within(abandoned);
         }

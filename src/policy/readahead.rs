@@ -13,7 +13,8 @@ pub const FIRST_WINDOW_BYTES: u64 = MIB;
 /// How far a run looks ahead at first, in bytes.
 const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 
-/// A run looks ahead so many times what it has read: what is fetched for nothing, when it stops, is at most that.
+/// A run looks ahead so many times what it had read when it last had to wait: what is fetched for nothing, when it stops, is at
+/// most that, and a player that never waits has window enough.
 const AHEAD_FACTOR: u64 = 8;
 
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
@@ -88,6 +89,8 @@ struct Cursor {
     next: u64,
     /// End of what has been planned.
     planned: u64,
+    /// How much the run had read when it last had to wait.
+    awaited: u64,
     /// More than one read belongs to it, or it began at the start of the file.
     is_run: bool,
     /// Up to here, what was read has been given up.
@@ -104,8 +107,9 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Takes note of a read of `range` in a file of `size` bytes, and plans. No cursor looks further ahead than `window`.
-    pub fn on_read(&mut self, range: ByteRange, size: u64, window: Window) -> Plan {
+    /// Takes note of a read of `range` in a file of `size` bytes, and plans. `must_wait` says that not all of its bytes are in.
+    /// No cursor looks further ahead than `window`.
+    pub fn on_read(&mut self, range: ByteRange, size: u64, window: Window, must_wait: bool) -> Plan {
         self.reads += 1;
         let used = self.reads;
         let mut plan = Plan { stream_end: range.end, ..Plan::default() };
@@ -116,7 +120,7 @@ impl ReadAhead {
                 if cursor.is_preceded_by(range) {
                     cursor.extend_back(range, size, window, &mut plan);
                 } else {
-                    cursor.advance(range, size, window, &mut plan);
+                    cursor.advance(range, size, window, must_wait, &mut plan);
                 }
             }
             None => {
@@ -128,6 +132,7 @@ impl ReadAhead {
                     start: range.start,
                     next,
                     planned,
+                    awaited: 0,
                     is_run: range.start == 0,
                     forgotten,
                     used,
@@ -165,12 +170,15 @@ impl Cursor {
     }
 
     /// The run has gone on.
-    fn advance(&mut self, range: ByteRange, size: u64, window: Window, plan: &mut Plan) {
+    fn advance(&mut self, range: ByteRange, size: u64, window: Window, must_wait: bool, plan: &mut Plan) {
         if range.end <= self.next {
             return;
         }
         self.is_run = true;
         self.next = range.end;
+        if must_wait {
+            self.awaited = self.next - self.start;
+        }
         if self.planned < range.end && range.end < size {
             // Nothing is on its way: the read's own request is extended, no round trip is added.
             let part = self.narrowed(window).part_bytes;
@@ -186,13 +194,13 @@ impl Cursor {
         self.is_run = true;
         self.start = range.start;
         self.forgotten = range.start;
+        self.awaited = self.next - self.start;
         self.plan_ahead(size, window, plan);
     }
 
-    /// The window in proportion to what was read, and its parts.
+    /// The window in proportion to what was read with waiting, and its parts.
     fn narrowed(&self, window: Window) -> Window {
-        let read = self.next - self.start;
-        let max_bytes = read.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window.max_bytes);
+        let max_bytes = self.awaited.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window.max_bytes);
         let part_bytes = (max_bytes / AHEAD_FACTOR).max(PART_BYTES_MIN).min(window.part_bytes);
         Window { max_bytes, part_bytes }
     }
@@ -239,7 +247,7 @@ mod tests {
     const STEP: u64 = 128 * 1024;
 
     fn read(ahead: &mut ReadAhead, start: u64, len: u64, size: u64) -> Plan {
-        ahead.on_read(ByteRange::clamped(start, len, size), size, WINDOW)
+        ahead.on_read(ByteRange::clamped(start, len, size), size, WINDOW, true)
     }
 
     #[test]
@@ -285,7 +293,7 @@ mod tests {
             let mut ahead = ReadAhead::default();
             let (mut at, mut planned, mut furthest) = (0, 0, 0);
             while at < size {
-                let plan = ahead.on_read(ByteRange::clamped(at, STEP, size), size, window);
+                let plan = ahead.on_read(ByteRange::clamped(at, STEP, size), size, window, true);
                 let end = (at + STEP).min(size);
                 if plan.stream_end > end || planned < end {
                     assert!(planned <= end, "planned again at {at}: {plan:?}");
@@ -313,6 +321,20 @@ mod tests {
             planned = plan.ahead.last().map_or(planned.max(plan.stream_end), |part| part.end);
         }
         assert!(planned <= 8 * STEP * (1 + AHEAD_FACTOR), "{planned}");
+    }
+
+    #[test]
+    fn run_that_never_waits_looks_no_further_ahead() {
+        let mut ahead = ReadAhead::default();
+        let size = 1 << 40;
+        let mut planned = 0;
+        for step in 0..1000 {
+            let range = ByteRange::clamped(step * STEP, STEP, size);
+            let plan = ahead.on_read(range, size, WINDOW, step < 16);
+            planned = plan.ahead.last().map_or(planned.max(plan.stream_end), |part| part.end);
+            assert!(planned <= range.end + 16 * STEP * AHEAD_FACTOR, "{planned} at {range:?}");
+        }
+        assert!(planned > 1000 * STEP + 4 * MIB, "{planned}");
     }
 
     #[test]
@@ -399,7 +421,7 @@ mod tests {
         let mut ahead = ReadAhead::default();
         for start in [u64::MAX - 10, u64::MAX - 8, u64::MAX - 4] {
             let range = ByteRange::clamped(start, 4, u64::MAX);
-            let _ = ahead.on_read(range, u64::MAX, Window::new(usize::MAX >> 8, u64::MAX, u64::MAX));
+            let _ = ahead.on_read(range, u64::MAX, Window::new(usize::MAX >> 8, u64::MAX, u64::MAX), true);
         }
     }
 }
