@@ -3,8 +3,8 @@
 //!
 //! Owns the order of calls and what a refusal leads to. Must not know HTTP or JSON. Threads: any; no lock is held during a call.
 
-use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::auth::{Access, Credential, RenewError};
 use super::convert::Share;
@@ -12,13 +12,17 @@ use super::envelope::CallError;
 use super::open::{Ended, OpenError, Place, Step, ended, ended_text};
 use super::service::Service;
 use super::share_calls::ShareCalls;
-use crate::clock::Clock;
+use crate::clock::{Clock, lock};
 use crate::config::{Secret, ShareConfig};
 use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// What `statfs` says of a share, whose true figures no call tells (koodrive-api.md, 8.2): 1 TiB, all of it in use, so that
 /// nobody believes there is room for writing.
 pub(super) const SHARE_CAPACITY: Capacity = Capacity { total_bytes: 1 << 40, used_bytes: 1 << 40 };
+
+/// How long the page that came with the opening is worth something: whoever mounts and looks is spared a round trip, and sees
+/// nothing that is older than this.
+const OPENING_PAGE_KEPT: Duration = Duration::from_secs(1);
 
 /// What the service tells about a share, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct ShareClient {
     calls: ShareCalls,
     access: Access,
     info: ShareInfo,
+    /// The first page of the top level, and when it was asked for, until it has been handed on.
+    opening_page: Mutex<Option<(Instant, Page)>>,
 }
 
 impl ShareClient {
@@ -73,8 +79,9 @@ impl ShareClient {
             None => Secret::new(""),
         };
         let step = Step::List { with_access_code: access_code.is_some() };
+        let asked = caller.clock().now();
         let listed = caller.patiently(deadline, || calls.files(&top_level(), None, &token, deadline));
-        let (_, listed_share) = listed.map_err(failed(step))?;
+        let (page, listed_share) = listed.map_err(failed(step))?;
 
         let share_id = share.id.clone().or_else(|| listed_share?.id);
         let no_id = || OpenError::NotKooDrive {
@@ -83,7 +90,15 @@ impl ShareClient {
         };
         let info =
             ShareInfo { share_id: share_id.ok_or_else(no_id)?, owner: share.owner, expires_at: share.expires_at };
-        Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, info })
+        let opening_page = Mutex::new(Some((asked, page)));
+        Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, info, opening_page })
+    }
+
+    /// The page that came with the opening, once, if it is fresh.
+    fn take_opening_page(&self) -> Option<Page> {
+        let (asked, page) = lock(&self.opening_page).take()?;
+        let age = self.calls.service().caller().clock().now().saturating_duration_since(asked);
+        if age < OPENING_PAGE_KEPT { Some(page) } else { None }
     }
 
     /// Makes one cheap call, which keeps a login alive.
@@ -159,6 +174,12 @@ impl Remote for ShareClient {
     }
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
+        if cursor.is_none()
+            && *directory == top_level()
+            && let Some(page) = self.take_opening_page()
+        {
+            return Ok(page);
+        }
         let listed =
             self.with_token("files", deadline, |token| self.calls.files(directory, cursor, token, deadline))?;
         Ok(listed.0)

@@ -13,6 +13,7 @@ use koofs::policy::range::ByteRange;
 use koofs::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
 use serde_json::{Value, json};
 
+use crate::fakes::ManualClock;
 use crate::log_keeper::{keep_log, kept_log};
 use crate::scripted_server::{Answer, Request, ScriptedServer};
 
@@ -199,10 +200,27 @@ fn listing_names_folder_and_cursor_as_they_were_given() {
     client.list_page(&NodeId::new("Fdir"), Some(&cursor), soon()).unwrap();
     let body = server.requests().last().unwrap().json();
     assert_eq!((&body["parentFolder"], &body["pageCursor"]), (&json!("Fdir"), &json!("a/+\"=\u{1F600}")));
+    client.list_page(&client.root(), None, soon()).unwrap();
+    let body = server.requests().last().unwrap().json();
+    assert_eq!(body["parentFolder"], "Fdir", "the opening's page is handed on");
     server.push(files(json!([])));
     client.list_page(&client.root(), None, soon()).unwrap();
     let body = server.requests().last().unwrap().json();
     assert_eq!((body.get("parentFolder"), body.get("pageCursor")), (None, None));
+}
+
+#[test]
+fn page_of_the_opening_is_handed_on_only_while_it_is_fresh() {
+    for (age, calls) in [(Duration::from_millis(900), 2), (Duration::from_millis(1100), 3)] {
+        let server = ScriptedServer::new();
+        server.push(info()).push(files(json!([{"id": "F1", "fileName": "a"}])));
+        let clock = Arc::new(ManualClock::default());
+        let client = ShareClient::open(&config(&server), clock.clone()).unwrap();
+        server.push(files(json!([{"id": "F1", "fileName": "a"}])));
+        clock.advance(age);
+        let page = client.list_page(&client.root(), None, clock.now() + Duration::from_secs(20)).unwrap();
+        assert_eq!((page.nodes.len(), server.requests().len()), (1, calls), "{age:?}");
+    }
 }
 
 #[test]
@@ -590,7 +608,7 @@ fn broken_connection_and_silence_are_no_answer() {
     {
         server.push(answer);
         let start = Instant::now();
-        let error = client.list_page(&client.root(), None, start + Duration::from_millis(300)).unwrap_err();
+        let error = client.list_page(&NodeId::new("Fdir"), None, start + Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.kind(), RemoteErrorKind::Timeout);
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
