@@ -86,6 +86,8 @@ pub struct Listing {
     is_kept: AtomicBool,
     /// The indices of all entries by inode number, once somebody has gone through them in that order.
     by_ino: OnceLock<Box<[u32]>>,
+    /// The places of the subdirectories in that order.
+    subdirs_by_ino: OnceLock<Box<[u32]>>,
     /// Nobody has asked for it yet: its failure is nobody's answer.
     is_guess: AtomicBool,
     /// The request for its next page, while that is queued.
@@ -150,8 +152,9 @@ impl Listing {
         let (is_guess, queued_job) = (AtomicBool::new(false), Mutex::default());
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
         let state = Mutex::new(state);
-        let by_ino = OnceLock::new();
-        Listing { dir, id, inodes: Arc::clone(inodes), state, is_refreshed, is_kept, by_ino, is_guess, queued_job }
+        let (by_ino, subdirs_by_ino) = (OnceLock::new(), OnceLock::new());
+        let inodes = Arc::clone(inodes);
+        Listing { dir, id, inodes, state, is_refreshed, is_kept, by_ino, subdirs_by_ino, is_guess, queued_job }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -318,6 +321,27 @@ impl Listing {
         let place = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
         let found = *state.subdirs.get(place)? as usize;
         Some((found, Arc::clone(&state.entries[found])))
+    }
+
+    /// The last subdirectory before entry `index`, with its own index.
+    pub fn subdir_before(&self, index: usize) -> Option<(usize, Arc<Entry>)> {
+        let state = lock(&self.state);
+        let place = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
+        let found = *state.subdirs.get(place.checked_sub(1)?)? as usize;
+        Some((found, Arc::clone(&state.entries[found])))
+    }
+
+    /// The first subdirectory at or after place `rank` by inode number, with its own place; `None` before the listing is
+    /// complete.
+    pub fn subdir_by_ino_from(&self, rank: usize) -> Option<(usize, Arc<Entry>)> {
+        let order = self.order_by_ino()?;
+        let state = lock(&self.state);
+        let subdirs = self.subdirs_by_ino.get_or_init(|| {
+            let is_dir = |rank: &u32| state.entries[order[*rank as usize] as usize].kind == NodeKind::Directory;
+            (0..u32::try_from(order.len()).unwrap_or(u32::MAX)).filter(is_dir).collect()
+        });
+        let found = *subdirs.get(subdirs.partition_point(|subdir| (*subdir as usize) < rank))? as usize;
+        Some((found, Arc::clone(&state.entries[order[found] as usize])))
     }
 
     /// Whether all entries are in.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::dir::{Answer, Listing, ListingCache};
+use super::dir::{Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
 use super::lister::Lister;
 use crate::clock::{Clock, lock};
@@ -90,6 +90,8 @@ struct OpenedChild {
     at: Duration,
     /// More than one child has been opened: somebody goes through them.
     is_walked: bool,
+    /// In which order.
+    way: Way,
 }
 
 /// In which order a program goes through the files of a directory.
@@ -104,6 +106,47 @@ enum Way {
 }
 
 const WAYS: [Way; 3] = [Way::Listed, Way::Backward, Way::ByIno];
+
+impl Way {
+    /// The place of entry `index` on this way; `None` where that is not known yet.
+    fn place(self, listing: &Listing, index: usize) -> Option<usize> {
+        match self {
+            Way::Listed => Some(index),
+            Way::Backward => listing.is_complete().then(|| listing.len() - 1 - index),
+            Way::ByIno => listing.rank_by_ino(index),
+        }
+    }
+
+    /// The entry at `place` on this way; `None` at the end, or where that is not known yet.
+    fn entry(self, listing: &Listing, place: usize) -> Option<Arc<Entry>> {
+        match self {
+            Way::Listed => listing.entry(place),
+            Way::Backward => listing
+                .is_complete()
+                .then(|| listing.len().checked_sub(place + 1))?
+                .and_then(|index| listing.entry(index)),
+            Way::ByIno => listing.entry_by_ino(place),
+        }
+    }
+
+    /// The first subdirectory at or after `place` on this way, with its own place.
+    fn subdir_from(self, listing: &Listing, place: usize) -> Option<(usize, Arc<Entry>)> {
+        match self {
+            Way::Listed => listing.subdir_from(place),
+            Way::Backward => {
+                let (index, dir) = listing.subdir_before(listing.len().checked_sub(place)?)?;
+                Some((self.place(listing, index)?, dir))
+            }
+            Way::ByIno => listing.subdir_by_ino_from(place),
+        }
+    }
+
+    /// The subdirectory that follows the one called `name`.
+    fn subdir_after(self, listing: &Listing, name: &str) -> Option<Arc<Entry>> {
+        let place = self.place(listing, listing.index_of(name)?)?;
+        Some(self.subdir_from(listing, place + 1)?.1)
+    }
+}
 
 /// The place of a file in each of [`WAYS`]; `None` where that is not known yet.
 type Ranks = [Option<usize>; 3];
@@ -142,14 +185,21 @@ impl Walk {
 
     /// A directory has been opened by process `pid`.
     pub(super) fn dir_opened(self: &Arc<Self>, dir: &Entry, pid: u32, now: Duration) {
+        let before = lock(&self.state).parents.peek(&dir.parent).map(|opened| (opened.child, opened.way));
+        let way = before.and_then(|(child, way)| self.way_between(child, dir).or(Some(way)));
+        let mut is_new_walk = false;
         let is_walked = {
             let mut state = lock(&self.state);
             state.walkers.put(pid, dir.ino);
-            let opened = OpenedChild { child: dir.ino, at: now, is_walked: false };
+            let above = state.parents.peek(&self.parent_of(dir.parent)).map(|above| (above.is_walked, above.way));
+            let (is_above_walked, way_above) = above.unwrap_or((false, Way::Listed));
+            let way = way.unwrap_or(way_above);
+            let opened = OpenedChild { child: dir.ino, at: now, is_walked: false, way };
             match state.parents.get_mut(&dir.parent) {
                 Some(last) if dir.ino != Ino::ROOT => {
-                    let follows = last.child != dir.ino && now.saturating_sub(last.at) < WALK_PAUSE;
-                    let is_walked = last.is_walked && now.saturating_sub(last.at) < WALK_PAUSE || follows;
+                    let is_soon = now.saturating_sub(last.at) < WALK_PAUSE;
+                    let is_walked = is_soon && (last.is_walked || last.child != dir.ino);
+                    is_new_walk = is_walked && !last.is_walked;
                     *last = OpenedChild { is_walked, ..opened };
                     is_walked
                 }
@@ -157,18 +207,30 @@ impl Walk {
                 _ => {
                     state.parents.put(dir.parent, opened);
                     // Within a walk, a first child is walked like its parent.
-                    state.parents.peek(&self.parent_of(dir.parent)).is_some_and(|above| above.is_walked)
+                    is_above_walked
                 }
             }
         };
         if is_walked {
             self.list_ahead(dir.ino, pid);
+            if is_new_walk && let Some((before, _)) = before {
+                self.carry_on(before, dir.ino);
+            }
             if let Some(listing) = self.listings.peek(dir.ino, self.clock.now())
                 && !listing.is_complete()
             {
                 self.go_on_after(&listing, pid);
             }
         }
+    }
+
+    /// The order in which `dir` directly follows its sibling `before`, if it does in any.
+    fn way_between(&self, before: Ino, dir: &Entry) -> Option<Way> {
+        let before = self.inodes.get(before)?;
+        let siblings = self.listings.peek(dir.parent, self.clock.now())?;
+        let follows =
+            |way: &Way| way.subdir_after(&siblings, before.name.as_str()).is_some_and(|next| next.ino == dir.ino);
+        WAYS.into_iter().find(follows)
     }
 
     /// Looks ahead once more when `listing` has ended: its subdirectories come into sight.
@@ -203,17 +265,21 @@ impl Walk {
         }
     }
 
-    /// Somebody goes through the children of `dir`.
-    fn is_walked(&self, dir: Ino) -> bool {
-        lock(&self.state).parents.peek(&dir).is_some_and(|opened| opened.is_walked)
+    /// In which order somebody goes through the children of `dir`, if anybody does.
+    fn walked_way(&self, dir: Ino) -> Option<Way> {
+        lock(&self.state).parents.peek(&dir).filter(|opened| opened.is_walked).map(|opened| opened.way)
+    }
+
+    /// The order of whoever opened the last child of `dir`.
+    fn way_in(&self, dir: Ino) -> Way {
+        lock(&self.state).parents.peek(&dir).map_or(Way::Listed, |opened| opened.way)
     }
 
     /// A file has been begun: its first bytes are being read.
     pub(super) fn file_begun(&self, file: &Entry) {
         let Some(listing) = self.listings.peek(file.parent, self.clock.now()) else { return };
         let Some(index) = listing.index_of(file.name.as_str()) else { return };
-        let backward = if listing.is_complete() { Some(listing.len() - 1 - index) } else { None };
-        let ranks = [Some(index), backward, listing.rank_by_ino(index)];
+        let ranks = WAYS.map(|way| way.place(&listing, index));
         let ahead = {
             let mut state = lock(&self.state);
             if let Some(sequences) = state.sequences.get_mut(&file.parent) {
@@ -232,22 +298,44 @@ impl Walk {
     fn fetch_ahead(&self, listing: &Arc<Listing>, index: usize, way: Way, window: usize) {
         let mut ahead =
             Ahead::new(window, self.content.memory_budget() / BUDGET_PART, self.content.links().is_batching());
-        match way {
-            Way::Listed => {
-                let mut order = Order::after_file(self, listing, index);
-                (0..LOOKED_AT_MAX).map_while(|_| order.next_entry(self)).all(|entry| ahead.add(&entry));
-            }
-            Way::Backward => {
-                let first = index.saturating_sub(LOOKED_AT_MAX);
-                (first..index).rev().map_while(|index| listing.entry(index)).all(|entry| ahead.add(&entry));
-            }
-            Way::ByIno => {
-                let Some(rank) = listing.rank_by_ino(index) else { return };
-                let next = rank + 1..rank + 1 + LOOKED_AT_MAX;
-                next.map_while(|rank| listing.entry_by_ino(rank)).all(|entry| ahead.add(&entry));
-            }
+        let mut order = Order::after_file(self, listing, index, way);
+        (0..LOOKED_AT_MAX).map_while(|_| order.next_entry(self)).all(|entry| ahead.add(&entry));
+        if window == FILES_AHEAD_MAX {
+            self.list_sibling(listing.dir);
         }
         self.content.fetch_ahead(ahead.files, &ahead.upcoming);
+    }
+
+    /// Somebody reads one file of `dir` after the other, and it may be the first directory of a walk: has the one after it listed.
+    fn list_sibling(&self, dir: Ino) {
+        let now = self.clock.now();
+        let next = self.inodes.get(dir).and_then(|entry| {
+            let siblings = self.listings.peek(entry.parent, now)?;
+            self.way_in(entry.parent).subdir_after(&siblings, entry.name.as_str())
+        });
+        if let Some(next) = next {
+            let (listing, is_new) = self.listings.current(next.ino, &next.id, now);
+            if is_new {
+                self.lister.load_ahead(listing);
+            }
+        }
+    }
+
+    /// `next` has been opened after `dir`, which makes it a walk: whoever read the files of `dir` one after the other will
+    /// read those of `next`, as soon as it is known what they are.
+    fn carry_on(self: &Arc<Self>, dir: Ino, next: Ino) {
+        let Some(next) = self.listings.peek(next, self.clock.now()) else { return };
+        let walk = Arc::clone(self);
+        let go_on = move || {
+            let Some(listing) = walk.listings.peek(dir, walk.clock.now()) else { return };
+            let last = lock(&walk.state).sequences.peek(&dir).and_then(|sequences| sequences.back().copied());
+            if let Some(Sequence { at: [Some(index), ..], way: Some(way), window, .. }) = last
+                && window > 0
+            {
+                walk.fetch_ahead(&listing, index, WAYS[way], window);
+            }
+        };
+        next.when_index(usize::MAX, Box::new(go_on));
     }
 }
 
@@ -350,8 +438,8 @@ fn note_begun(sequences: &mut VecDeque<Sequence>, ranks: Ranks) -> Option<(Way, 
 
 /// The order in which a walker goes on: into each directory as it comes to it, and back to the one above at its end.
 struct Order {
-    /// Listings with the index that comes next, the innermost last.
-    stack: Vec<(Arc<Listing>, usize)>,
+    /// Listings, the innermost last, each with the way through it and the place that comes next.
+    stack: Vec<(Arc<Listing>, Way, usize)>,
     /// Whether directories are entered: only on a walk.
     descends: bool,
 }
@@ -360,15 +448,18 @@ impl Order {
     /// What comes after the directory `dir` has been opened.
     fn after_opening(walk: &Walk, dir: Ino) -> Order {
         let mut order = Order::above(walk, dir);
-        order.enter(walk, dir);
+        let way = order.stack.last().map_or(Way::Listed, |(_, way, _)| *way);
+        order.enter(walk, dir, way);
         order
     }
 
-    /// What comes after entry `index` of `listing` has been read.
-    fn after_file(walk: &Walk, listing: &Arc<Listing>, index: usize) -> Order {
+    /// What comes after entry `index` of `listing` has been read, by `way`.
+    fn after_file(walk: &Walk, listing: &Arc<Listing>, index: usize, way: Way) -> Order {
         let mut order = Order::above(walk, listing.dir);
         order.descends = !order.stack.is_empty();
-        order.stack.push((Arc::clone(listing), index + 1));
+        if let Some(place) = way.place(listing, index) {
+            order.stack.push((Arc::clone(listing), way, place + 1));
+        }
         order
     }
 
@@ -378,29 +469,31 @@ impl Order {
         let mut below = dir;
         while below != Ino::ROOT
             && let Some(entry) = walk.inodes.get(below)
-            && walk.is_walked(entry.parent)
+            && let Some(way) = walk.walked_way(entry.parent)
             && let Some(listing) = walk.listings.peek(entry.parent, walk.clock.now())
             && let Some(index) = listing.index_of(entry.name.as_str())
+            && let Some(place) = way.place(&listing, index)
         {
-            stack.push((listing, index + 1));
+            stack.push((listing, way, place + 1));
             below = entry.parent;
         }
         stack.reverse();
         Order { stack, descends: true }
     }
 
-    fn enter(&mut self, walk: &Walk, dir: Ino) {
+    fn enter(&mut self, walk: &Walk, dir: Ino, way: Way) {
         if let Some(listing) = walk.listings.peek(dir, walk.clock.now()) {
-            self.stack.push((listing, 0));
+            self.stack.push((listing, way, 0));
         }
     }
 
     /// The next directory.
     fn next_dir(&mut self, walk: &Walk) -> Option<Arc<Entry>> {
-        while let Some((listing, next)) = self.stack.last_mut() {
-            if let Some((index, dir)) = listing.subdir_from(*next) {
-                *next = index + 1;
-                self.enter(walk, dir.ino);
+        while let Some((listing, way, next)) = self.stack.last_mut() {
+            if let Some((place, dir)) = way.subdir_from(listing, *next) {
+                *next = place + 1;
+                let way = *way;
+                self.enter(walk, dir.ino, way);
                 return Some(dir);
             }
             self.stack.pop();
@@ -410,14 +503,12 @@ impl Order {
 
     /// The next entry of any kind; directories are entered if this is a walk and their listing is known.
     fn next_entry(&mut self, walk: &Walk) -> Option<Arc<Entry>> {
-        while let Some((listing, next)) = self.stack.last_mut() {
-            if let Answer::Found(entries) = listing.entries_from(*next, 1)
-                && let [entry] = &entries[..]
-            {
+        while let Some((listing, way, next)) = self.stack.last_mut() {
+            if let Some(entry) = way.entry(listing, *next) {
                 *next += 1;
-                let entry = Arc::clone(entry);
                 if entry.kind == NodeKind::Directory && self.descends {
-                    self.enter(walk, entry.ino);
+                    let way = *way;
+                    self.enter(walk, entry.ino, way);
                 }
                 return Some(entry);
             }

@@ -180,30 +180,89 @@ fn of_a_large_file_only_the_head_is_fetched_ahead() {
     assert_eq!(ahead, [ByteRange::new(0, 256 * 1024)]);
 }
 
-#[test]
-fn fetching_ahead_goes_on_into_the_next_directory_of_a_walk() {
+/// A root with directories `d0`…, each with files `f00`… of 100 bytes.
+fn folders(dirs: usize, files: usize) -> Bench {
     let remote = FakeRemote::new([]);
     remote.change(|state| {
-        state.dirs.insert("root".to_owned(), (0..4).map(|d| dir(&format!("D{d}"), &format!("d{d}"))).collect());
-        for d in 0..4 {
-            let files = (0..5).map(|f| file(&format!("D{d}F{f}"), &format!("f{f}"), 100)).collect();
+        state.dirs.insert("root".to_owned(), (0..dirs).map(|d| dir(&format!("D{d}"), &format!("d{d}"))).collect());
+        for d in 0..dirs {
+            let files = (0..files).map(|f| file(&format!("D{d}F{f}"), &format!("f{f:02}"), 100)).collect();
             state.dirs.insert(format!("D{d}"), files);
         }
     });
     let bench = Bench::new(remote);
     bench.names(Ino::ROOT, 100).unwrap();
-    let read_all = |name: &str| {
-        let dir = open_dir(&bench, Ino::ROOT, name);
-        for f in 0..5 {
-            let fh = bench.fs.open(bench.ino(dir, &format!("f{f}"))).unwrap();
-            bench.read(fh, 0, 4096).unwrap();
-        }
-    };
-    read_all("d0");
+    bench
+}
+
+/// Opens directory `name` of the root and reads its first `files` files in the order of `sorted`.
+fn read_folder(bench: &Bench, name: &str, files: usize, sorted: impl Fn(&mut Vec<Ino>)) {
+    let dir = open_dir(bench, Ino::ROOT, name);
+    let mut inos = (0..files).map(|f| bench.ino(dir, &format!("f{f:02}"))).collect();
+    sorted(&mut inos);
+    for ino in inos {
+        let fh = bench.fs.open(ino).unwrap();
+        bench.read(fh, 0, 4096).unwrap();
+    }
+}
+
+#[test]
+fn fetching_ahead_goes_on_into_the_next_directory_of_a_walk() {
+    let bench = folders(4, 5);
+    read_folder(&bench, "d0", 5, |_| ());
     open_dir(&bench, Ino::ROOT, "d1");
     await_that("the tree", || bench.remote.lists() == 5);
-    read_all("d1");
+    read_folder(&bench, "d1", 5, |_| ());
     await_that("files of the next directory", || fetched(&bench).contains("D2F0"));
+}
+
+#[test]
+fn fetching_ahead_goes_on_by_inode_number_into_the_next_directory_by_inode_number() {
+    let bench = folders(6, 30);
+    let mut order: Vec<(Ino, usize)> = (0..6).map(|d| (bench.ino(Ino::ROOT, &format!("d{d}")), d)).collect();
+    order.sort();
+    let order: Vec<usize> = order.into_iter().map(|(_, d)| d).collect();
+    open_dir(&bench, Ino::ROOT, &format!("d{}", order[0]));
+    open_dir(&bench, Ino::ROOT, &format!("d{}", order[1]));
+    await_that("the rest of the tree", || bench.remote.lists() == 7);
+    read_folder(&bench, &format!("d{}", order[1]), 30, |inos| inos.sort());
+    let next = format!("D{}F", order[2]);
+    await_that("the next directory", || fetched(&bench).iter().filter(|id| id.starts_with(&next)).count() == 30);
+}
+
+#[test]
+fn walker_has_the_directories_that_come_next_listed_ahead_in_its_own_order() {
+    for descending in [false, true] {
+        let bench = tree(20);
+        bench.names(Ino::ROOT, 100).unwrap();
+        let mut order: Vec<String> = (0..20).map(|d| format!("d{d:02}")).collect();
+        if descending {
+            order.reverse();
+        } else {
+            order.sort_by_key(|name| bench.ino(Ino::ROOT, name));
+        }
+        open_dir(&bench, Ino::ROOT, &order[0]);
+        open_dir(&bench, Ino::ROOT, &order[1]);
+        await_that("the rest of the tree", || bench.remote.lists() == 2 + 19 * 3);
+    }
+}
+
+#[test]
+fn reader_of_one_directory_has_its_next_sibling_listed_and_nothing_of_it_fetched() {
+    let bench = folders(5, 40);
+    read_folder(&bench, "d1", 10, |_| ());
+    await_that("the sibling", || bench.remote.lists() == 3);
+    std::thread::sleep(A_WHILE);
+    assert_eq!(bench.remote.lists(), 3);
+    assert!(fetched(&bench).iter().all(|id| id.starts_with("D1F")));
+}
+
+#[test]
+fn reader_that_turns_out_to_walk_has_the_files_of_its_second_directory_fetched_before_it_begins_one() {
+    let bench = folders(5, 40);
+    read_folder(&bench, "d0", 40, |_| ());
+    open_dir(&bench, Ino::ROOT, "d1");
+    await_that("the second directory", || (0..40).all(|f| fetched(&bench).contains(&format!("D1F{f}"))));
 }
 
 /// Refreshes `ino` and waits until that is done.
