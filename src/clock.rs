@@ -9,6 +9,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::policy::retry::{self, Decision, FailureKind};
+
 /// The two times a filesystem needs: a monotonic one for deadlines and a civil one for expiry dates.
 pub trait Clock: Send + Sync + 'static {
     /// Monotonic: for deadlines, ages and pauses.
@@ -36,6 +38,33 @@ impl Clock for SystemClock {
 
     fn sleep(&self, pause: Duration) {
         std::thread::sleep(pause);
+    }
+}
+
+/// Runs `attempt` until it succeeds, or until [`retry::decide`] gives up on its failures, of which `judge` tells the kind and how
+/// long the other side asks to wait. Sleeps between attempts: only where a person waits, never on a worker thread.
+///
+/// # Errors
+/// That of the last attempt.
+pub fn patiently<T, E>(
+    clock: &dyn Clock,
+    deadline: Instant,
+    attempt: impl Fn() -> Result<T, E>,
+    judge: impl Fn(&E) -> (FailureKind, Option<Duration>),
+) -> Result<T, E> {
+    let mut tries = 0;
+    loop {
+        let error = match attempt() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        tries += 1;
+        let (kind, retry_after) = judge(&error);
+        let remaining = deadline.saturating_duration_since(clock.now());
+        match retry::decide(kind, tries, remaining, retry_after, fastrand::f64()) {
+            Decision::Again(pause) => clock.sleep(pause),
+            Decision::GiveUp => return Err(error),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `koofs ls`: a directory of a remote drive on standard output, page by page, under the names that the mount shows; and
 //! the way to a directory by such names, for `--root`.
 //!
-//! Knows `Remote` and `policy::name`; no kernel, no threads. One attempt per page: whoever typed it can type it again.
+//! Knows `Remote` and `policy::name`; no kernel, no threads. A page that fails is asked for again as the mount does.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, patiently};
 use crate::config::{ListConfig, ListFormat};
 use crate::policy::name::EntryName;
 use crate::policy::printable::json_text;
@@ -160,7 +160,9 @@ impl<'a> Directory<'a> {
     fn next_page(&mut self) -> Result<Option<Vec<(EntryName, Node)>>, ListError> {
         let Some(cursor) = self.next.take() else { return Ok(None) };
         let deadline = self.walk.clock.now() + self.walk.page_timeout;
-        let page = self.walk.remote.list_page(&self.id, cursor.as_ref(), deadline);
+        let Walk { remote, clock, .. } = self.walk;
+        let list = || remote.list_page(&self.id, cursor.as_ref(), deadline);
+        let page = patiently(clock, deadline, list, |error| (error.failure_kind(), error.retry_after()));
         let page = page.map_err(|error| ListError::Remote(self.path.clone(), error))?;
         if let Some(next) = page.next {
             if self.cursors.len() >= MAX_PAGES || !self.cursors.insert(next.clone()) {

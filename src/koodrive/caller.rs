@@ -6,15 +6,14 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::convert::{Moment, bad};
 use super::envelope::{CallError, judge, shown_code};
 use super::wire::{Answer, Envelope};
-use crate::clock::Clock;
+use crate::clock::{Clock, patiently};
 use crate::config::Connection;
 use crate::http::{ApiClient, ApiRequest, HttpConfig, HttpError};
-use crate::policy::retry::{Decision, decide};
 use crate::policy::server_time::ServerOffset;
 
 /// The length that `X-Traceid` must have, in characters (2).
@@ -123,25 +122,14 @@ impl Caller {
         Ok((envelope, Moment { received_at, server: self.offset() }))
     }
 
-    /// Runs `attempt` until it succeeds or [`decide`] gives up. For opening: somebody waits for the outcome.
+    /// Runs `attempt` [`patiently`]. For opening: somebody waits for the outcome.
     pub(super) fn patiently<T>(
         &self,
         deadline: Instant,
         attempt: impl Fn() -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let mut tries = 0;
-        loop {
-            let error = match attempt() {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            tries += 1;
-            let remaining: Duration = deadline.saturating_duration_since(self.clock.now());
-            match decide(error.failure_kind_at_open(), tries, remaining, error.retry_after(), fastrand::f64()) {
-                Decision::Again(pause) => self.clock.sleep(pause),
-                Decision::GiveUp => return Err(error),
-            }
-        }
+        let judge = |error: &CallError| (error.failure_kind_at_open(), error.retry_after());
+        patiently(self.clock(), deadline, attempt, judge)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Secrets in files: read again whenever they may have changed, refused where others can read them, never shown.
+//! Secrets in files: read again whenever they may have changed, refused where others can read or write them, never shown.
 
 use std::fmt;
 use std::fs::{Metadata, OpenOptions};
@@ -42,7 +42,8 @@ enum Problem {
     /// The system's own words.
     Unreadable(String),
     NotAFile,
-    TooOpen,
+    /// Others can do so with it: it can be read, or written.
+    TooOpen(&'static str),
     TooLarge,
     NotText,
     Empty,
@@ -56,9 +57,7 @@ impl fmt::Display for SecretFileError {
                 write!(f, "cannot read {path} ({reason}): check the path, and that this user may read it")
             }
             Problem::NotAFile => write!(f, "{path} is not a file: name the file that holds the secret"),
-            Problem::TooOpen => {
-                write!(f, "{path} can be read by others, who could log in with it: run chmod 600 {path}")
-            }
+            Problem::TooOpen(verb) => write!(f, "{path} can be {verb} by others: run chmod 600 {path}"),
             Problem::TooLarge => write!(f, "{path} is too large for a secret: check the path"),
             Problem::NotText => write!(f, "{path} holds more than one line of text: put the secret alone into it"),
             Problem::Empty => write!(f, "{path} is empty: put the secret into it"),
@@ -70,7 +69,7 @@ impl fmt::Display for SecretFileError {
 /// it leads to counts.
 ///
 /// # Errors
-/// [`SecretFileError`], also if others can read the file.
+/// [`SecretFileError`], also if others can read or write the file.
 pub fn read_secret(path: &Path) -> Result<(Secret, FileStamp), SecretFileError> {
     let fail = |problem| SecretFileError { path: path.to_owned(), problem };
     let unreadable = |error: io::Error| fail(Problem::Unreadable(error.to_string()));
@@ -80,8 +79,10 @@ pub fn read_secret(path: &Path) -> Result<(Secret, FileStamp), SecretFileError> 
     if !metadata.is_file() {
         return Err(fail(Problem::NotAFile));
     }
-    if metadata.permissions().mode() & 0o044 != 0 {
-        return Err(fail(Problem::TooOpen));
+    let rights = metadata.permissions().mode();
+    if let Some((_, verb)) = [(0o044, "read"), (0o022, "written")].into_iter().find(|(others, _)| rights & others != 0)
+    {
+        return Err(fail(Problem::TooOpen(verb)));
     }
     let mut bytes = Vec::new();
     file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Pure arithmetic and parsing, known by all.
     ("policy", &[]),
     ("config", &[]),
-    ("clock", &[]),
+    // `policy` for when to try again.
+    ("clock", &["policy"]),
     ("jobs", &["clock"]),
     ("remote", &["policy"]),
     // Files and commands that hold secrets.

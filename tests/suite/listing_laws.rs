@@ -11,6 +11,8 @@ use koofs::remote::{
     Capacity, Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
 };
 
+use crate::fakes::ManualClock;
+
 /// A drive of which each directory is a list of pages; the cursor of page n is its number.
 #[derive(Default)]
 struct Drive {
@@ -23,7 +25,16 @@ struct Drive {
 #[derive(Clone, Copy, PartialEq)]
 enum Broken {
     Fails,
+    FailsTwice,
     Repeats,
+}
+
+impl Drive {
+    /// How often page `index` of the root was asked for.
+    fn asked_for(&self, index: usize) -> usize {
+        let page = format!("root {index}");
+        self.calls.lock().unwrap().iter().filter(|call| **call == page).count()
+    }
 }
 
 impl Remote for Drive {
@@ -36,7 +47,9 @@ impl Remote for Drive {
         self.calls.lock().unwrap().push(format!("{} {index}", directory.as_str()));
         let pages = &self.directories.iter().find(|(id, _)| *id == directory.as_str()).unwrap().1;
         match self.broken {
-            Some((at, Broken::Fails)) if at == index => {
+            Some((at, broken @ (Broken::Fails | Broken::FailsTwice)))
+                if at == index && (broken == Broken::Fails || self.asked_for(index) <= 2) =>
+            {
                 Err(RemoteError::new(RemoteErrorKind::Unavailable, "HTTP status 503"))
             }
             Some((at, Broken::Repeats)) if at == index => {
@@ -107,7 +120,7 @@ fn config(path: &[&str], format: ListFormat) -> ListConfig {
 
 fn listed(drive: &Drive, path: &[&str], format: ListFormat, is_terminal: bool) -> (String, Result<(), ListError>) {
     let mut out = Vec::new();
-    let done = listing::list(drive, &config(path, format), &SystemClock, is_terminal, &mut out);
+    let done = listing::list(drive, &config(path, format), &ManualClock::default(), is_terminal, &mut out);
     (String::from_utf8(out).unwrap(), done)
 }
 
@@ -115,6 +128,14 @@ fn text(path: &[&str], format: ListFormat) -> String {
     let (out, done) = listed(&drive(), path, format, false);
     done.unwrap();
     out
+}
+
+#[test]
+fn page_that_fails_for_a_moment_is_asked_for_again() {
+    let drive = Drive { broken: Some((1, Broken::FailsTwice)), ..drive() };
+    let (out, done) = listed(&drive, &[], ListFormat::Names, false);
+    done.unwrap();
+    assert_eq!((out.lines().count(), drive.asked_for(1)), (4, 3));
 }
 
 #[test]

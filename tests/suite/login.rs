@@ -118,14 +118,14 @@ fn token_file_is_read_again_when_it_changes_and_when_the_service_refuses_the_tok
 }
 
 #[test]
-fn token_file_that_others_can_read_is_refused_with_the_remedy() {
+fn token_file_that_others_can_read_or_write_is_refused_with_the_remedy() {
     let emulator = serving_one_file();
     let directory = TempDir::new().unwrap();
     let file = secret_file(&directory, "token", &emulator.mint_token());
-    for mode in [0o640, 0o604, 0o644] {
+    for (mode, what) in [(0o640, "read"), (0o604, "read"), (0o644, "read"), (0o620, "written"), (0o602, "written")] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let error = fails(&with(&emulator, Credentials::TokenFile(file.clone())));
-        says(&error, &["can be read by others", "chmod 600", file.to_str().unwrap()]);
+        says(&error, &[&format!("can be {what} by others"), "chmod 600", file.to_str().unwrap()]);
     }
     assert_eq!(emulator.totals().api_calls(), 0);
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::emulator::{Content, Emulator, EmulatorConfig, Entry, Fault, FaultKind, Replacement};
@@ -519,6 +520,49 @@ fn attributes_and_mount_options_are_as_promised() {
     let not_supported = libc::EOPNOTSUPP.to_string();
     assert_eq!(do_act("attributes without meaning", &bench.path("file"), &[]), vec![not_supported; 3]);
     bench.end();
+}
+
+/// What a user does in a mount namespace of its own, where `/dev/fuse` has the rights that distributions give it.
+const AS_NOBODY: &str = r#"
+    mknod -m 666 "$DIR/fuse" c 10 229
+    mount --bind "$DIR/fuse" /dev/fuse
+    exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -eu -c '
+        trap "\"$DIR/koofs\" unmount \"$DIR/mnt\"" EXIT
+        "$DIR/koofs" mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt"
+        id -u; stat -c "%u %a %s" "$DIR/mnt/folder/file"
+        head -c 5 "$DIR/mnt/folder/file"; echo
+        "$DIR/koofs" refresh "$DIR/mnt"
+        "$DIR/koofs" unmount "$DIR/mnt"
+        trap - EXIT
+        ls "$DIR/mnt"'
+"#;
+
+#[test]
+fn user_other_than_root_mounts_reads_refreshes_and_unmounts() {
+    // SAFETY: cannot fail and touches no memory.
+    if !mounts_are_allowed() || unsafe { libc::getuid() } != 0 {
+        // Every other law is run by such a user then.
+        return;
+    }
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("folder")).unwrap();
+    fs::write(source.path().join("folder/file"), "hello world").unwrap();
+    let emulator = Emulator::serving(source.path());
+
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_koofs"), directory.path().join("koofs")).unwrap();
+    let mountpoint = directory.path().join("mnt");
+    fs::create_dir(&mountpoint).unwrap();
+    std::os::unix::fs::chown(&mountpoint, Some(65_534), Some(65_534)).unwrap();
+
+    // All its processes end with `unshare`, and all its mounts with them.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["sh", "-eu", "-c", AS_NOBODY]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("DIR", directory.path()).env("ENDPOINT", emulator.url()).env("AGENT", AGENT);
+    command.env("SOURCE", format!("share:{}", emulator.share_code()));
+    assert_eq!(run(command).well(), "65534\n65534 444 11\nhello\n");
 }
 
 #[test]
