@@ -387,8 +387,15 @@ impl BlockCache {
             evicted.push(oldest);
         }
         state.peak_bytes = state.peak_bytes.max(state.charged_bytes);
+        let room = self.budget_bytes.saturating_sub(state.charged_bytes);
         drop(state);
         drop(evicted);
+        self.buffers.make_do_with(room);
+    }
+
+    /// Nobody reads: buffers that are not in use go back to the system.
+    pub(super) fn rest(&self) {
+        self.buffers.make_do_with(0);
     }
 
     /// That memory is in use no more.

@@ -14,13 +14,28 @@ use memmap2::MmapMut;
 use crate::clock::lock;
 use crate::policy::range::BLOCK_BYTES;
 
-/// The most buffers that are kept unused, 4 MiB in all: what runs give up behind them in one step, four times.
-const UNUSED_MAX: usize = 32;
+/// The most buffers that are kept unused where the budget has room for them, 32 MiB in all: what a run of reads at speed may have
+/// more or less of from one moment to the next.
+const UNUSED_MAX: usize = 256;
+
+/// As many are kept in any case, 4 MiB in all: what runs give up behind them in one step, four times.
+const UNUSED_ALWAYS: usize = 32;
 
 /// Hands out buffers and takes them back.
 #[derive(Default)]
 pub(super) struct BufferPool {
-    unused: Mutex<Vec<MmapMut>>,
+    unused: Mutex<Unused>,
+}
+
+struct Unused {
+    buffers: Vec<MmapMut>,
+    max: usize,
+}
+
+impl Default for Unused {
+    fn default() -> Unused {
+        Unused { buffers: Vec::new(), max: UNUSED_ALWAYS }
+    }
 }
 
 /// The bytes of one block; returns to its pool when dropped.
@@ -44,8 +59,19 @@ impl BufferPool {
     }
 
     fn mapped(&self, len: usize) -> Option<MmapMut> {
-        let used = lock(&self.unused).pop();
+        let used = lock(&self.unused).buffers.pop();
         used.or_else(|| MmapMut::map_anon(len).ok())
+    }
+
+    /// There is room for `bytes` of unused buffers.
+    pub(super) fn make_do_with(&self, bytes: u64) {
+        let max = usize::try_from(bytes / BLOCK_BYTES).unwrap_or(usize::MAX).clamp(UNUSED_ALWAYS, UNUSED_MAX);
+        let mut unused = lock(&self.unused);
+        unused.max = max;
+        let surplus = unused.buffers.len().saturating_sub(max);
+        let dropped: Vec<MmapMut> = unused.buffers.drain(..surplus).collect();
+        drop(unused);
+        drop(dropped);
     }
 }
 
@@ -78,8 +104,8 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if let Bytes::Mapped(bytes) = std::mem::replace(&mut self.bytes, Bytes::Allocated(Box::default())) {
             let mut unused = lock(&self.pool.unused);
-            if unused.len() < UNUSED_MAX {
-                unused.push(bytes);
+            if unused.buffers.len() < unused.max {
+                unused.buffers.push(bytes);
             }
         }
     }
@@ -134,14 +160,21 @@ mod tests {
         assert_eq!(pool.take(128 * 1024)[0], 7);
         drop(pool.take(5));
         assert_eq!(pool.take(5).len(), 5);
-        assert_eq!(lock(&pool.unused).len(), 1);
+        assert_eq!(lock(&pool.unused).buffers.len(), 1);
     }
 
     #[test]
-    fn unused_buffers_are_bounded() {
+    fn unused_buffers_are_bounded_by_what_room_there_is() {
         let pool = Arc::new(BufferPool::default());
-        let buffers: Vec<Buffer> = (0..2 * UNUSED_MAX).map(|_| pool.take(128 * 1024)).collect();
-        drop(buffers);
-        assert_eq!(lock(&pool.unused).len(), UNUSED_MAX);
+        for (room, kept) in [(0, UNUSED_ALWAYS), (100 * BLOCK_BYTES, 100), (u64::MAX, UNUSED_MAX), (0, UNUSED_ALWAYS)] {
+            pool.make_do_with(room);
+            let buffers: Vec<Buffer> = (0..2 * UNUSED_MAX).map(|_| pool.take(128 * 1024)).collect();
+            drop(buffers);
+            assert_eq!(lock(&pool.unused).buffers.len(), kept);
+        }
+        pool.make_do_with(u64::MAX);
+        drop((0..UNUSED_MAX).map(|_| pool.take(128 * 1024)).collect::<Vec<Buffer>>());
+        pool.make_do_with(50 * BLOCK_BYTES);
+        assert_eq!(lock(&pool.unused).buffers.len(), 50);
     }
 }

@@ -176,7 +176,13 @@ impl Shared {
     }
 
     fn reader_closed(&self, number: u64) {
-        lock(&self.running).remove(&number);
+        let mut running = lock(&self.running);
+        running.remove(&number);
+        let is_resting = running.is_empty();
+        drop(running);
+        if is_resting {
+            self.blocks.rest();
+        }
     }
 }
 

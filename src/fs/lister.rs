@@ -18,11 +18,12 @@ use crate::remote::{Cursor, Page, Remote, RemoteError};
 /// With how many listings ahead a service is first met.
 const AHEAD_START: usize = 8;
 
-/// The most listings that are loaded ahead at a time; of 16 threads, these leave some to whoever waits.
-const AHEAD_MAX: usize = 12;
+/// The most listings that are loaded ahead at a time, reached after 128 pages without a refusal; of 32 threads, these leave some
+/// to whoever waits.
+const AHEAD_MAX: usize = 24;
 
 /// So many pages must come in before one more listing is loaded ahead again.
-const PAGES_PER_RAISE: usize = 16;
+const PAGES_PER_RAISE: usize = 8;
 
 /// Everything that it takes to load a listing.
 pub struct Lister {

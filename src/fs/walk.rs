@@ -19,8 +19,7 @@ use crate::clock::{Clock, lock};
 use crate::content::Content;
 use crate::remote::{NodeId, NodeKind, Version};
 
-/// How many directories a walk may be ahead of its walker: 50 ms each, twelve at a time, take as long as the walker takes for
-/// them at a quarter of a millisecond.
+/// How many directories a walk may be ahead of its walker: work for all that are listed at a time (lister.rs), twice and more.
 const DIRS_AHEAD: usize = 64;
 
 /// A child that is opened so long after the one before it is no walk: a person with a file manager is slower.

@@ -16,8 +16,8 @@ use crate::koodrive::{ShareClient, SpaceClient};
 use crate::listing;
 use crate::remote::{Remote, Rooted};
 
-/// Threads that list. Each holds one API call; more than this at once is what gateways throttle.
-const LISTING_THREADS: usize = 16;
+/// Threads that list. Each holds one API call; they mostly sleep.
+const LISTING_THREADS: usize = 32;
 
 /// How many of them may list ahead of anybody's asking.
 const LISTING_AHEAD: usize = 8;
