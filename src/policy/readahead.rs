@@ -10,6 +10,10 @@ use super::range::{BLOCK_BYTES, ByteRange};
 /// with as much), and at 25 MB/s it costs the line 40 ms.
 pub const FIRST_WINDOW_BYTES: u64 = MIB;
 
+/// Whoever is asked for so much at the start of a file, in bytes, copies it or reads it all: the kernel asks for as much when a
+/// program reads 128 KiB at a time (cat, cp), and for less when one looks at the head.
+const COPIER_BYTES: u64 = 512 * 1024;
+
 /// How far a run looks ahead at first, in bytes.
 const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 
@@ -126,17 +130,19 @@ impl ReadAhead {
             None => {
                 let first = if range.start == 0 { FIRST_WINDOW_BYTES.min(window.max_bytes) } else { 0 };
                 plan.stream_end = range.end.max(range.start.saturating_add(first)).min(size);
-                let forgotten = range.start - range.start % BLOCK_BYTES;
-                let (next, planned) = (range.end, plan.stream_end);
-                plan.abandoned = self.insert(Cursor {
+                let mut cursor = Cursor {
                     start: range.start,
-                    next,
-                    planned,
-                    awaited: 0,
+                    next: range.end,
+                    planned: plan.stream_end,
+                    awaited: range.len(),
                     is_run: range.start == 0,
-                    forgotten,
+                    forgotten: range.start - range.start % BLOCK_BYTES,
                     used,
-                });
+                };
+                if range.start == 0 && range.len() >= COPIER_BYTES {
+                    cursor.plan_ahead(size, window, &mut plan);
+                }
+                plan.abandoned = self.insert(cursor);
             }
         }
         plan
@@ -254,6 +260,14 @@ mod tests {
     fn first_read_at_the_start_asks_for_one_mib() {
         let plan = read(&mut ReadAhead::default(), 0, 4096, 100 * MIB);
         assert_eq!(plan, Plan { stream_end: MIB, ..Plan::default() });
+    }
+
+    #[test]
+    fn large_first_read_at_the_start_is_taken_for_a_run() {
+        let plan = read(&mut ReadAhead::default(), 0, COPIER_BYTES, 100 * MIB);
+        assert_eq!(plan.stream_end, MIB);
+        assert_eq!(plan.ahead, [1, 2, 3].map(|mib| ByteRange::new(mib * MIB, (mib + 1) * MIB)));
+        assert_eq!(read(&mut ReadAhead::default(), 7 * MIB, COPIER_BYTES, 100 * MIB).ahead, []);
     }
 
     #[test]
