@@ -309,6 +309,8 @@ struct CacheState {
     coming: HashMap<(u64, u64), Arc<Block>>,
     /// Bytes of `whole` with their overhead, and of the buffers that are being filled.
     charged_bytes: u64,
+    /// See [`BlockCache::reserve`].
+    reserved_bytes: u64,
     peak_bytes: u64,
 }
 
@@ -327,8 +329,13 @@ pub(super) struct Acquired {
 impl BlockCache {
     /// An empty cache that holds at most `budget_bytes`, buffers being filled included.
     pub fn new(budget_bytes: u64) -> BlockCache {
-        let state =
-            CacheState { whole: LruCache::unbounded(), coming: HashMap::new(), charged_bytes: 0, peak_bytes: 0 };
+        let state = CacheState {
+            whole: LruCache::unbounded(),
+            coming: HashMap::new(),
+            charged_bytes: 0,
+            reserved_bytes: 0,
+            peak_bytes: 0,
+        };
         BlockCache { state: Mutex::new(state), buffers: Arc::default(), budget_bytes }
     }
 
@@ -381,20 +388,26 @@ impl BlockCache {
         let mut evicted = Vec::new();
         let mut state = lock(&self.state);
         state.charged_bytes += bytes;
-        while state.charged_bytes > self.budget_bytes {
+        while state.charged_bytes + state.reserved_bytes > self.budget_bytes {
             let Some((_, oldest)) = state.whole.pop_lru() else { break };
             state.charged_bytes -= cost(&oldest);
             evicted.push(oldest);
         }
         state.peak_bytes = state.peak_bytes.max(state.charged_bytes);
-        let room = self.budget_bytes.saturating_sub(state.charged_bytes);
+        let room = self.budget_bytes.saturating_sub(state.charged_bytes + state.reserved_bytes);
         drop(state);
         drop(evicted);
         self.buffers.make_do_with(room);
     }
 
+    /// So much of the budget is not for blocks: readers may hold as much of blocks that the cache has given up.
+    pub(super) fn reserve(&self, bytes: u64) {
+        lock(&self.state).reserved_bytes = bytes;
+    }
+
     /// Nobody reads: buffers that are not in use go back to the system.
     pub(super) fn rest(&self) {
+        self.reserve(0);
         self.buffers.make_do_with(0);
     }
 

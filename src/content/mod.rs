@@ -42,6 +42,9 @@ const OBJECTS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// The most requests that may be on their way for one reader.
 const STREAMS_PER_READER_MAX: usize = 32;
 
+/// The longest reply to a read, in bytes: what the kernel asks for at most (kernel/session.rs).
+const REPLY_BYTES_MAX: u64 = 1024 * 1024;
+
 /// A reader that has planned nothing for so long has no claim on the budget any more.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
@@ -142,8 +145,9 @@ impl Content {
 }
 
 impl Shared {
-    /// How far reader `number`, which runs, may look ahead: its share of seven eighths of the budget, so that what is fetched
-    /// ahead is not evicted before it is read. Requests take up at most a quarter of the budget, beside their blocks.
+    /// How far reader `number`, which runs, may look ahead. Of the budget, requests on their way get at most a quarter and replies
+    /// on theirs another; seven eighths of what replies leave are shared by the readers' windows, so that what is fetched
+    /// ahead is not evicted before it is read.
     fn window(&self, number: u64) -> Window {
         let now = self.clock.now();
         let mut running = lock(&self.running);
@@ -153,11 +157,17 @@ impl Shared {
         }
         let readers = running.len();
         drop(running);
-        let of_memory = usize::try_from(self.memory_bytes / 4 / CLIENT_BUFFER_BYTES).unwrap_or(usize::MAX);
-        self.fetcher.set_ceiling((readers * STREAMS_PER_READER_MAX).min(of_memory).max(STREAMS_START));
+        let requests_max = usize::try_from(self.memory_bytes / 4 / CLIENT_BUFFER_BYTES).unwrap_or(usize::MAX);
+        let requests_max = (readers * STREAMS_PER_READER_MAX).min(requests_max).max(STREAMS_START);
+        self.fetcher.set_ceiling(requests_max);
+        let replies = (readers as u64 * REPLY_BYTES_MAX).min(self.memory_bytes / 4);
+        self.blocks.reserve(replies);
+
         let pace = self.fetcher.pace();
-        let requests = pace.planned().min(STREAMS_PER_READER_MAX).min(of_memory);
-        Window::new(requests, pace.part_bytes(), self.memory_bytes / 8 * 7 / readers as u64)
+        let requests = pace.planned().min(STREAMS_PER_READER_MAX).min(requests_max);
+        // Not less what requests hold: that is over when their bytes are in.
+        let rest = self.memory_bytes - replies;
+        Window::new(requests, pace.part_bytes(), rest / 8 * 7 / readers as u64)
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each job.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Built, MountError};
 use crate::clock::{Clock, SystemClock, Timer};
 use crate::config::{MountConfig, Source};
+use crate::content::fetcher::CLIENT_BUFFER_BYTES;
 use crate::content::{Content, ContentConfig, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
 use crate::http::{HttpConfig, ObjectClient};
@@ -14,6 +15,7 @@ use crate::kernel::adapter::Adapter;
 use crate::kernel::attr::Owner;
 use crate::koodrive::{ShareClient, SpaceClient};
 use crate::listing;
+use crate::policy::pace::STREAMS_START;
 use crate::remote::{Remote, Rooted};
 
 /// Threads that list. Each holds one API call; they mostly sleep.
@@ -23,10 +25,16 @@ const LISTING_THREADS: usize = 32;
 const LISTING_AHEAD: usize = 8;
 
 /// Threads that fetch content: as many ranged GETs at once. They mostly sleep.
-const CONTENT_THREADS: usize = 64;
+const CONTENT_THREADS_MAX: usize = 64;
 
-/// How many of them may fetch ahead: the rest is for whoever waits.
-const CONTENT_AHEAD: usize = 48;
+/// As many there are with any budget.
+const CONTENT_THREADS_MIN: usize = 16;
+
+/// How many threads fetch content within a budget of `memory_bytes`, half of which may go into requests.
+fn content_threads(memory_bytes: u64) -> usize {
+    let threads = usize::try_from(memory_bytes / 2 / CLIENT_BUFFER_BYTES).unwrap_or(usize::MAX);
+    threads.clamp(CONTENT_THREADS_MIN, CONTENT_THREADS_MAX)
+}
 
 /// Opens what is to be mounted or listed. Blocks until it is known to be open, or the time limit of one operation.
 ///
@@ -80,7 +88,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let store = Arc::new(ObjectClient::new(http).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
 
-    let jobs = start_jobs("koofs-content", CONTENT_THREADS, CONTENT_AHEAD)?;
+    let jobs = start_jobs("koofs-content", content_threads(config.memory_bytes), STREAMS_START)?;
     let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout };
     let content = Arc::new(Content::new(content_config, store, links, jobs, Arc::clone(&clock)));
 

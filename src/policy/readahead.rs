@@ -24,6 +24,9 @@ const AHEAD_FACTOR: u64 = 8;
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
 const PART_BYTES_MIN: u64 = MIB;
 
+/// The least window, in bytes: however many readers share the memory, each has the block it reads and the one after it.
+const WINDOW_BYTES_MIN: u64 = 2 * BLOCK_BYTES;
+
 /// One part for each so many requests is planned beyond what may be on its way: a connection that ends early goes on at once.
 const SPARE_PARTS: usize = 8;
 
@@ -63,11 +66,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// Work for so many `requests` at a time, of at most `part_bytes` each, within `memory_bytes`. At least one shortest part.
+    /// Work for so many `requests` at a time, of at most `part_bytes` each, within `memory_bytes`; but two blocks at least.
     pub fn new(requests: usize, part_bytes: u64, memory_bytes: u64) -> Window {
         let parts = (requests + requests.div_ceil(SPARE_PARTS)).max(1) as u64;
         let part_bytes = part_bytes.min(memory_bytes / parts).max(PART_BYTES_MIN);
-        Window { max_bytes: part_bytes.saturating_mul(parts).min(memory_bytes).max(PART_BYTES_MIN), part_bytes }
+        let max_bytes = part_bytes.saturating_mul(parts).min(memory_bytes).max(WINDOW_BYTES_MIN);
+        Window { max_bytes, part_bytes: part_bytes.min(max_bytes) }
     }
 }
 
@@ -216,7 +220,7 @@ impl Cursor {
         let Window { max_bytes, part_bytes } = self.narrowed(window);
         let limit = self.next.saturating_add(max_bytes);
         let parts = (window.max_bytes / window.part_bytes).max(1);
-        let shortest = (part_bytes / LAST_PART).max(PART_BYTES_MIN);
+        let shortest = (part_bytes / LAST_PART).max(PART_BYTES_MIN).min(part_bytes);
         while self.planned < size {
             let part = part_bytes.min((size - self.planned) / parts).max(shortest);
             let end = round_up(self.planned.saturating_add(part)).min(size);
@@ -301,6 +305,7 @@ mod tests {
         for (size, window) in [
             (1024 * MIB + 77, WINDOW),
             (200 * MIB, Window::new(32, 4 * MIB, 3 * MIB)),
+            (50 * MIB + 1, Window::new(4, 4 * MIB, 700 * 1024)),
             (50 * MIB + 1, Window::new(4, 4 * MIB, 0)),
         ] {
             let Window { max_bytes, part_bytes } = window;
