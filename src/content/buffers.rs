@@ -1,5 +1,5 @@
 //! Buffers for blocks, used again and again: a fresh 128 KiB from the system costs 32 page faults, which was a fifth of
-//! the processor time of a fast read (measured with perf, README "Benchmarks").
+//! the processor time of a fast read (measured with perf).
 //!
 //! Whole blocks are mapped from the system and unmapped when they are not needed again. From the allocator they would come
 //! with its leftovers: 694 MiB stayed resident at a budget of 256 (scripts/bench, 100 files at once).

@@ -14,6 +14,7 @@ pub mod lister;
 pub mod owed;
 mod refresh;
 mod walk;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

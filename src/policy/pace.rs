@@ -27,7 +27,8 @@ const PART_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// A part is to last so many round trips, so that waiting for its first byte is a small share of its time.
 const ROUND_TRIPS_PER_PART: f64 = 8.0;
 
-/// A doubling that leaves each connection less than this share of its speed has brought next to nothing: it is taken back.
+/// A doubling that leaves each connection less than this share of its speed has brought less than half as much again: it is
+/// taken back.
 const REWARDED: f64 = 0.75;
 
 /// A connection below this share of its best speed competes with the others for a line that is full.
