@@ -1,8 +1,8 @@
-//! One directory's listing: the entries so far, who waits for more, how fresh it is; and the cache of listings.
+//! One directory's listing: the entries so far, who waits for more, how fresh it is.
 //!
 //! A listing only grows, so a cookie means the same entry for as long as somebody holds the listing. It ends by being
 //! complete or by failing as a whole; it is never passed off as a shorter directory.
-//! Knows nothing of replies. Locks: the cache's, then a listing's, never the other way; waiters are woken outside both.
+//! Knows nothing of replies. Locks: one; waiters are woken outside it.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
@@ -11,20 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use lru::LruCache;
-
-use super::FsError;
-use super::inode::{Entry, Ino, InodeTable};
-use super::lister::PageJob;
+use super::super::FsError;
+use super::super::inode::{Entry, Ino, InodeTable};
+use super::super::lister::PageJob;
 use crate::clock::lock;
 use crate::remote::{Cursor, Node, NodeId, NodeKind, name_page};
 
 /// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
 const PAGES_MAX: usize = 100_000;
-
-/// The most entries that the cached listings may hold together; listings that the kernel has open come on top. At under
-/// 500 bytes an entry this bounds the tree at half a GiB.
-const CACHED_ENTRIES_MAX: usize = 1_000_000;
 
 /// The most absent names that a listing remembers having told: those that turn up later are told to the kernel.
 const ABSENT_MAX: usize = 1024;
@@ -205,7 +199,7 @@ impl Listing {
     }
 
     /// Whether a new caller may be answered from it: it is loading, fresh, or has only just failed.
-    fn is_current(&self, now: Instant, ttl: Duration) -> bool {
+    pub(super) fn is_current(&self, now: Instant, ttl: Duration) -> bool {
         match lock(&self.state).progress {
             Progress::Loading => true,
             Progress::Complete(at) => now.saturating_duration_since(at) < ttl,
@@ -214,23 +208,23 @@ impl Listing {
     }
 
     /// Whether it is complete and more than half of its time is over.
-    fn is_ageing(&self, now: Instant, ttl: Duration) -> bool {
+    pub(super) fn is_ageing(&self, now: Instant, ttl: Duration) -> bool {
         matches!(lock(&self.state).progress, Progress::Complete(at) if now.saturating_duration_since(at) >= ttl / 2)
     }
 
     /// Says that another one is being loaded in its place; `false` if that is so already.
-    pub(super) fn begin_refresh(&self) -> bool {
+    pub(in crate::fs) fn begin_refresh(&self) -> bool {
         !self.is_refreshed.swap(true, Ordering::AcqRel)
     }
 
     /// The kernel is about to keep its entries; returns whether it has them already.
-    pub(super) fn set_kept(&self) -> bool {
+    pub(in crate::fs) fn set_kept(&self) -> bool {
         self.is_kept.swap(true, Ordering::AcqRel)
     }
 
     /// `name` is told to be absent; for how long that may be believed, at most `validity`. The kernel can be told that it is no
     /// longer so only for as many names as are remembered.
-    pub(super) fn note_absent(&self, name: &str, validity: Duration) -> Duration {
+    pub(in crate::fs) fn note_absent(&self, name: &str, validity: Duration) -> Duration {
         let mut state = lock(&self.state);
         if state.absent.len() >= ABSENT_MAX && !state.absent.contains(name) {
             return Duration::ZERO;
@@ -240,39 +234,39 @@ impl Listing {
     }
 
     /// All entries that are in.
-    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+    pub(in crate::fs) fn entries(&self) -> Vec<Arc<Entry>> {
         lock(&self.state).entries.clone()
     }
 
     /// The names that were told to be absent.
-    pub(super) fn absent_names(&self) -> Vec<Box<str>> {
+    pub(in crate::fs) fn absent_names(&self) -> Vec<Box<str>> {
         lock(&self.state).absent.iter().cloned().collect()
     }
 
     /// All names that the kernel may know of this directory, present and absent.
-    pub(super) fn known_names(&self) -> Vec<Box<str>> {
+    pub(in crate::fs) fn known_names(&self) -> Vec<Box<str>> {
         let state = lock(&self.state);
         let present = state.entries.iter().map(|entry| Box::from(entry.name.as_str()));
         present.chain(state.absent.iter().cloned()).collect()
     }
 
     /// Whether nobody has asked for it yet.
-    pub(super) fn is_guess(&self) -> bool {
+    pub(in crate::fs) fn is_guess(&self) -> bool {
         self.is_guess.load(Ordering::Acquire)
     }
 
     /// Says whether somebody has asked for it; returns whether nobody had before.
-    pub(super) fn set_guess(&self, is_guess: bool) -> bool {
+    pub(in crate::fs) fn set_guess(&self, is_guess: bool) -> bool {
         self.is_guess.swap(is_guess, Ordering::AcqRel)
     }
 
     /// The request for its next page, while that is queued.
-    pub(super) fn queued_job(&self) -> Option<Arc<PageJob>> {
+    pub(in crate::fs) fn queued_job(&self) -> Option<Arc<PageJob>> {
         lock(&self.queued_job).upgrade()
     }
 
     /// Says which request for its next page is queued.
-    pub(super) fn set_queued_job(&self, job: Option<&Arc<PageJob>>) {
+    pub(in crate::fs) fn set_queued_job(&self, job: Option<&Arc<PageJob>>) {
         *lock(&self.queued_job) = job.map_or_else(Weak::new, Arc::downgrade);
     }
 
@@ -448,109 +442,9 @@ fn wake_settled(mut state: MutexGuard<'_, State>) {
     }
 }
 
-/// The listings that are remembered, the least recently used one dropped first.
-pub struct ListingCache {
-    state: Mutex<CacheState>,
-    inodes: Arc<InodeTable>,
-    ttl: Duration,
-}
-
-struct CacheState {
-    listings: LruCache<Ino, Arc<Listing>>,
-    /// Entries of the listings as counted when they were completed.
-    counted_entries: usize,
-}
-
-impl ListingCache {
-    /// An empty cache that believes a complete listing for `ttl`.
-    pub fn new(inodes: &Arc<InodeTable>, ttl: Duration) -> ListingCache {
-        let state = CacheState { listings: LruCache::unbounded(), counted_entries: 0 };
-        ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), ttl }
-    }
-
-    /// Whether a listing that is still believed should be loaded anew behind its readers.
-    pub fn is_ageing(&self, listing: &Listing, now: Instant) -> bool {
-        listing.is_ageing(now, self.ttl)
-    }
-
-    /// Puts a complete listing into the place of an older one of the same directory, if that is still the current one.
-    pub fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) -> bool {
-        let replaced = {
-            let mut state = lock(&self.state);
-            match state.listings.get_mut(&old.dir) {
-                Some(current) if Arc::ptr_eq(current, old) => {
-                    let replaced = std::mem::replace(current, Arc::clone(new));
-                    state.counted_entries = state.counted_entries.saturating_sub(old.counted()) + new.counted();
-                    Some(replaced)
-                }
-                _ => None,
-            }
-        };
-        // Dropped outside the lock, as its entries are taken off the inode table.
-        replaced.is_some()
-    }
-
-    /// Takes the listings out whose directory is `wanted`.
-    pub fn take_out(&self, wanted: impl Fn(Ino) -> bool) -> Vec<Arc<Listing>> {
-        let mut taken = Vec::new();
-        let mut state = lock(&self.state);
-        let dirs: Vec<Ino> = state.listings.iter().map(|(dir, _)| *dir).filter(|dir| wanted(*dir)).collect();
-        for dir in dirs {
-            if let Some(listing) = state.listings.pop(&dir) {
-                state.counted_entries = state.counted_entries.saturating_sub(listing.counted());
-                taken.push(listing);
-            }
-        }
-        taken
-    }
-
-    /// The current listing of a directory, and whether it is a new one that the caller must have loaded.
-    pub fn current(&self, dir: Ino, id: &NodeId, now: Instant) -> (Arc<Listing>, bool) {
-        let mut state = lock(&self.state);
-        if let Some(listing) = state.listings.get(&dir)
-            && listing.is_current(now, self.ttl)
-        {
-            return (Arc::clone(listing), false);
-        }
-        let listing = Arc::new(Listing::new(dir, id.clone(), &self.inodes));
-        let replaced = state.listings.push(dir, Arc::clone(&listing));
-        if let Some((_, replaced)) = &replaced {
-            state.counted_entries = state.counted_entries.saturating_sub(replaced.counted());
-        }
-        // Dropping a listing takes the inode table's lock: outside ours.
-        drop(state);
-        drop(replaced);
-        (listing, true)
-    }
-
-    /// The current listing of a directory, if there is one.
-    pub fn peek(&self, dir: Ino, now: Instant) -> Option<Arc<Listing>> {
-        let state = lock(&self.state);
-        let listing = state.listings.peek(&dir)?;
-        if listing.is_current(now, self.ttl) { Some(Arc::clone(listing)) } else { None }
-    }
-
-    /// A listing has ended: it counts from now on, and older ones make room.
-    pub fn ended(&self, listing: &Arc<Listing>) {
-        let mut dropped = Vec::new();
-        let mut state = lock(&self.state);
-        if !state.listings.peek(&listing.dir).is_some_and(|current| Arc::ptr_eq(current, listing)) {
-            return;
-        }
-        state.counted_entries += listing.counted();
-        while state.counted_entries > CACHED_ENTRIES_MAX && state.listings.len() > 1 {
-            let Some((_, oldest)) = state.listings.pop_lru() else { break };
-            state.counted_entries = state.counted_entries.saturating_sub(oldest.counted());
-            dropped.push(oldest);
-        }
-        drop(state);
-        drop(dropped);
-    }
-}
-
 impl Listing {
     /// The entries that count in the cache: those of a listing that has ended, plus one for the listing itself.
-    fn counted(&self) -> usize {
+    pub(super) fn counted(&self) -> usize {
         let state = lock(&self.state);
         if matches!(state.progress, Progress::Loading) { 0 } else { state.entries.len() + 1 }
     }

@@ -1,0 +1,7 @@
+//! Directories: one listing each, and the cache of listings.
+
+mod cache;
+mod listing;
+
+pub use cache::ListingCache;
+pub use listing::{Answer, Listing, Next};
