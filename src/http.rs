@@ -57,7 +57,8 @@ const MAX_REDIRECTS: usize = 3;
 const POOL_IDLE: Duration = Duration::from_secs(60);
 
 /// Underlying clients for objects. Each is one runtime thread; two were 16 to 29 % faster than one over eight streams, and more
-/// than two were no better (fuse-notes C). Through a mount on two cores, one, two and four were the same, with TLS and without.
+/// than two were no better (fuse-notes C). Through a mount on two cores, one, two and four did not
+/// differ beyond the spread of five runs, with TLS and without.
 const OBJECT_CLIENTS: usize = 2;
 
 /// The longest URL that can be sent, in bytes: a limit of the `http` crate's `Uri`.

@@ -307,7 +307,7 @@ pub struct BlockCache {
 struct CacheState {
     whole: LruCache<(u64, u64), Arc<Block>>,
     coming: HashMap<(u64, u64), Arc<Block>>,
-    /// Bytes of `whole` with their overhead, and of the buffers that are being filled.
+    /// Bytes of `whole` with their overhead, of the buffers that are being filled, and what is counted for requests.
     charged_bytes: u64,
     /// See [`BlockCache::reserve`].
     reserved_bytes: u64,
@@ -383,7 +383,7 @@ impl BlockCache {
         self.uncharge(cost(block));
     }
 
-    /// Memory of `bytes` is in use that is no block; blocks that nobody has looked at for longest make room for it.
+    /// `bytes` more of memory are in use, for a block or a request; whole blocks that nobody has looked at for longest make room.
     pub(super) fn charge(&self, bytes: u64) {
         let mut evicted = Vec::new();
         let mut state = lock(&self.state);

@@ -29,8 +29,9 @@ const REFUSALS_MAX: u32 = 3;
 /// connection costs in round trips at 25 MB/s.
 const DRAIN_MAX_BYTES: u64 = 256 * 1024;
 
-/// What the HTTP client holds for a request, in bytes at the most: hyper reads up to 408 KiB at a time, one such piece waits to be
-/// read, and the allocator rounds up (0.9 MiB measured, 64 requests of 100 readers).
+/// What is counted for what the HTTP client holds for a request, in bytes: hyper reads up to 408 KiB at a time (its
+/// `DEFAULT_MAX_BUFFER_SIZE`), and one such piece waits to be read. An allowance and no bound: of 100 readers, the allocator's heap
+/// was mostly 0.9 MiB for each of 64 requests, and once, with both processors busy, 1.5 (smaps).
 pub const CLIENT_BUFFER_BYTES: u64 = 1024 * 1024;
 
 /// Fetches blocks on worker threads.

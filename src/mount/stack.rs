@@ -18,7 +18,8 @@ use crate::listing;
 use crate::policy::pace::STREAMS_START;
 use crate::remote::{Remote, Rooted};
 
-/// Threads that list. Each holds one API call; they mostly sleep.
+/// Threads that list. Each holds one API call; they mostly sleep. What the service allows is not known (koodrive-api.md, 9):
+/// fs/lister.rs starts with few and halves on a refusal.
 const LISTING_THREADS: usize = 32;
 
 /// How many of them may list ahead of anybody's asking.
@@ -54,9 +55,9 @@ pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
 }
 
 /// From this size on, the allocator takes memory from the system and gives it back, in bytes: above the largest buffers of the
-/// HTTP client (hyper reads up to 408 KiB at a time, measured), which cost a page fault for each 4 KiB otherwise, a tenth of the
-/// processor time of a fast read. Fixed, as it is raised to 32 MiB by the allocator itself otherwise. Blocks are no business of
-/// the allocator (content/buffers.rs).
+/// HTTP client (hyper reads up to 408 KiB at a time, its `DEFAULT_MAX_BUFFER_SIZE`), which cost a page fault for each 4 KiB
+/// otherwise. Fixed, as it is raised to 32 MiB by the allocator itself otherwise. Blocks are no business of the allocator
+/// (content/buffers.rs).
 const RETURNED_FROM_BYTES: libc::c_int = 1024 * 1024;
 
 /// So much may be free at the end of the allocator's heap before it is given back, in bytes.
