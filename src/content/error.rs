@@ -53,7 +53,7 @@ impl ContentError {
         match self {
             ContentError::Link(error) => error.failure_kind(),
             ContentError::Store(error) => error.failure,
-            ContentError::Malformed { .. } => FailureKind::Transient,
+            ContentError::Malformed { .. } => FailureKind::Unclear,
             ContentError::Refused { .. }
             | ContentError::Changed
             | ContentError::Cancelled

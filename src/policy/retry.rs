@@ -4,9 +4,17 @@
 
 use std::time::Duration;
 
-/// The most attempts that one operation makes, the first included. With pauses of up to [`MAX_PAUSE`] ten of them fill the
-/// default operation timeout of 30 s.
-pub const MAX_TRIES: u32 = 10;
+/// The most attempts that one operation makes, the first included. Time is what ends them: with pauses of [`MAX_PAUSE`] these fill
+/// an hour, the longest operation timeout there is, and a service that comes back just before the deadline is still in time.
+pub const MAX_TRIES: u32 = 2_000;
+
+/// The most attempts at what fails by an answer that makes no sense: it may have been cut short, or be a proxy's page for a moment,
+/// but what stays so for ten seconds or more is better told.
+pub const MAX_UNCLEAR_TRIES: u32 = 10;
+
+/// An attempt is given so much time at least: a round trip to a far region, and the handshakes of a new connection. With less time
+/// left, the last failure is reported while somebody still waits for it.
+pub const MIN_ATTEMPT: Duration = Duration::from_millis(300);
 
 /// The first pause of the exponential back-off: about one round trip to a far region, so that a hiccup costs little.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -27,6 +35,8 @@ pub enum FailureKind {
     Throttled,
     /// Out of order for now: timeouts, 5xx, no connection.
     Transient,
+    /// An answer that makes no sense.
+    Unclear,
     /// Asking again would be answered the same.
     Permanent,
 }
@@ -42,8 +52,9 @@ pub enum Decision {
 
 /// What to do after `tries_so_far` attempts (at least 1), the last of which failed as `kind`, with `remaining` time left.
 ///
-/// `retry_after` is what the service asked for: a minimum, slightly exceeded; where it does not fit into `remaining`, waiting
-/// is pointless. `jitter` is random in `0..1` (anything else counts as 0 or 1): a pause is at least half of its nominal
+/// A pause of our own is cut to what leaves time for an attempt, so that tries end shortly before the deadline and not long before
+/// it. `retry_after` is what the service asked for: a minimum, slightly exceeded; where it does not fit into `remaining`, waiting is
+/// pointless. `jitter` is random in `0..1` (anything else counts as 0 or 1): a pause is at least half of its nominal
 /// length.
 pub fn decide(
     kind: FailureKind,
@@ -52,15 +63,28 @@ pub fn decide(
     retry_after: Option<Duration>,
     jitter: f64,
 ) -> Decision {
-    if kind == FailureKind::Permanent || tries_so_far >= MAX_TRIES {
+    let tries_max = match kind {
+        FailureKind::Permanent => 0,
+        FailureKind::Unclear => MAX_UNCLEAR_TRIES,
+        FailureKind::Interrupted | FailureKind::Throttled | FailureKind::Transient => MAX_TRIES,
+    };
+    // What is left for pausing.
+    let Some(room) = remaining.checked_sub(MIN_ATTEMPT) else { return Decision::GiveUp };
+    if tries_so_far >= tries_max {
         return Decision::GiveUp;
     }
     let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(0.0, 1.0) };
-    let own = own_pause(kind, tries_so_far).mul_f64(0.5 + 0.5 * jitter);
+    let nominal = own_pause(kind, tries_so_far);
+    let own = nominal.mul_f64(0.5 + 0.5 * jitter);
+    let own = if own <= room { own } else { room };
+    // The end of the room comes after one attempt in it; another at once would meet the same.
+    if own < nominal / 2 && own < FIRST_PAUSE / 2 {
+        return Decision::GiveUp;
+    }
     let asked = retry_after
         .map_or(Duration::ZERO, |pause| pause.saturating_add((pause / 10).min(MAX_ADDED_PAUSE).mul_f64(jitter)));
     let pause = own.max(asked);
-    if pause < remaining { Decision::Again(pause) } else { Decision::GiveUp }
+    if pause <= room { Decision::Again(pause) } else { Decision::GiveUp }
 }
 
 /// The nominal pause: doubling from [`FIRST_PAUSE`] to [`MAX_PAUSE`]; an interruption is allowed one attempt for nothing.
@@ -106,6 +130,8 @@ mod tests {
         for tries in [MAX_TRIES, MAX_TRIES + 1, u32::MAX] {
             assert_eq!(decide(FailureKind::Transient, tries, LONG, None, 0.0), Decision::GiveUp);
         }
+        assert_eq!(decide(FailureKind::Unclear, MAX_UNCLEAR_TRIES - 1, LONG, None, 1.0), ms(5000));
+        assert_eq!(decide(FailureKind::Unclear, MAX_UNCLEAR_TRIES, LONG, None, 1.0), Decision::GiveUp);
         assert_eq!(decide(FailureKind::Transient, 0, LONG, None, 1.0), ms(100));
     }
 
@@ -123,11 +149,33 @@ mod tests {
     }
 
     #[test]
-    fn pause_never_reaches_the_deadline() {
-        let left = Duration::from_millis(100);
-        assert_eq!(decide(FailureKind::Transient, 1, left, None, 1.0), Decision::GiveUp);
-        assert_eq!(decide(FailureKind::Transient, 1, left, None, 0.0), ms(50));
-        assert_eq!(decide(FailureKind::Interrupted, 1, Duration::ZERO, None, 0.0), Decision::GiveUp);
+    fn tries_go_on_until_shortly_before_the_deadline_and_end_before_it() {
+        for (seed, limit) in [(1, 10), (2, 30), (3, 90)] {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let limit = Duration::from_secs(limit);
+            let (mut now, mut tries) = (Duration::ZERO, 0);
+            loop {
+                tries += 1;
+                match decide(FailureKind::Transient, tries, limit - now, None, rng.f64()) {
+                    Decision::Again(pause) => now += pause,
+                    Decision::GiveUp => break,
+                }
+                assert!(now + MIN_ATTEMPT <= limit, "no time for an attempt at {now:?} of {limit:?}");
+            }
+            assert!(now + MIN_ATTEMPT + FIRST_PAUSE >= limit, "given up at {now:?} of {limit:?}");
+        }
+    }
+
+    #[test]
+    fn without_time_for_an_attempt_the_failure_is_reported() {
+        for left in [Duration::ZERO, MIN_ATTEMPT / 2, MIN_ATTEMPT - Duration::from_nanos(1)] {
+            assert_eq!(decide(FailureKind::Transient, 1, left, None, 0.0), Decision::GiveUp);
+            assert_eq!(decide(FailureKind::Interrupted, 1, left, None, 0.0), Decision::GiveUp);
+        }
+        assert_eq!(decide(FailureKind::Interrupted, 1, MIN_ATTEMPT, None, 0.0), Decision::Again(Duration::ZERO));
+        assert_eq!(decide(FailureKind::Transient, 7, MIN_ATTEMPT, None, 1.0), Decision::GiveUp);
+        let left = MIN_ATTEMPT + Duration::from_millis(70);
+        assert_eq!(decide(FailureKind::Transient, 7, left, None, 1.0), ms(70));
     }
 
     #[test]

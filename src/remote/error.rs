@@ -34,7 +34,7 @@ impl RemoteErrorKind {
             RemoteErrorKind::Throttled => FailureKind::Throttled,
             RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable => FailureKind::Transient,
             // An answer that is cut short or is a proxy's error page; the next one may be whole.
-            RemoteErrorKind::Malformed => FailureKind::Transient,
+            RemoteErrorKind::Malformed => FailureKind::Unclear,
             RemoteErrorKind::NotFound
             | RemoteErrorKind::Denied
             | RemoteErrorKind::NeedsLogin

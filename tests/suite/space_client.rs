@@ -318,7 +318,7 @@ fn batch(answer: Answer) -> Vec<Result<String, (RemoteErrorKind, FailureKind)>> 
 
 #[test]
 fn batch_is_matched_by_id_and_each_entry_fails_alone() {
-    use FailureKind::{Permanent, Transient};
+    use FailureKind::{Permanent, Transient, Unclear};
     use RemoteErrorKind::{Denied, Malformed, NotFound, Unavailable};
     let good =
         |id: &str| json!({"fileId": id, "url": format!("https://b.example/{id}?s"), "code": "0", "msg": "success"});
@@ -341,7 +341,7 @@ fn batch_is_matched_by_id_and_each_entry_fails_alone() {
     }
     // Left out, without a url, and one of two entries for an id.
     let odd = json!([{"fileId": "F2", "code": "0"}, bad("F3", "13000306"), good("F3"), good("Fother"), {"url": "https://b/x"}]);
-    assert_eq!(batch(answer(odd, json!(1))), [Err((Malformed, Transient)), Err((Malformed, Transient)), link("F3")]);
+    assert_eq!(batch(answer(odd, json!(1))), [Err((Malformed, Unclear)), Err((Malformed, Unclear)), link("F3")]);
 }
 
 #[test]
