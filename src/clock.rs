@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -158,11 +159,11 @@ impl Timer {
         drop(action);
     }
 
-    /// Runs all actions that are due, on this thread.
+    /// Runs all actions that are due, on this thread. One that panics ends alone; the panic hook has logged it.
     pub fn run_due(&self) {
         let now = self.clock.now();
         while let Some(action) = self.take_due(now) {
-            action();
+            let _ = catch_unwind(AssertUnwindSafe(action));
         }
     }
 
@@ -227,6 +228,17 @@ mod tests {
         timer.run_due();
         timer.run_due();
         assert_eq!(ran.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn panicking_action_leaves_the_others_their_deadlines() {
+        let timer = Timer::new(Arc::new(SystemClock));
+        let (sender, receiver) = mpsc::channel();
+        let now = Instant::now();
+        timer.at(now, || panic!("on purpose"));
+        timer.at(now, move || sender.send(()).unwrap_or_default());
+        timer.run_due();
+        assert_eq!(receiver.try_recv(), Ok(()));
     }
 
     #[test]

@@ -7,14 +7,15 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use lru::LruCache;
 
 use super::ContentError;
 use super::buffers::{Buffer, BufferPool, Joined};
-use super::fetcher::FetchJob;
 use crate::clock::lock;
+use crate::jobs::Ticket;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
 use crate::remote::{NodeId, Version};
 
@@ -66,14 +67,16 @@ pub struct Block {
     pub range: ByteRange,
     data: OnceLock<Buffer>,
     state: Mutex<BlockState>,
-    /// The fetch that fills it.
-    job: OnceLock<Weak<FetchJob>>,
 }
 
 #[derive(Default)]
 struct BlockState {
     failure: Option<ContentError>,
     waiters: Vec<Waiter>,
+    /// The fetch that fills it, once it is started.
+    ticket: Option<Ticket>,
+    /// Until when somebody waits for a fetch that is not started yet.
+    awaited_until: Option<Instant>,
 }
 
 /// Bytes `from..to` of a block, for one part of a parked read.
@@ -86,7 +89,7 @@ struct Waiter {
 
 impl Block {
     fn new(range: ByteRange) -> Block {
-        Block { range, data: OnceLock::new(), state: Mutex::default(), job: OnceLock::new() }
+        Block { range, data: OnceLock::new(), state: Mutex::default() }
     }
 
     /// The block's length in bytes.
@@ -104,19 +107,38 @@ impl Block {
         self.data.get().is_some()
     }
 
-    /// Says which fetch fills the block; once, by whoever was given it as new.
-    pub(super) fn set_job(&self, job: &Weak<FetchJob>) {
-        let _ = self.job.set(Weak::clone(job));
+    /// Says which fetch fills the block, before that is started; until when somebody waits for it already.
+    pub(super) fn set_ticket(&self, ticket: &Ticket) -> Option<Instant> {
+        let mut state = lock(&self.state);
+        state.ticket = Some(ticket.clone());
+        state.awaited_until
     }
 
-    /// The fetch that fills it, while there is one.
-    pub(super) fn job(&self) -> Option<Arc<FetchJob>> {
-        self.job.get().and_then(Weak::upgrade)
+    /// Somebody waits for the block until `until`: its fetch becomes urgent. `false` if that is over without having filled the
+    /// block, so that it must be fetched anew.
+    pub(super) fn hurry(&self, until: Instant) -> bool {
+        let mut state = lock(&self.state);
+        let Some(ticket) = state.ticket.clone() else {
+            state.awaited_until = state.awaited_until.max(Some(until));
+            return true;
+        };
+        drop(state);
+        ticket.promote(until) || self.is_whole()
     }
 
     /// Whether somebody waits for it.
-    pub(super) fn is_awaited(&self) -> bool {
+    fn is_awaited(&self) -> bool {
         !lock(&self.state).waiters.is_empty()
+    }
+
+    /// Gives the block up, unless somebody waits for it: whoever comes later is told to ask anew. Whether it was given up.
+    fn abandon(&self) -> bool {
+        let mut state = lock(&self.state);
+        let is_unwanted = state.waiters.is_empty();
+        if is_unwanted {
+            state.failure = Some(ContentError::Cancelled);
+        }
+        is_unwanted
     }
 
     /// The block's first bytes are in: whoever needs no more gets a copy.
@@ -138,7 +160,8 @@ impl Block {
     pub(super) fn complete(self: &Arc<Block>, data: Buffer) {
         debug_assert_eq!(data.len(), self.len());
         let _ = self.data.set(data);
-        for waiter in std::mem::take(&mut lock(&self.state).waiters) {
+        let waiters = std::mem::take(&mut lock(&self.state).waiters);
+        for waiter in waiters {
             waiter.read.deliver(waiter.part, Piece::shared(self, waiter.from, waiter.to));
         }
     }
@@ -318,6 +341,12 @@ impl CacheState {
     fn find(&mut self, key: (u64, u64)) -> Option<Arc<Block>> {
         self.whole.get(&key).or(self.coming.get(&key)).cloned()
     }
+
+    /// Takes `block` out of those on their way, if it is the one that is found there.
+    fn remove_coming(&mut self, key: (u64, u64), block: &Arc<Block>) -> Option<Arc<Block>> {
+        let is_coming = self.coming.get(&key).is_some_and(|coming| Arc::ptr_eq(coming, block));
+        if is_coming { self.coming.remove(&key) } else { None }
+    }
 }
 
 /// A block that a reader needs, and whether the reader must have it fetched.
@@ -422,23 +451,32 @@ impl BlockCache {
         block.complete(data);
         let key = key_of(object, block);
         let mut state = lock(&self.state);
-        if state.coming.get(&key).is_some_and(|coming| Arc::ptr_eq(coming, block)) && !object.is_changed() {
-            state.coming.remove(&key);
+        if state.remove_coming(key, block).is_some() && !object.is_changed() {
             state.whole.put(key, Arc::clone(block));
         } else {
             state.charged_bytes = state.charged_bytes.saturating_sub(cost(block));
         }
     }
 
+    /// Gives up a block that is being fetched for nobody. `false` if somebody waits for it: it must be fetched then.
+    pub(super) fn abandon(&self, object: &Object, block: &Arc<Block>) -> bool {
+        if block.is_awaited() {
+            return false;
+        }
+        // Out of the map first: whoever finds it given up finds another one when asking anew.
+        self.forget_coming(object, block);
+        block.abandon()
+    }
+
+    /// A block on its way is not found any more; who waits for it goes on waiting.
+    pub(super) fn forget_coming(&self, object: &Object, block: &Arc<Block>) {
+        let removed = lock(&self.state).remove_coming(key_of(object, block), block);
+        drop(removed);
+    }
+
     /// The fetch of `block` has failed: whoever waits is told, whoever comes now starts anew.
     pub(super) fn fail(&self, object: &Object, block: &Arc<Block>, error: &ContentError) {
-        let key = key_of(object, block);
-        let removed = {
-            let mut state = lock(&self.state);
-            let is_coming = state.coming.get(&key).is_some_and(|coming| Arc::ptr_eq(coming, block));
-            if is_coming { state.coming.remove(&key) } else { None }
-        };
-        drop(removed);
+        self.forget_coming(object, block);
         block.fail(error);
     }
 

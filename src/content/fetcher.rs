@@ -1,11 +1,10 @@
 //! Fetches runs of adjacent blocks: one ranged GET, its answer judged, its body streamed into the blocks.
 //!
-//! A fetch that breaks goes on at the byte where it broke. A refused link is dropped and resolved again. Pauses between
-//! tries hold no thread. Knows links and the object store; knows neither handles nor replies.
+//! A fetch that breaks goes on at the byte where it broke. A refused link is dropped and resolved again. Knows links and the
+//! object store; knows neither handles nor replies.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ use super::buffers::Buffer;
 use super::store::{ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
-use crate::jobs::{Class, JobQueue};
+use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
-use crate::policy::retry::{self, Decision, FailureKind};
+use crate::policy::retry::FailureKind;
 use crate::remote::{Link, NodeId};
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
@@ -41,6 +40,7 @@ pub struct Fetcher {
     blocks: Arc<BlockCache>,
     clock: Arc<dyn Clock>,
     jobs: JobQueue,
+    op_timeout: Duration,
     pace: Mutex<Pace>,
     ceiling: AtomicUsize,
     started: Instant,
@@ -49,17 +49,11 @@ pub struct Fetcher {
 }
 
 /// One run of adjacent blocks to be fetched.
-pub struct FetchJob {
+struct FetchTask {
+    fetcher: Arc<Fetcher>,
     object: Arc<Object>,
-    range: ByteRange,
-    /// The latest deadline of those who wait.
-    deadline: Mutex<Instant>,
     /// Taken by the thread that works on it.
     progress: Mutex<Option<Progress>>,
-    /// Nobody wants it any more, unless somebody waits for one of its blocks.
-    is_cancelled: AtomicBool,
-    /// Has been queued as foreground work.
-    is_urgent: AtomicBool,
 }
 
 /// How far a fetch has come.
@@ -69,49 +63,78 @@ struct Progress {
     /// The bytes of the first of them so far: `filled` of them count.
     buffer: Option<Buffer>,
     filled: usize,
-    tries: u32,
     refusals: u32,
+    /// Whether bytes came in since the attempt began.
+    has_progressed: bool,
+    /// How the last attempt failed.
+    error: Option<ContentError>,
 }
 
-impl FetchJob {
-    /// A run of blocks, in order and without a gap, that must be there by `deadline`.
-    pub fn new(object: Arc<Object>, blocks: Vec<Arc<Block>>, deadline: Instant) -> Arc<FetchJob> {
-        let range = match (blocks.first(), blocks.last()) {
-            (Some(first), Some(last)) => ByteRange::new(first.range.start, last.range.end),
+impl Progress {
+    /// The bytes that are still to be fetched; empty if none are.
+    fn wanted(&self) -> ByteRange {
+        match (self.missing.front(), self.missing.back()) {
+            (Some(first), Some(last)) => ByteRange::new(first.range.start + self.filled as u64, last.range.end),
             _ => ByteRange::new(0, 0),
+        }
+    }
+}
+
+/// A fetch's progress in the hands of the thread that works on it. Put back in any case, so that after a panic, too, it is known
+/// which blocks are missing.
+struct Held<'a> {
+    task: &'a FetchTask,
+    progress: Option<Progress>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(&self.task.progress) = self.progress.take();
+    }
+}
+
+impl Task for FetchTask {
+    fn attempt(&self, ticket: &Ticket, deadline: Instant) -> Attempt {
+        let mut held = Held { task: self, progress: lock(&self.progress).take() };
+        let Some(progress) = held.progress.as_mut() else { return Attempt::Done };
+        progress.has_progressed = false;
+        let error = match self.fetcher.fetch(ticket, deadline, &self.object, progress) {
+            Ok(()) => return Attempt::Done,
+            Err(ContentError::Cancelled) => return Attempt::Cancelled,
+            Err(error) => error,
         };
-        Arc::new_cyclic(|job| {
-            for block in &blocks {
-                block.set_job(job);
-            }
-            let progress = Progress { missing: blocks.into(), buffer: None, filled: 0, tries: 0, refusals: 0 };
-            FetchJob {
-                object,
-                range,
-                deadline: Mutex::new(deadline),
-                progress: Mutex::new(Some(progress)),
-                is_cancelled: AtomicBool::new(false),
-                is_urgent: AtomicBool::new(false),
-            }
-        })
+        let (kind, retry_after, has_progressed) = (error.failure_kind(), error.retry_after(), progress.has_progressed);
+        if matches!(kind, FailureKind::Throttled | FailureKind::Interrupted) {
+            self.fetcher.adjust_pace(Pace::on_refusal);
+        }
+        if kind != FailureKind::Permanent {
+            log::debug!("fetch of {:?} failed: {}", progress.wanted(), one_line(&error));
+        }
+        progress.error = Some(error);
+        Attempt::Failed(Failure { kind, retry_after, has_progressed })
     }
 
-    /// Nobody will read what it fetches. Blocks that somebody waits for are fetched all the same.
-    pub fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Release);
+    fn end(&self, why: End) {
+        let Some(progress) = lock(&self.progress).take() else { return };
+        let error = match why {
+            End::Failed => progress.error.unwrap_or(ContentError::Internal),
+            End::Panicked => ContentError::Internal,
+            End::Cancelled | End::Closed => ContentError::Cancelled,
+        };
+        if matches!(error, ContentError::Changed) {
+            self.object.set_changed();
+            self.fetcher.blocks.purge(&self.object);
+        }
+        if let (Some(block), Some(_)) = (progress.missing.front(), &progress.buffer) {
+            self.fetcher.blocks.refund(block);
+        }
+        for block in &progress.missing {
+            self.fetcher.blocks.fail(&self.object, block, &error);
+        }
     }
 
-    /// The bytes that it is to fetch.
-    pub fn range(&self) -> ByteRange {
-        self.range
-    }
-
-    fn is_unwanted(&self, progress: &Progress) -> bool {
-        self.is_cancelled.load(Ordering::Acquire) && !progress.missing.iter().any(|block| block.is_awaited())
-    }
-
-    fn deadline(&self) -> Instant {
-        *lock(&self.deadline)
+    fn retries_guesses(&self) -> bool {
+        true
     }
 }
 
@@ -123,12 +146,13 @@ impl Fetcher {
         blocks: Arc<BlockCache>,
         clock: Arc<dyn Clock>,
         jobs: JobQueue,
+        op_timeout: Duration,
     ) -> Arc<Fetcher> {
         let pace = Pace::default();
         jobs.set_background_limit(pace.streams());
         let (pace, ceiling) = (Mutex::new(pace), AtomicUsize::new(usize::MAX));
         let (started, in_flight) = (clock.now(), AtomicUsize::new(0));
-        Arc::new(Fetcher { store, links, blocks, clock, jobs, pace, ceiling, started, in_flight })
+        Arc::new(Fetcher { store, links, blocks, clock, jobs, op_timeout, pace, ceiling, started, in_flight })
     }
 
     /// Has the links of `ids` asked for in as few calls as can be, ahead of the fetches that will need them.
@@ -136,7 +160,7 @@ impl Fetcher {
         if self.links.want(ids) {
             let links = Arc::clone(&self.links);
             // Refused by a full queue, the call is made by whoever needs the first of the links.
-            let _ = self.jobs.push(Class::Foreground, move || links.call_for_wanted(deadline));
+            self.jobs.push(Class::Foreground, move || links.call_for_wanted(deadline));
         }
     }
 
@@ -166,108 +190,88 @@ impl Fetcher {
         }
     }
 
-    /// Queues a job.
-    pub fn start(self: &Arc<Self>, job: &Arc<FetchJob>, class: Class) {
-        if class == Class::Foreground {
-            job.is_urgent.store(true, Ordering::Release);
-            lock(&self.pace).on_wait();
-        }
-        self.queue(Arc::clone(job), Duration::ZERO);
+    /// Whether another fetch may be started that somebody waits for, or that is a guess.
+    pub(super) fn has_room(&self, class: Class) -> bool {
+        self.jobs.has_room(class)
     }
 
-    /// Somebody waits for a block of `job` until `deadline`: it is not cancelled, and it no longer waits behind others.
-    pub fn hurry(self: &Arc<Self>, job: &Arc<FetchJob>, deadline: Instant) {
+    /// Starts to fetch a run of new blocks of `object`, in order and without a gap.
+    pub(super) fn start(self: &Arc<Self>, object: &Arc<Object>, blocks: Vec<Arc<Block>>, urgency: Urgency) -> Ticket {
+        if matches!(urgency, Urgency::Awaited(_)) {
+            self.note_wait();
+        }
+        let missing: VecDeque<Arc<Block>> = blocks.into();
+        let progress = Progress {
+            missing: missing.clone(),
+            buffer: None,
+            filled: 0,
+            refusals: 0,
+            has_progressed: false,
+            error: None,
+        };
+        let task =
+            FetchTask { fetcher: Arc::clone(self), object: Arc::clone(object), progress: Mutex::new(Some(progress)) };
+        let ticket = self.jobs.ticket(Arc::new(task), self.op_timeout);
+        let awaited_until = missing.iter().filter_map(|block| block.set_ticket(&ticket)).max();
+        ticket.start(urgency);
+        if let Some(until) = awaited_until {
+            ticket.promote(until);
+        }
+        ticket
+    }
+
+    /// A reader waits for bytes that are not in yet.
+    pub(super) fn note_wait(&self) {
         lock(&self.pace).on_wait();
-        job.is_cancelled.store(false, Ordering::Release);
-        let mut latest = lock(&job.deadline);
-        *latest = deadline.max(*latest);
-        drop(latest);
-        if !job.is_urgent.swap(true, Ordering::AcqRel) {
-            // Whichever of its two queue entries comes first takes the progress; the other finds nothing to do.
-            self.queue(Arc::clone(job), Duration::ZERO);
-        }
     }
 
-    fn queue(self: &Arc<Self>, job: Arc<FetchJob>, pause: Duration) {
-        let class = if job.is_urgent.load(Ordering::Acquire) { Class::Foreground } else { Class::Background };
-        let fetcher = Arc::clone(self);
-        let queued = Arc::clone(&job);
-        let run = move || fetcher.run(&queued);
-        let pushed = match pause {
-            Duration::ZERO => self.jobs.push(class, run),
-            _ => self.jobs.push_after(pause, class, run),
-        };
-        if pushed.is_err()
-            && let Some(progress) = lock(&job.progress).take()
-        {
-            self.give_up(&job, progress, &ContentError::Overloaded);
-        }
-    }
-
-    fn run(self: &Arc<Self>, job: &Arc<FetchJob>) {
-        let Some(mut progress) = lock(&job.progress).take() else { return };
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.attempt(job, &mut progress)));
-        let error = match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(_panic) => ContentError::Internal,
-        };
-        progress.tries += 1;
-        if matches!(error.failure_kind(), FailureKind::Throttled | FailureKind::Interrupted) {
-            self.adjust_pace(Pace::on_refusal);
-        }
-        let remaining = job.deadline().saturating_duration_since(self.clock.now());
-        match retry::decide(error.failure_kind(), progress.tries, remaining, error.retry_after(), fastrand::f64()) {
-            Decision::Again(pause) => {
-                log::debug!("fetch of {:?} failed, trying again in {pause:?}: {}", job.range(), one_line(&error));
-                *lock(&job.progress) = Some(progress);
-                self.queue(Arc::clone(job), pause);
+    /// Gives up the blocks that nobody waits for, from the last one back to one that somebody does; `true` if none is left.
+    fn abandon(&self, object: &Object, progress: &mut Progress) -> bool {
+        while let Some(last) = progress.missing.back() {
+            if !self.blocks.abandon(object, last) {
+                return false;
             }
-            Decision::GiveUp => self.give_up(job, progress, &error),
-        }
-    }
-
-    /// The job ends without its remaining blocks.
-    fn give_up(&self, job: &FetchJob, progress: Progress, error: &ContentError) {
-        if matches!(error, ContentError::Changed) {
-            job.object.set_changed();
-            self.blocks.purge(&job.object);
-        }
-        for (number, block) in progress.missing.iter().enumerate() {
-            if number == 0 && progress.buffer.is_some() {
-                self.blocks.refund(block);
+            if progress.missing.len() == 1 && progress.buffer.take().is_some() {
+                self.blocks.refund(last);
             }
-            self.blocks.fail(&job.object, block, error);
+            progress.missing.pop_back();
         }
+        true
     }
 
-    /// One try: streams until the job is complete.
-    fn attempt(&self, job: &FetchJob, progress: &mut Progress) -> Result<(), ContentError> {
-        while let Some(next) = progress.missing.front() {
-            if job.object.is_changed() {
+    /// One attempt: streams until nothing is missing.
+    fn fetch(
+        &self,
+        ticket: &Ticket,
+        deadline: Instant,
+        object: &Arc<Object>,
+        progress: &mut Progress,
+    ) -> Result<(), ContentError> {
+        while !progress.missing.is_empty() {
+            if object.is_changed() {
                 return Err(ContentError::Changed);
             }
-            if job.is_unwanted(progress) {
+            if ticket.is_cancelled() && self.abandon(object, progress) {
                 return Err(ContentError::Cancelled);
             }
-            let deadline = job.deadline();
-            let link = self.links.get(&job.object.id, deadline)?;
-            let wanted = ByteRange::new(next.range.start + progress.filled as u64, job.range.end);
-            let asked = range::never_one_byte(wanted, job.object.size());
-            let etag = job.object.etag.get().map(String::as_str);
+            let deadline = ticket.deadline().unwrap_or(deadline);
+            let link = self.links.get(&object.id, deadline)?;
+            let wanted = progress.wanted();
+            let asked = range::never_one_byte(wanted, object.size());
+            let etag = object.etag.get().map(String::as_str);
             let _in_flight = InFlight::start(self, asked.len());
             let sent = self.clock.now();
             let answer = self.store.get(&link, asked, etag, deadline);
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
             let waited = self.clock.now().saturating_duration_since(sent);
-            match range::judge(asked, job.object.size(), answer.head()) {
+            match range::judge(asked, object.size(), answer.head()) {
                 Verdict::Use { skip } => {
-                    pin_etag(&job.object, answer.etag.as_deref())?;
+                    pin_etag(object, answer.etag.as_deref())?;
                     progress.refusals = 0;
                     lock(&self.pace).on_first_byte(waited);
-                    self.stream(job, progress, answer, skip + (wanted.start - asked.start))?;
+                    self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start))?;
                 }
-                Verdict::RefusedLink => self.note_refusal(job, progress, &link, answer.status)?,
+                Verdict::RefusedLink => self.note_refusal(object, progress, &link, answer.status)?,
                 Verdict::Changed => return Err(ContentError::Changed),
                 Verdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
@@ -280,28 +284,29 @@ impl Fetcher {
     /// The link is no good: the next round resolves a new one, until the refusal must be believed.
     fn note_refusal(
         &self,
-        job: &FetchJob,
+        object: &Object,
         progress: &mut Progress,
         link: &Link,
         status: u16,
     ) -> Result<(), ContentError> {
-        self.links.refuse(&job.object.id, link);
+        self.links.refuse(&object.id, link);
         progress.refusals += 1;
-        log::debug!("link refused (HTTP {status}) for {:?}, refusal {}", job.range(), progress.refusals);
+        log::debug!("link refused (HTTP {status}) for {:?}, refusal {}", progress.wanted(), progress.refusals);
         if progress.refusals >= REFUSALS_MAX { Err(ContentError::Refused { status }) } else { Ok(()) }
     }
 
     /// Streams a body into the blocks, after skipping `skip` bytes of it.
     fn stream(
         &self,
-        job: &FetchJob,
+        ticket: &Ticket,
+        object: &Arc<Object>,
         progress: &mut Progress,
         mut answer: StoreAnswer,
         skip: u64,
     ) -> Result<(), ContentError> {
         let mut read = |buffer: &mut [u8]| {
             // The store's own limit ends a stall; this one ends a trickle.
-            if self.clock.now() >= job.deadline() {
+            if ticket.deadline().is_some_and(|deadline| self.clock.now() >= deadline) {
                 return Err(ContentError::Store(Arc::new(super::store_timeout())));
             }
             match answer.body.read_some(buffer) {
@@ -316,14 +321,13 @@ impl Fetcher {
             let buffer = progress.buffer.get_or_insert_with(|| self.blocks.buffer(block));
             while progress.filled < buffer.len() {
                 progress.filled += read(&mut buffer[progress.filled..])?;
-                // Progress: tries count failures in a row, not over the life of a long stream.
-                progress.tries = 0;
+                progress.has_progressed = true;
                 if progress.filled < buffer.len() {
                     block.offer_prefix(&buffer[..progress.filled]);
                 }
             }
             if let Some(buffer) = progress.buffer.take() {
-                self.blocks.complete(&job.object, block, buffer);
+                self.blocks.complete(object, block, buffer);
             }
             let now = self.clock.now();
             let (len, took) = (block.range.len(), now.saturating_duration_since(block_began));
@@ -334,9 +338,8 @@ impl Fetcher {
             }
             block_began = now;
             progress.filled = 0;
-            let left = job.range.end - block.range.end;
             progress.missing.pop_front();
-            if left > DRAIN_MAX_BYTES && job.is_unwanted(progress) {
+            if progress.wanted().len() > DRAIN_MAX_BYTES && ticket.is_cancelled() && self.abandon(object, progress) {
                 return Err(ContentError::Cancelled);
             }
         }

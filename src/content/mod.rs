@@ -22,13 +22,13 @@ use lru::LruCache;
 use blocks::{BlockCache, Object};
 pub use blocks::{ReadData, ReadDone};
 pub use error::{ContentError, StoreError};
-use fetcher::{CLIENT_BUFFER_BYTES, FetchJob, Fetcher};
+use fetcher::{CLIENT_BUFFER_BYTES, Fetcher};
 pub use links::LinkStore;
 pub use reader::FileReader;
 pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
-use crate::jobs::{Class, JobQueue};
+use crate::jobs::{Class, JobQueue, Ticket, Urgency};
 use crate::policy::pace::STREAMS_START;
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::Window;
@@ -86,8 +86,9 @@ impl Content {
         clock: Arc<dyn Clock>,
     ) -> Content {
         let blocks = Arc::new(BlockCache::new(config.memory_bytes));
-        let fetcher = Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs);
         let ContentConfig { memory_bytes, op_timeout } = config;
+        let fetcher =
+            Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, op_timeout);
         let (next_reader, running) = (AtomicU64::new(0), Mutex::default());
         let shared = Shared { blocks, fetcher, memory_bytes, op_timeout, clock, next_reader, running };
         let shared = Arc::new(shared);
@@ -129,7 +130,7 @@ impl Content {
         }
         for (id, version, len) in files {
             let object = self.object(&id, version);
-            self.shared.fetch_missing(&object, ByteRange::new(0, len), deadline, |_| {});
+            self.shared.fetch_missing(&object, ByteRange::new(0, len), |_, _| {});
         }
     }
 
@@ -170,18 +171,16 @@ impl Shared {
         Window::new(requests, pace.part_bytes(), rest / 8 * 7 / readers as u64)
     }
 
-    /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each job.
-    fn fetch_missing(
-        &self,
-        object: &Arc<Object>,
-        range: ByteRange,
-        deadline: Instant,
-        mut started: impl FnMut(&Arc<FetchJob>),
-    ) {
+    /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each fetch. Nothing is fetched
+    /// while as many guesses as may be are under way.
+    fn fetch_missing(&self, object: &Arc<Object>, range: ByteRange, mut started: impl FnMut(ByteRange, Ticket)) {
+        if !self.fetcher.has_room(Class::Background) {
+            return;
+        }
         for run in self.blocks.acquire_new(object, range.blocks()) {
-            let job = FetchJob::new(Arc::clone(object), run, deadline);
-            started(&job);
-            self.fetcher.start(&job, Class::Background);
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let range = ByteRange::new(first.range.start, last.range.end);
+            started(range, self.fetcher.start(object, run, Urgency::Guess));
         }
     }
 

@@ -1,25 +1,25 @@
 //! One open file: reads from blocks, or parks until they are in, and has fetched what the reads make worth having.
 //!
-//! Owns the handle's read-ahead state and the jobs that run ahead of it. Locks: one, for planning only.
+//! Owns the handle's read-ahead state and the tickets of the fetches that run ahead of it. Locks: one, for planning only.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::blocks::{Acquired, BlockCache, Object, ParkedRead, ReadData, ReadDone, new_runs, within};
-use super::fetcher::{FetchJob, Fetcher};
+use super::fetcher::Fetcher;
 use super::{ContentError, Shared};
 use crate::clock::lock;
-use crate::jobs::Class;
+use crate::jobs::{Class, Ticket, Urgency};
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::{Plan, ReadAhead};
 
 /// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
 const REACQUIRE_MAX: u32 = 8;
 
-/// The most jobs ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
-const JOBS_AHEAD_MAX: usize = 64;
+/// The most fetches ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
+const TICKETS_MAX: usize = 64;
 
 /// An open file's way to its bytes.
 pub struct FileReader {
@@ -33,7 +33,8 @@ pub struct FileReader {
 #[derive(Default)]
 struct Plans {
     read_ahead: ReadAhead,
-    jobs_ahead: VecDeque<Weak<FetchJob>>,
+    /// The fetches that run ahead, and what each brings.
+    ahead: VecDeque<(ByteRange, Ticket)>,
 }
 
 impl FileReader {
@@ -49,7 +50,7 @@ impl FileReader {
         }
         let data = self.blocks().get(&self.object, range)?;
         let plan = self.plan(range, false);
-        self.fetch_ahead(plan, self.shared.clock.now() + self.shared.op_timeout);
+        self.fetch_ahead(plan);
         Some(data)
     }
 
@@ -62,12 +63,15 @@ impl FileReader {
         if self.object.is_changed() {
             return done(Err(ContentError::Changed));
         }
+        if !self.fetcher().has_room(Class::Foreground) {
+            return done(Err(ContentError::Overloaded));
+        }
         let plan = self.plan(range, true);
         let stream = ByteRange::new(range.start, plan.stream_end.max(range.end));
         let mut done = done;
         for _ in 0..REACQUIRE_MAX {
             match self.park(range, stream, deadline, done) {
-                Ok(()) => return self.fetch_ahead(plan, deadline),
+                Ok(()) => return self.fetch_ahead(plan),
                 Err(taken_back) => done = taken_back,
             }
         }
@@ -89,18 +93,20 @@ impl FileReader {
                 Err(error) => read.fail(error),
             }
         }
-        // Parked first, so that a running job sees that it is awaited.
+        // Parked first, so that a fetch that is about to be given up sees that it is awaited.
         for Acquired { block, is_new } in acquired.iter().take(awaited) {
-            if !is_new
-                && !block.is_whole()
-                && let Some(job) = block.job()
-            {
-                self.fetcher().hurry(&job, deadline);
+            if *is_new || block.is_whole() {
+                continue;
+            }
+            self.fetcher().note_wait();
+            if !block.hurry(deadline) {
+                // Its fetch has just ended without it, for a reason that need not hold for one that somebody waits for.
+                self.blocks().forget_coming(&self.object, block);
+                is_lost = true;
             }
         }
         for run in new_runs(&acquired) {
-            let job = FetchJob::new(Arc::clone(&self.object), run, deadline);
-            self.fetcher().start(&job, Class::Foreground);
+            self.fetcher().start(&self.object, run, Urgency::Awaited(deadline));
         }
         if is_lost && let Some(done) = read.take_back() { Err(done) } else { Ok(()) }
     }
@@ -119,10 +125,10 @@ impl FileReader {
         plan
     }
 
-    fn fetch_ahead(&self, plan: Plan, deadline: Instant) {
+    fn fetch_ahead(&self, plan: Plan) {
         for range in plan.ahead {
-            let remember = |job: &Arc<FetchJob>| lock(&self.plans).remember(job);
-            self.shared.fetch_missing(&self.object, range, deadline, remember);
+            let remember = |range, ticket| lock(&self.plans).remember(range, ticket);
+            self.shared.fetch_missing(&self.object, range, remember);
         }
     }
 
@@ -143,19 +149,18 @@ impl Drop for FileReader {
 }
 
 impl Plans {
-    fn remember(&mut self, job: &Arc<FetchJob>) {
-        if self.jobs_ahead.len() >= JOBS_AHEAD_MAX {
-            self.jobs_ahead.pop_front();
+    fn remember(&mut self, range: ByteRange, ticket: Ticket) {
+        if self.ahead.len() >= TICKETS_MAX {
+            self.ahead.pop_front();
         }
-        self.jobs_ahead.push_back(Arc::downgrade(job));
+        self.ahead.push_back((range, ticket));
     }
 
     fn cancel_within(&mut self, abandoned: ByteRange) {
-        self.jobs_ahead.retain(|job| {
-            let Some(job) = job.upgrade() else { return false };
-            let is_within = (abandoned.start..abandoned.end).contains(&job.range().start);
+        self.ahead.retain(|(range, ticket)| {
+            let is_within = (abandoned.start..abandoned.end).contains(&range.start);
             if is_within {
-                job.cancel();
+                ticket.cancel();
             }
             !is_within
         });

@@ -1,18 +1,19 @@
 //! Loads listings: one page after the other on worker threads, the next one asked for as soon as its cursor is known.
 //!
-//! Owns the retries of a page, and how many listings may be loaded ahead of anybody's asking: fewer after a refusal, more
-//! again as pages come in. Knows nothing of replies or of who waits.
+//! Owns how many listings may be loaded ahead of anybody's asking: fewer after a refusal, none for as long as the service asks
+//! for a pause, more again as pages come in; and how far ahead of anybody's asking a listing goes. Knows nothing of replies or of
+//! who waits.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use super::FsError;
 use super::dir::{Listing, ListingCache, Next};
-use crate::clock::{Clock, lock};
+use crate::clock::{Clock, Timer, lock};
 use crate::content::LinkStore;
-use crate::jobs::{Class, JobQueue};
-use crate::policy::retry::{self, Decision, FailureKind};
+use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
+use crate::policy::retry::FailureKind;
 use crate::remote::{Cursor, Page, Remote, RemoteError};
 
 /// With how many listings ahead a service is first met.
@@ -25,37 +26,64 @@ const AHEAD_MAX: usize = 24;
 /// So many pages must come in before one more listing is loaded ahead again.
 const PAGES_PER_RAISE: usize = 8;
 
+/// So many pages of a directory are loaded before anybody asks for it, 400 entries: most directories have fewer, and of one that has
+/// more, the rest comes while the first ones are read.
+const PAGES_AHEAD_MAX: usize = 4;
+
+/// The most listings that are loaded anew behind their readers at a time: a walk over thousands of ageing directories must not keep
+/// those ahead of it waiting. Directories beyond that are refreshed when they are used again, or listed anew after their time.
+const BEHIND_MAX: usize = 64;
+
+/// How long nothing is listed ahead after a refusal that named no pause, the first time; doubled for each further one, up to the
+/// most, until a page comes in.
+const REST_MIN: Duration = Duration::from_secs(1);
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// The longest pause that a service can ask for, as far as listings ahead are concerned: one that asks for more is asked again
+/// after an hour.
+const ASKED_REST_MAX: Duration = Duration::from_secs(3600);
+
 /// Everything that it takes to load a listing.
 pub struct Lister {
     remote: Arc<dyn Remote>,
     links: Arc<LinkStore>,
     listings: Arc<ListingCache>,
     jobs: JobQueue,
+    timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
     page_timeout: Duration,
     ahead: Mutex<Ahead>,
+    /// How many listings are being loaded behind their readers.
+    behind: Arc<AtomicUsize>,
 }
 
-/// How many listings may be loaded ahead, and the pages since that was last raised.
+/// How many listings may be loaded ahead.
 struct Ahead {
     limit: usize,
+    /// Pages since the limit was last raised.
     pages: usize,
+    /// Nothing is listed ahead before this.
+    rests_until: Option<Instant>,
+    /// How long the next rest is.
+    rest: Duration,
 }
 
-/// One page to be fetched, and what has been tried.
-struct PageRequest {
-    listing: Arc<Listing>,
+/// The loading of one listing. Does not keep it alive: one that nobody holds any more is not loaded on.
+struct LoadTask {
+    lister: Arc<Lister>,
+    listing: Weak<Listing>,
+    /// How many pages are loaded before anybody asks for it.
+    pages_ahead: usize,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Where the next page starts.
     cursor: Option<Cursor>,
-    started: Instant,
-    tries: u32,
-    /// Ends the listing if the request is lost.
-    guard: EndGuard,
-}
-
-/// A page request in the queue. May be queued twice, as background and then as foreground work: the first to be run has it.
-pub struct PageJob {
-    request: Mutex<Option<PageRequest>>,
-    is_urgent: AtomicBool,
+    pages: usize,
+    /// How the last attempt failed.
+    error: Option<Arc<RemoteError>>,
 }
 
 impl Lister {
@@ -65,154 +93,184 @@ impl Lister {
         links: Arc<LinkStore>,
         listings: Arc<ListingCache>,
         jobs: JobQueue,
-        clock: Arc<dyn Clock>,
+        timer: Arc<Timer>,
         page_timeout: Duration,
     ) -> Arc<Lister> {
         jobs.set_background_limit(AHEAD_START);
-        let ahead = Mutex::new(Ahead { limit: AHEAD_START, pages: 0 });
-        Arc::new(Lister { remote, links, listings, jobs, clock, page_timeout, ahead })
+        let ahead = Mutex::new(Ahead { limit: AHEAD_START, pages: 0, rests_until: None, rest: REST_MIN });
+        let clock = Arc::clone(timer.clock());
+        let behind = Arc::default();
+        Arc::new(Lister { remote, links, listings, jobs, timer, clock, page_timeout, ahead, behind })
     }
 
     /// Starts to load a new listing that somebody asks for, from its first page to its last.
-    pub fn load(self: &Arc<Self>, listing: Arc<Listing>) {
-        self.queue(self.request(listing, None), Duration::ZERO);
-    }
-
-    /// Starts to load a new listing that nobody has asked for yet.
-    pub fn load_ahead(self: &Arc<Self>, listing: Arc<Listing>) {
-        listing.set_guess(true);
-        self.queue(self.request(listing, None), Duration::ZERO);
-    }
-
-    /// Somebody asks for a listing that may have been loaded ahead: it no longer waits behind others.
-    pub fn hurry(self: &Arc<Self>, listing: &Listing) {
-        if !listing.set_guess(false) {
-            return;
-        }
-        if let Some(job) = listing.queued_job()
-            && !job.is_urgent.swap(true, Ordering::AcqRel)
-        {
-            let lister = Arc::clone(self);
-            // Refused, it still stands in the background queue.
-            let _ = self.jobs.push(Class::Foreground, move || lister.run(&job));
+    pub fn load(self: &Arc<Self>, listing: &Arc<Listing>) {
+        if self.jobs.has_room(Class::Foreground) {
+            self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), PAGES_AHEAD_MAX);
+        } else {
+            listing.fail(FsError::Overloaded, self.clock.now());
         }
     }
 
-    fn request(self: &Arc<Self>, listing: Arc<Listing>, cursor: Option<Cursor>) -> PageRequest {
-        let guard = EndGuard::new(self, &listing);
-        PageRequest { listing, cursor, started: self.clock.now(), tries: 0, guard }
+    /// Starts to load the first pages of a new listing that nobody has asked for yet; [`Lister::may_guess`] is for the caller to ask.
+    pub fn load_ahead(self: &Arc<Self>, listing: &Arc<Listing>) {
+        listing.set_guess();
+        self.start(listing, Urgency::Guess, PAGES_AHEAD_MAX);
     }
 
-    fn queue(self: &Arc<Self>, request: PageRequest, pause: Duration) {
-        let listing = Arc::clone(&request.listing);
-        let is_urgent = !listing.is_guess();
-        let class = if is_urgent { Class::Foreground } else { Class::Background };
-        let job = Arc::new(PageJob { request: Mutex::new(Some(request)), is_urgent: AtomicBool::new(is_urgent) });
-        listing.set_queued_job(Some(&job));
-        let lister = Arc::clone(self);
-        let run = move || lister.run(&job);
-        // A job that is refused is dropped here, and its guard ends the listing.
-        let _ = match pause {
-            Duration::ZERO => self.jobs.push(class, run),
-            _ => self.jobs.push_after(pause, class, run),
+    /// Starts to load all of a listing that is to take the place of an older one, behind whatever somebody waits for;
+    /// [`Lister::may_load_behind`] is for the caller to ask.
+    pub fn load_behind(self: &Arc<Self>, listing: &Arc<Listing>) {
+        self.behind.fetch_add(1, Ordering::Relaxed);
+        let behind = Arc::clone(&self.behind);
+        listing.when_ended(Box::new(move || {
+            behind.fetch_sub(1, Ordering::Relaxed);
+        }));
+        listing.set_guess();
+        self.start(listing, Urgency::Guess, usize::MAX);
+    }
+
+    /// Whether another listing may be loaded behind its readers now.
+    pub fn may_load_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) < BEHIND_MAX && self.may_guess()
+    }
+
+    /// Whether another listing may be loaded without anybody's asking: not while the service asks for a pause, nor while as many
+    /// guesses as may be are under way.
+    pub fn may_guess(&self) -> bool {
+        let is_resting = lock(&self.ahead).rests_until.is_some_and(|until| self.clock.now() < until);
+        !is_resting && self.jobs.has_room(Class::Background)
+    }
+
+    /// Somebody asks for a listing that may have been loaded ahead: it no longer waits behind others, and has a time of its own.
+    /// `false` if it was given up in the same moment: another one must be loaded.
+    pub fn hurry(&self, listing: &Listing) -> bool {
+        if !listing.is_guess() {
+            return true;
+        }
+        let until = self.clock.now() + self.page_timeout;
+        let is_alive = listing.ticket().is_none_or(|ticket| ticket.promote(until)) || listing.is_complete();
+        if is_alive {
+            listing.set_asked();
+        }
+        is_alive
+    }
+
+    /// Has `work`, which is short and waits for nothing, done on a thread of the listings'. `false` if too much waits: it is dropped.
+    pub(super) fn soon(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        self.jobs.push(Class::Foreground, work)
+    }
+
+    fn start(self: &Arc<Self>, listing: &Arc<Listing>, urgency: Urgency, pages_ahead: usize) {
+        let task = LoadTask {
+            lister: Arc::clone(self),
+            listing: Arc::downgrade(listing),
+            pages_ahead,
+            progress: Mutex::default(),
         };
-    }
-
-    fn run(self: &Arc<Self>, job: &PageJob) {
-        let Some(mut request) = lock(&job.request).take() else { return };
-        request.listing.set_queued_job(None);
-        request.guard.error = FsError::Internal;
-        self.fetch(request);
-    }
-
-    fn fetch(self: &Arc<Self>, mut request: PageRequest) {
-        let deadline = request.started + self.page_timeout;
-        match self.remote.list_page(&request.listing.id, request.cursor.as_ref(), deadline) {
-            Ok(page) => {
-                self.take_in(&request.listing, page);
-                request.guard.disarm();
-            }
-            Err(error) => self.try_again(request, error),
-        }
-    }
-
-    fn take_in(self: &Arc<Self>, listing: &Arc<Listing>, mut page: Page) {
-        self.raise_ahead();
-        for node in &mut page.nodes {
-            if let Some(link) = node.link.take() {
-                self.links.offer(&node.id, link);
-            }
-        }
-        match listing.accept(page.nodes, page.next, self.clock.now()) {
-            Next::Page(cursor) => self.queue(self.request(Arc::clone(listing), Some(cursor)), Duration::ZERO),
-            Next::Ended => self.listings.ended(listing),
-        }
-    }
-
-    fn try_again(self: &Arc<Self>, mut request: PageRequest, error: RemoteError) {
-        request.tries += 1;
-        let remaining = (request.started + self.page_timeout).saturating_duration_since(self.clock.now());
-        let kind = error.failure_kind();
-        if kind == FailureKind::Throttled {
-            self.lower_ahead();
-        }
-        match retry::decide(kind, request.tries, remaining, error.retry_after(), fastrand::f64()) {
-            Decision::Again(pause) => {
-                log::debug!("listing page failed, trying again in {pause:?}: {error}");
-                self.queue(request, pause);
-            }
-            Decision::GiveUp => request.guard.end_with(FsError::Listing(Arc::new(error))),
-        }
-    }
-
-    fn end(&self, listing: &Arc<Listing>, error: FsError) {
-        listing.fail(error, self.clock.now());
-        self.listings.ended(listing);
+        let ticket = self.jobs.ticket(Arc::new(task), self.page_timeout);
+        listing.set_ticket(&ticket);
+        ticket.start(urgency);
     }
 
     /// A page has come in: after enough of them, one more listing may be loaded ahead.
     fn raise_ahead(&self) {
         let mut ahead = lock(&self.ahead);
         ahead.pages += 1;
+        ahead.rest = REST_MIN;
         if ahead.pages < PAGES_PER_RAISE || ahead.limit >= AHEAD_MAX {
             return;
         }
-        *ahead = Ahead { limit: ahead.limit + 1, pages: 0 };
-        self.jobs.set_background_limit(ahead.limit);
+        (ahead.limit, ahead.pages) = (ahead.limit + 1, 0);
+        self.apply(&ahead);
     }
 
-    /// The service asks for fewer requests: half as many listings ahead.
-    fn lower_ahead(&self) {
+    /// The service asks for fewer requests: nothing is listed ahead for as long as it says, then half as many as before.
+    fn lower_ahead(self: &Arc<Self>, asked: Option<Duration>) {
+        let now = self.clock.now();
         let mut ahead = lock(&self.ahead);
-        *ahead = Ahead { limit: (ahead.limit / 2).max(1), pages: 0 };
-        self.jobs.set_background_limit(ahead.limit);
+        let pause = asked.unwrap_or(Duration::ZERO).min(ASKED_REST_MAX).max(ahead.rest);
+        (ahead.limit, ahead.pages) = ((ahead.limit / 2).max(1), 0);
+        ahead.rest = (ahead.rest * 2).min(REST_MAX);
+        let until = now + pause;
+        if ahead.rests_until.is_some_and(|earlier| until <= earlier) {
+            return;
+        }
+        ahead.rests_until = Some(until);
+        self.apply(&ahead);
+        drop(ahead);
+        log::debug!("the service asks for fewer requests: nothing is listed ahead for {pause:?}");
+        let lister = Arc::clone(self);
+        self.timer.at(until, move || lister.end_rest(until));
+    }
+
+    fn end_rest(&self, until: Instant) {
+        let mut ahead = lock(&self.ahead);
+        if ahead.rests_until == Some(until) {
+            ahead.rests_until = None;
+            self.apply(&ahead);
+        }
+    }
+
+    fn apply(&self, ahead: &Ahead) {
+        self.jobs.set_background_limit(if ahead.rests_until.is_some() { 0 } else { ahead.limit });
     }
 }
 
-/// Ends a listing whose request never came to its own end: dropped by a full queue, or cut short by a panic.
-struct EndGuard {
-    armed: Option<(Arc<Lister>, Arc<Listing>)>,
-    error: FsError,
+impl Task for LoadTask {
+    fn attempt(&self, ticket: &Ticket, deadline: Instant) -> Attempt {
+        let Some(listing) = self.listing.upgrade() else { return Attempt::Cancelled };
+        let cursor = lock(&self.progress).cursor.clone();
+        match self.lister.remote.list_page(&listing.id, cursor.as_ref(), deadline) {
+            Ok(page) => self.take_in(&listing, page),
+            Err(error) => {
+                let (kind, retry_after) = (error.failure_kind(), error.retry_after());
+                if kind == FailureKind::Throttled {
+                    self.lister.lower_ahead(retry_after);
+                }
+                let whose = if ticket.is_guess() { "listed ahead" } else { "asked for" };
+                log::debug!("a page of a listing that was {whose} failed: {error}");
+                lock(&self.progress).error = Some(Arc::new(error));
+                Attempt::Failed(Failure { kind, retry_after, has_progressed: false })
+            }
+        }
+    }
+
+    fn end(&self, why: End) {
+        let Some(listing) = self.listing.upgrade() else { return };
+        let error = match (why, lock(&self.progress).error.take()) {
+            (End::Failed, Some(error)) => FsError::Listing(error),
+            (End::Failed | End::Cancelled | End::Panicked, _) => FsError::Internal,
+            (End::Closed, _) => FsError::Overloaded,
+        };
+        listing.fail(error, self.lister.clock.now());
+        self.lister.listings.weigh(&listing);
+    }
+
+    /// A guess that failed rests (see `dir/cache.rs`).
+    fn retries_guesses(&self) -> bool {
+        false
+    }
 }
 
-impl EndGuard {
-    fn new(lister: &Arc<Lister>, listing: &Arc<Listing>) -> EndGuard {
-        EndGuard { armed: Some((Arc::clone(lister), Arc::clone(listing))), error: FsError::Overloaded }
-    }
-
-    fn disarm(&mut self) {
-        self.armed = None;
-    }
-
-    fn end_with(mut self, error: FsError) {
-        self.error = error;
-    }
-}
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        if let Some((lister, listing)) = self.armed.take() {
-            lister.end(&listing, self.error.clone());
+impl LoadTask {
+    fn take_in(&self, listing: &Arc<Listing>, mut page: Page) -> Attempt {
+        self.lister.raise_ahead();
+        for node in &mut page.nodes {
+            if let Some(link) = node.link.take() {
+                self.lister.links.offer(&node.id, link);
+            }
+        }
+        let next = listing.accept(page.nodes, page.next, self.lister.clock.now());
+        self.lister.listings.weigh(listing);
+        match next {
+            Next::Page(cursor) => {
+                let mut progress = lock(&self.progress);
+                progress.cursor = Some(cursor);
+                progress.pages += 1;
+                if progress.pages >= self.pages_ahead { Attempt::Enough } else { Attempt::Next }
+            }
+            Next::Ended => Attempt::Done,
         }
     }
 }

@@ -18,7 +18,7 @@ mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use attr::Attr;
 use dir::{Answer, Listing, ListingCache};
@@ -55,6 +55,8 @@ pub struct FsConfig {
     pub ttl: Duration,
     /// The deadline of every operation.
     pub op_timeout: Duration,
+    /// Whether a process is still there; asked on worker threads, for what is only worth doing if it is.
+    pub is_alive: fn(u32) -> bool,
 }
 
 /// What `lookup` found.
@@ -106,7 +108,6 @@ pub struct DriveFs {
     late: Arc<LateFailures>,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
-    started: Instant,
 }
 
 impl DriveFs {
@@ -124,33 +125,18 @@ impl DriveFs {
         let listings = Arc::new(ListingCache::new(&inodes, config.ttl));
         let links = Arc::clone(content.links());
         let lister =
-            Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, Arc::clone(&clock), config.op_timeout);
+            Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, Arc::clone(&timer), config.op_timeout);
         let walk = Walk::new(
             Arc::clone(&listings),
             Arc::clone(&lister),
             Arc::clone(&inodes),
             Arc::clone(&content),
             Arc::clone(&clock),
+            config.is_alive,
         );
         let freshness = Freshness::new(Arc::clone(&listings), Arc::clone(&lister), Arc::clone(&inodes));
-        let started = clock.now();
         let (files, dirs, late) = (HandleMap::default(), HandleMap::default(), Arc::default());
-        DriveFs {
-            config,
-            remote,
-            inodes,
-            listings,
-            lister,
-            walk,
-            freshness,
-            content,
-            files,
-            dirs,
-            late,
-            timer,
-            clock,
-            started,
-        }
+        DriveFs { config, remote, inodes, listings, lister, walk, freshness, content, files, dirs, late, timer, clock }
     }
 
     /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
@@ -167,7 +153,7 @@ impl DriveFs {
         let Ok(name) = std::str::from_utf8(name) else {
             return done(Ok(Lookup::Absent(self.config.ttl)));
         };
-        let listing = self.current_listing(&dir);
+        let (listing, _) = self.current_listing(&dir);
         let finder = Finder {
             listing,
             inodes: Arc::clone(&self.inodes),
@@ -205,9 +191,9 @@ impl DriveFs {
     /// [`FsError::NotFound`] and [`FsError::NotADirectory`]. That the directory cannot be listed shows in `readdir`.
     pub fn opendir(&self, ino: Ino, pid: u32) -> Result<Fh, FsError> {
         let dir = self.directory(ino)?;
-        let listing = self.current_listing(&dir);
+        let (listing, was_guess) = self.current_listing(&dir);
         // After its own listing is on its way: what may come next never goes before what is asked for.
-        self.walk.dir_opened(&dir, pid, self.clock.now().saturating_duration_since(self.started));
+        self.walk.dir_opened(&dir, pid, was_guess);
         Ok(self.dirs.insert(DirHandle::new(ino, listing)))
     }
 
@@ -362,23 +348,31 @@ impl DriveFs {
         if entry.kind == NodeKind::Directory { Ok(entry) } else { Err(FsError::NotADirectory) }
     }
 
-    fn current_listing(&self, dir: &Entry) -> Arc<Listing> {
-        let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.now());
-        if is_new {
-            self.lister.load(Arc::clone(&listing));
-        } else {
-            self.lister.hurry(&listing);
+    /// The current listing of a directory, which is on its way from here on, and whether it had been listed ahead.
+    fn current_listing(&self, dir: &Entry) -> (Arc<Listing>, bool) {
+        loop {
+            let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.now());
+            if is_new {
+                self.lister.load(&listing);
+                return (listing, false);
+            }
+            let was_guess = listing.is_guess();
+            if !self.lister.hurry(&listing) {
+                // The next round makes a new one, unless another thread has.
+                self.listings.discard(&listing);
+                continue;
+            }
             if self.listings.is_ageing(&listing, self.clock.now()) {
                 self.freshness.refresh_behind(&listing);
             }
+            return (listing, was_guess);
         }
-        listing
     }
 
     /// A reader that starts again, or late, is not shown what is out of date or has failed.
     fn repin_if_outdated(&self, handle: &DirHandle) {
         if let Ok(dir) = self.directory(handle.dir) {
-            let current = self.current_listing(&dir);
+            let (current, _) = self.current_listing(&dir);
             if !Arc::ptr_eq(&current, &handle.listing()) {
                 handle.repin(current);
             }

@@ -57,13 +57,14 @@ impl Freshness {
     /// Loads a listing anew that is still believed but no longer young; its readers are not kept waiting. When the new one is
     /// complete it takes the old one's place, and the kernel is told the difference. A failure changes nothing.
     pub(super) fn refresh_behind(self: &Arc<Self>, old: &Arc<Listing>) {
-        if !old.begin_refresh() {
+        if !self.lister.may_load_behind() || !old.begin_refresh() {
             return;
         }
         let new = Arc::new(Listing::new(old.dir, old.id.clone(), &self.inodes));
-        self.lister.load_ahead(Arc::clone(&new));
+        self.lister.load_behind(&new);
+        // The new one is kept alive by its own waiter, until it has ended.
         let (freshness, old, ended) = (Arc::clone(self), Arc::clone(old), Arc::clone(&new));
-        new.when_index(usize::MAX, Box::new(move || freshness.replace(&old, &ended)));
+        new.when_ended(Box::new(move || freshness.replace(&old, &ended)));
     }
 
     fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) {

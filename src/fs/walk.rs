@@ -3,12 +3,18 @@
 //! A second opened child of one directory means a walk (find, du, ls -R, grep -r): the directories that follow, in the order
 //! that the walker goes, are listed ahead. Files that are begun one after the other mean that the next ones will be, too: they
 //! are fetched ahead, more with each that is, until half of them were for nothing. Listing alone fetches no file.
-//! Knows what comes next, not how it is fetched. Locks: one, never held over a listing's or the content room's.
+//!
+//! What is listed for nothing has a limit for each walker and for all together ([`crate::policy::allowance`]); nothing is listed
+//! for a process that is gone or has opened nothing for a while; a directory whose listing ahead failed is left alone for a time.
+//!
+//! Knows what comes next, not how it is fetched. Plans on the listings' threads: a thread that opens a directory, or completes a
+//! listing, only says that there is something to plan. Locks: one, never held over a listing's or the content room's.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
@@ -18,13 +24,27 @@ use super::lister::Lister;
 use super::way::{WAYS, Way};
 use crate::clock::{Clock, lock};
 use crate::content::Content;
+use crate::policy::allowance::Allowance;
 use crate::remote::{NodeId, NodeKind, Version};
 
 /// How many directories a walk may be ahead of its walker: work for all that are listed at a time (lister.rs), twice and more.
 const DIRS_AHEAD: usize = 64;
 
-/// A child that is opened so long after the one before it is no walk: a person with a file manager is slower.
+/// A child that is opened so long after the one before it is no walk: a person with a file manager is slower. Nor is anything
+/// listed for a process that has opened nothing for so long.
 const WALK_PAUSE: Duration = Duration::from_secs(10);
+
+/// So many directories a minute may be listed for one process without being opened: those that it is ahead, once.
+const UNUSED_PER_WALKER: usize = DIRS_AHEAD;
+
+/// The same for all processes together, as a shell loop is a new one for each directory.
+const UNUSED_IN_ALL: usize = 8 * DIRS_AHEAD;
+
+/// The most events that wait to be looked at; with one more, those before it lead to no guess.
+const EVENTS_MAX: usize = 1024;
+
+/// How often the log tells what was listed ahead, if anything was.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// For how many directories it is remembered which child was opened last. More than any tree is deep, times a few walkers.
 const PARENTS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
@@ -73,16 +93,56 @@ pub(super) struct Walk {
     inodes: Arc<InodeTable>,
     content: Arc<Content>,
     clock: Arc<dyn Clock>,
+    started: Instant,
+    /// Whether a process is still there.
+    is_alive: fn(u32) -> bool,
     state: Mutex<State>,
 }
 
 struct State {
     /// By directory: which child was opened last.
     parents: LruCache<Ino, OpenedChild>,
-    /// By process: the directory it opened last.
-    walkers: LruCache<u32, Ino>,
+    /// By process: where it is.
+    walkers: LruCache<u32, Walker>,
+    /// What is to be looked at, in the order in which it happened, and whether a thread is about it.
+    events: VecDeque<Event>,
+    is_looking: bool,
+    /// What may be listed for nothing in all.
+    allowance: Allowance,
+    counts: Counts,
     /// By directory: who reads its files one after the other.
     sequences: LruCache<Ino, VecDeque<Sequence>>,
+}
+
+/// A process that opens directories.
+struct Walker {
+    /// The one it opened last, and when.
+    dir: Ino,
+    opened_at: Duration,
+    /// What may be listed for it for nothing.
+    allowance: Allowance,
+    /// [`Event::Grown`] stands in the queue.
+    is_planned: bool,
+}
+
+/// What has happened that may lead to guesses.
+enum Event {
+    /// A process has opened a directory.
+    Opened(Arc<Entry>, u32, Duration),
+    /// More is known of the tree that a process walks.
+    Grown(u32),
+    /// The first directory has been read file by file, and then the second been opened and listed.
+    Carried(Ino),
+}
+
+/// What was listed ahead since the log told of it.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    listed: u64,
+    opened: u64,
+    /// Left out, as the allowance was used up.
+    left_out: u64,
+    told_at: Duration,
 }
 
 struct OpenedChild {
@@ -120,53 +180,95 @@ impl Walk {
         inodes: Arc<InodeTable>,
         content: Arc<Content>,
         clock: Arc<dyn Clock>,
+        is_alive: fn(u32) -> bool,
     ) -> Arc<Walk> {
         let state = State {
             parents: LruCache::new(PARENTS_MAX),
             walkers: LruCache::new(WALKERS_MAX),
+            events: VecDeque::new(),
+            is_looking: false,
+            allowance: Allowance::new(UNUSED_IN_ALL),
+            counts: Counts::default(),
             sequences: LruCache::new(SEQUENCES_MAX),
         };
-        Arc::new(Walk { listings, lister, inodes, content, clock, state: Mutex::new(state) })
+        let started = clock.now();
+        Arc::new(Walk { listings, lister, inodes, content, clock, started, is_alive, state: Mutex::new(state) })
     }
 
-    /// A directory has been opened by process `pid`.
-    pub(super) fn dir_opened(self: &Arc<Self>, dir: &Entry, pid: u32, now: Duration) {
+    fn now(&self) -> Duration {
+        self.clock.now().saturating_duration_since(self.started)
+    }
+
+    /// A directory has been opened by process `pid`; `was_guess` says that it had been listed ahead.
+    pub(super) fn dir_opened(self: &Arc<Self>, dir: &Arc<Entry>, pid: u32, was_guess: bool) {
+        let now = self.now();
+        {
+            let mut state = lock(&self.state);
+            state.note_opened(pid, dir.ino, now);
+            if was_guess {
+                state.note_used(pid);
+            }
+            state.tell_counts(now);
+        }
+        self.happened(Event::Opened(Arc::clone(dir), pid, now));
+    }
+
+    /// Has `event` looked at soon, after those that came before it, on another thread and stack: what is loaded because of it may
+    /// end at once and be an event itself.
+    fn happened(self: &Arc<Self>, event: Event) {
+        {
+            let mut state = lock(&self.state);
+            if state.events.len() >= EVENTS_MAX {
+                state.events.clear();
+                state.walkers.iter_mut().for_each(|(_, walker)| walker.is_planned = false);
+            }
+            state.events.push_back(event);
+            if std::mem::replace(&mut state.is_looking, true) {
+                return;
+            }
+        }
+        let walk = Arc::clone(self);
+        if !self.lister.soon(move || walk.look()) {
+            lock(&self.state).is_looking = false;
+        }
+    }
+
+    /// Looks at what has happened, until there is nothing more.
+    fn look(self: &Arc<Self>) {
+        loop {
+            let event = {
+                let mut state = lock(&self.state);
+                let event = state.events.pop_front();
+                state.is_looking = event.is_some();
+                event
+            };
+            let Some(event) = event else { return };
+            // A panic costs this event's guesses; the panic hook has logged it.
+            let _ = catch_unwind(AssertUnwindSafe(|| match event {
+                Event::Opened(dir, pid, at) => self.follow(&dir, pid, at),
+                Event::Grown(pid) => self.go_on(pid),
+                Event::Carried(dir) => self.fetch_on(dir),
+            }));
+        }
+    }
+
+    /// Process `pid` has opened `dir` at `now`: whether that is a walk, and what comes next if it is.
+    fn follow(self: &Arc<Self>, dir: &Entry, pid: u32, now: Duration) {
         let before = lock(&self.state).parents.peek(&dir.parent).map(|opened| (opened.child, opened.way));
         let way = before.and_then(|(child, way)| self.way_between(child, dir).or(Some(way)));
-        let mut is_new_walk = false;
-        let is_walked = {
-            let mut state = lock(&self.state);
-            state.walkers.put(pid, dir.ino);
-            let above = state.parents.peek(&self.parent_of(dir.parent)).map(|above| (above.is_walked, above.way));
-            let (is_above_walked, way_above) = above.unwrap_or((false, Way::Listed));
-            let way = way.unwrap_or(way_above);
-            let opened = OpenedChild { child: dir.ino, at: now, is_walked: false, way };
-            match state.parents.get_mut(&dir.parent) {
-                Some(last) if dir.ino != Ino::ROOT => {
-                    let is_soon = now.saturating_sub(last.at) < WALK_PAUSE;
-                    let is_walked = is_soon && (last.is_walked || last.child != dir.ino);
-                    is_new_walk = is_walked && !last.is_walked;
-                    *last = OpenedChild { is_walked, ..opened };
-                    is_walked
-                }
-                _ if dir.ino == Ino::ROOT => false,
-                _ => {
-                    state.parents.put(dir.parent, opened);
-                    // Within a walk, a first child is walked like its parent.
-                    is_above_walked
-                }
-            }
-        };
-        if is_walked {
-            self.list_ahead(dir.ino, pid);
-            if is_new_walk && let Some((before, _)) = before {
-                self.carry_on(before, dir.ino);
-            }
-            if let Some(listing) = self.listings.peek(dir.ino, self.clock.now())
-                && !listing.is_complete()
-            {
-                self.go_on_after(&listing, pid);
-            }
+        let grandparent = self.parent_of(dir.parent);
+        let (is_walked, is_new_walk) = lock(&self.state).note_child(dir, grandparent, way, now);
+        if !is_walked {
+            return;
+        }
+        self.list_ahead(dir.ino, pid);
+        if is_new_walk && let Some((before, _)) = before {
+            self.carry_on(before, dir.ino);
+        }
+        if let Some(listing) = self.listings.peek(dir.ino, self.clock.now())
+            && !listing.is_complete()
+        {
+            self.go_on_after(&listing, pid);
         }
     }
 
@@ -182,7 +284,12 @@ impl Walk {
     /// Looks ahead once more when `listing` has ended: its subdirectories come into sight.
     fn go_on_after(self: &Arc<Self>, listing: &Arc<Listing>, pid: u32) {
         let walk = Arc::clone(self);
-        listing.when_index(usize::MAX, Box::new(move || walk.go_on(pid)));
+        listing.when_ended(Box::new(move || {
+            let is_new = lock(&walk.state).walkers.peek_mut(&pid).is_some_and(Walker::set_planned);
+            if is_new {
+                walk.happened(Event::Grown(pid));
+            }
+        }));
     }
 
     fn parent_of(&self, dir: Ino) -> Ino {
@@ -192,21 +299,43 @@ impl Walk {
     /// Has the directories listed that a walker in `dir` comes to next.
     fn list_ahead(self: &Arc<Self>, dir: Ino, pid: u32) {
         let mut order = Order::after_opening(self, dir);
-        let now = self.clock.now();
         for _ in 0..DIRS_AHEAD {
             let Some(next) = order.next_dir(self) else { break };
-            let (listing, is_new) = self.listings.current(next.ino, &next.id, now);
-            if is_new {
-                self.lister.load_ahead(Arc::clone(&listing));
-                self.go_on_after(&listing, pid);
+            match self.guess(&next, pid) {
+                Guess::Known => {}
+                Guess::New(listing) => self.go_on_after(&listing, pid),
+                Guess::NotNow => break,
             }
         }
     }
 
-    /// More of the tree is known: looks ahead once more from where the walker is by now.
+    /// Has `dir` listed for process `pid`, unless it is known or must rest.
+    fn guess(&self, dir: &Entry, pid: u32) -> Guess {
+        let now = self.clock.now();
+        if self.listings.is_known(dir.ino, now) {
+            return Guess::Known;
+        }
+        if !self.lister.may_guess() || !lock(&self.state).may_spend(pid, self.now()) {
+            return Guess::NotNow;
+        }
+        let Some(listing) = self.listings.guess(dir.ino, &dir.id, now) else { return Guess::Known };
+        lock(&self.state).spend(pid);
+        self.lister.load_ahead(&listing);
+        Guess::New(listing)
+    }
+
+    /// More of the tree is known: looks ahead once more from where the process is by now, if it is still under way.
     fn go_on(self: &Arc<Self>, pid: u32) {
-        let dir = lock(&self.state).walkers.peek(&pid).copied();
-        if let Some(dir) = dir {
+        let now = self.now();
+        let dir = {
+            let mut state = lock(&self.state);
+            let Some(walker) = state.walkers.peek_mut(&pid) else { return };
+            walker.is_planned = false;
+            if now.saturating_sub(walker.opened_at) >= WALK_PAUSE { None } else { Some(walker.dir) }
+        };
+        if let Some(dir) = dir
+            && (self.is_alive)(pid)
+        {
             self.list_ahead(dir, pid);
         }
     }
@@ -260,28 +389,119 @@ impl Walk {
             self.way_in(entry.parent).subdir_after(&siblings, entry.name.as_str())
         });
         if let Some(next) = next {
-            let (listing, is_new) = self.listings.current(next.ino, &next.id, now);
-            if is_new {
-                self.lister.load_ahead(listing);
-            }
+            self.guess(&next, NOBODY);
         }
     }
 
     /// `next` has been opened after `dir`, which makes it a walk: whoever read the files of `dir` one after the other will
     /// read those of `next`, as soon as it is known what they are.
     fn carry_on(self: &Arc<Self>, dir: Ino, next: Ino) {
-        let Some(next) = self.listings.peek(next, self.clock.now()) else { return };
-        let walk = Arc::clone(self);
-        let go_on = move || {
-            let Some(listing) = walk.listings.peek(dir, walk.clock.now()) else { return };
-            let last = lock(&walk.state).sequences.peek(&dir).and_then(|sequences| sequences.back().copied());
-            if let Some(Sequence { at: [Some(index), ..], way: Some(way), window, .. }) = last
-                && window > 0
-            {
-                walk.fetch_ahead(&listing, index, WAYS[way], window);
+        if let Some(next) = self.listings.peek(next, self.clock.now()) {
+            let walk = Arc::clone(self);
+            next.when_ended(Box::new(move || walk.happened(Event::Carried(dir))));
+        }
+    }
+
+    /// Has files fetched that come after those of `dir`, if somebody has read these one after the other.
+    fn fetch_on(&self, dir: Ino) {
+        let Some(listing) = self.listings.peek(dir, self.clock.now()) else { return };
+        let last = lock(&self.state).sequences.peek(&dir).and_then(|sequences| sequences.back().copied());
+        if let Some(Sequence { at: [Some(index), ..], way: Some(way), window, .. }) = last
+            && window > 0
+        {
+            self.fetch_ahead(&listing, index, WAYS[way], window);
+        }
+    }
+}
+
+impl Walker {
+    /// Says that [`Event::Grown`] is queued for it; whether it was not before.
+    fn set_planned(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_planned, true)
+    }
+}
+
+/// What became of a directory that may be listed ahead.
+enum Guess {
+    /// There is a listing, or one has failed not long ago.
+    Known,
+    /// It is being listed.
+    New(Arc<Listing>),
+    /// No more is to be listed ahead at the moment.
+    NotNow,
+}
+
+/// A reader of files is no process that opens directories: its guesses count among those of all.
+const NOBODY: u32 = 0;
+
+impl State {
+    fn note_opened(&mut self, pid: u32, dir: Ino, now: Duration) {
+        if let Some(walker) = self.walkers.get_mut(&pid) {
+            (walker.dir, walker.opened_at) = (dir, now);
+        } else {
+            let allowance = Allowance::new(UNUSED_PER_WALKER);
+            self.walkers.put(pid, Walker { dir, opened_at: now, allowance, is_planned: false });
+        }
+    }
+
+    /// Process `pid` has asked for what was listed ahead.
+    fn note_used(&mut self, pid: u32) {
+        self.counts.opened += 1;
+        self.allowance.regain();
+        if let Some(walker) = self.walkers.peek_mut(&pid) {
+            walker.allowance.regain();
+        }
+    }
+
+    fn may_spend(&mut self, pid: u32, now: Duration) -> bool {
+        let may = self.allowance.has_left(now)
+            && self.walkers.peek_mut(&pid).is_none_or(|walker| walker.allowance.has_left(now));
+        self.counts.left_out += u64::from(!may);
+        may
+    }
+
+    fn spend(&mut self, pid: u32) {
+        self.counts.listed += 1;
+        self.allowance.spend();
+        if let Some(walker) = self.walkers.peek_mut(&pid) {
+            walker.allowance.spend();
+        }
+    }
+
+    /// Tells what was listed ahead, now and then.
+    fn tell_counts(&mut self, now: Duration) {
+        let Counts { listed, opened, left_out, told_at } = self.counts;
+        if listed + opened + left_out == 0 || now.saturating_sub(told_at) < TOLD_EVERY {
+            return;
+        }
+        log::info!(
+            "{listed} directories were listed ahead of being opened, {opened} of those listed ahead were opened; {left_out} times \
+             no more were listed, as too many had not been opened"
+        );
+        self.counts = Counts { told_at: now, ..Counts::default() };
+    }
+
+    /// `dir` has been opened, a child of a child of `grandparent`, by `way` where that is known. Whether its directory is being
+    /// walked, and whether that is new.
+    fn note_child(&mut self, dir: &Entry, grandparent: Ino, way: Option<Way>, now: Duration) -> (bool, bool) {
+        let above = self.parents.peek(&grandparent).map(|above| (above.is_walked, above.way));
+        let (is_above_walked, way_above) = above.unwrap_or((false, Way::Listed));
+        let opened = OpenedChild { child: dir.ino, at: now, is_walked: false, way: way.unwrap_or(way_above) };
+        match self.parents.get_mut(&dir.parent) {
+            _ if dir.ino == Ino::ROOT => (false, false),
+            Some(last) => {
+                let is_soon = now.saturating_sub(last.at) < WALK_PAUSE;
+                let is_walked = is_soon && (last.is_walked || last.child != dir.ino);
+                let is_new_walk = is_walked && !last.is_walked;
+                *last = OpenedChild { is_walked, ..opened };
+                (is_walked, is_new_walk)
             }
-        };
-        next.when_index(usize::MAX, Box::new(go_on));
+            None => {
+                self.parents.put(dir.parent, opened);
+                // Within a walk, a first child is walked like its parent.
+                (is_above_walked, false)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod attr;
 pub mod errno;
 pub mod mountinfo;
 pub mod notify;
+pub mod process;
 pub mod refresh;
 pub mod session;
 pub mod unmount;

@@ -13,6 +13,7 @@ use crate::http::{HttpConfig, ObjectClient};
 use crate::jobs::JobQueue;
 use crate::kernel::adapter::Adapter;
 use crate::kernel::attr::Owner;
+use crate::kernel::process;
 use crate::koodrive::{ShareClient, SpaceClient};
 use crate::listing;
 use crate::policy::pace::STREAMS_START;
@@ -89,16 +90,16 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let store = Arc::new(ObjectClient::new(http).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
 
-    let jobs = start_jobs("koofs-content", content_threads(config.memory_bytes), STREAMS_START)?;
-    let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout };
-    let content = Arc::new(Content::new(content_config, store, links, jobs, Arc::clone(&clock)));
-
-    let timer = Timer::new(clock);
+    let timer = Timer::new(Arc::clone(&clock));
     let running = Arc::clone(&timer);
     std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
 
-    let jobs = start_jobs("koofs-list", LISTING_THREADS, LISTING_AHEAD)?;
-    let fs_config = FsConfig { ttl: config.ttl, op_timeout };
+    let jobs = start_jobs("koofs-content", content_threads(config.memory_bytes), STREAMS_START, &timer)?;
+    let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout };
+    let content = Arc::new(Content::new(content_config, store, links, jobs, clock));
+
+    let jobs = start_jobs("koofs-list", LISTING_THREADS, LISTING_AHEAD, &timer)?;
+    let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
     let drive = Arc::new(fs);
     Ok(Built { filesystem: Adapter::new(Arc::clone(&drive), Owner::this_process()), drive: Some(drive) })
@@ -116,8 +117,8 @@ fn rooted(remote: Arc<dyn Remote>, config: &MountConfig, clock: &dyn Clock) -> R
     }
 }
 
-fn start_jobs(name: &str, threads: usize, ahead: usize) -> Result<JobQueue, MountError> {
-    JobQueue::start(name, threads, ahead).map_err(no_thread)
+fn start_jobs(name: &str, threads: usize, ahead: usize, timer: &Arc<Timer>) -> Result<JobQueue, MountError> {
+    JobQueue::start(name, threads, ahead, timer).map_err(no_thread)
 }
 
 fn no_thread(error: io::Error) -> MountError {

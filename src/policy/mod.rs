@@ -2,6 +2,7 @@
 //!
 //! Known by all rooms; knows only `std` (and `jiff` for dates). No clock, no IO, no threads: `tests/suite/layers.rs` sees to it.
 
+pub mod allowance;
 pub mod hash;
 pub mod link_expiry;
 pub mod name;

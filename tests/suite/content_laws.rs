@@ -283,3 +283,25 @@ fn closing_a_file_cancels_what_was_queued_ahead_of_it() {
     let asked: u64 = bench.store.gets().iter().map(|(_, range)| range.len()).sum();
     assert!(asked < 80 * MIB, "{started} requests, {asked} bytes");
 }
+
+#[test]
+fn reader_that_comes_just_as_a_fetch_is_cancelled_gets_its_bytes() {
+    let size = 64 * MIB;
+    let (bench, _) = with_file(size);
+    let bench = &bench;
+    for round in 0..200_u64 {
+        let first = bench.open("f");
+        for step in 0..3 {
+            bench.read(first, (round % 4) * MIB + step * 128 * 1024, 128 * 1024).unwrap();
+        }
+        let other = bench.open("f");
+        std::thread::scope(|scope| {
+            // What runs ahead of the first is cancelled while others ask for it.
+            scope.spawn(move || bench.fs.release(first));
+            for place in 1..5 {
+                scope.spawn(move || expect(bench, other, (round % 4) * MIB + place * 512 * 1024, 4096, size));
+            }
+        });
+        bench.fs.release(other);
+    }
+}

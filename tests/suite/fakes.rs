@@ -93,6 +93,8 @@ pub struct FakeRemote {
     pub batch: AtomicUsize,
     pub state: Mutex<RemoteState>,
     pub list_calls: AtomicUsize,
+    /// The directory and the deadline of each listing call.
+    pub listed: Mutex<Vec<(String, Instant)>>,
     pub link_calls: AtomicUsize,
     pub links_asked: AtomicUsize,
     /// Every listing call passes here.
@@ -109,6 +111,8 @@ pub struct RemoteState {
     /// Failures to come, for the next listing calls.
     pub list_failures: VecDeque<RemoteErrorKind>,
     pub link_failures: VecDeque<RemoteErrorKind>,
+    /// Every listing call is throttled, and told to come again after this.
+    pub throttled: Option<Duration>,
     /// Fails the page at this index of every directory for good.
     pub broken_page: Option<(usize, RemoteErrorKind)>,
     pub loops: bool,
@@ -135,6 +139,7 @@ impl FakeRemote {
             batch: AtomicUsize::new(1),
             state: Mutex::new(RemoteState { dirs, ..RemoteState::default() }),
             list_calls: AtomicUsize::new(0),
+            listed: Mutex::default(),
             link_calls: AtomicUsize::new(0),
             links_asked: AtomicUsize::new(0),
             list_gate: Gate::default(),
@@ -163,7 +168,8 @@ impl Remote for FakeRemote {
         NodeId::new("root")
     }
 
-    fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, _deadline: Instant) -> Result<Page, RemoteError> {
+    fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
+        self.listed.lock().unwrap().push((directory.as_str().to_owned(), deadline));
         self.list_calls.fetch_add(1, Ordering::SeqCst);
         self.list_gate.pass();
         let index: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
@@ -173,6 +179,9 @@ impl Remote for FakeRemote {
         let mut state = self.state.lock().unwrap();
         if let Some(kind) = state.list_failures.pop_front() {
             return Err(RemoteError::new(kind, "scripted failure"));
+        }
+        if let Some(pause) = state.throttled {
+            return Err(RemoteError::new(RemoteErrorKind::Throttled, "throttled").with_retry_after(Some(pause)));
         }
         let page_size = self.page_size.load(Ordering::SeqCst);
         if let Some((page, kind)) = state.broken_page
@@ -405,12 +414,13 @@ pub struct BenchConfig {
     pub op_timeout: Duration,
     pub memory_bytes: u64,
     pub clock: Arc<dyn Clock>,
+    pub is_alive: fn(u32) -> bool,
 }
 
 impl Default for BenchConfig {
     fn default() -> BenchConfig {
         let (ttl, op_timeout) = (Duration::from_secs(300), PATIENCE);
-        BenchConfig { ttl, op_timeout, memory_bytes: 64 << 20, clock: Arc::new(SystemClock) }
+        BenchConfig { ttl, op_timeout, memory_bytes: 64 << 20, clock: Arc::new(SystemClock), is_alive: |_| true }
     }
 }
 
@@ -425,11 +435,11 @@ impl Bench {
         let running = Arc::clone(&timer);
         std::thread::spawn(move || running.run());
         let links = Arc::new(LinkStore::new(Arc::clone(&remote) as Arc<dyn Remote>, Arc::clone(&config.clock)));
-        let jobs = JobQueue::start("content", 16, 12).unwrap();
+        let jobs = JobQueue::start("content", 16, 12, &timer).unwrap();
         let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout: config.op_timeout };
         let content = Content::new(content_config, Arc::clone(&store) as _, links, jobs, Arc::clone(&config.clock));
-        let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout };
-        let jobs = JobQueue::start("listing", 4, 2).unwrap();
+        let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout, is_alive: config.is_alive };
+        let jobs = JobQueue::start("listing", 4, 2, &timer).unwrap();
         let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer));
         let bench = Bench { remote, store, timer, fs: Arc::new(fs) };
         bench.sync_sizes();
@@ -500,6 +510,19 @@ impl Bench {
 
     pub fn read(&self, fh: Fh, offset: u64, len: u32) -> Result<Vec<u8>, FsError> {
         self.read_later(fh, offset, len).recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// What comes from `receiver`, while time goes by on `clock`: pauses between tries are on it.
+    pub fn receive<T>(&self, clock: &ManualClock, receiver: &Receiver<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match receiver.recv_timeout(Duration::from_millis(2)) {
+                Ok(received) => return received,
+                Err(_) if Instant::now() < deadline => clock.advance(Duration::from_millis(20)),
+                Err(error) => panic!("{error}"),
+            }
+            self.timer.run_due();
+        }
     }
 
     /// Opens the file `name` of the root.

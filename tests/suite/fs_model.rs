@@ -157,7 +157,7 @@ impl World {
             let size = node.version.size_bytes;
             let (offset, len) = (self.rng.u64(..size + 10), self.rng.u32(..400_000));
             let range = ByteRange::clamped(offset, u64::from(len), size);
-            let got = self.bench.read(fh, offset, len).unwrap();
+            let got = self.bench.receive(&self.clock, &self.bench.read_later(fh, offset, len)).unwrap();
             assert!(got == content(node.id.as_str(), range), "{name:?} at {range:?}");
         }
         self.bench.fs.release(fh);

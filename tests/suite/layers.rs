@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     // `policy` for when to try again.
     ("clock", &["policy"]),
-    ("jobs", &["clock"]),
+    // `policy` for which failure is worth another attempt.
+    ("jobs", &["clock", "policy"]),
     ("remote", &["policy"]),
     // Files and commands that hold secrets.
     ("secrets", &["config"]),

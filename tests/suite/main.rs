@@ -19,6 +19,7 @@ mod login;
 mod mount_bench;
 mod mount_child;
 mod mount_laws;
+mod mount_walk_laws;
 mod mounted;
 mod network;
 mod object_client;

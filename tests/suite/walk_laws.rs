@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use koofs::clock::Clock;
 use koofs::fs::{Change, Ino, Lookup};
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Node, RemoteErrorKind};
@@ -117,14 +118,160 @@ fn failure_of_a_listing_ahead_is_nobodys_answer() {
     }
 }
 
+/// A bench on a clock that stands still, whose listings are believed for `ttl`.
+fn still(remote: Arc<FakeRemote>, ttl: Duration) -> (Bench, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    let config = BenchConfig { ttl, clock: Arc::clone(&clock) as _, ..BenchConfig::default() };
+    (Bench::with(remote, config), clock)
+}
+
+/// A root with so many directories, which are empty, and listed in the order of their names.
+fn wide(count: usize) -> Arc<FakeRemote> {
+    let remote = FakeRemote::new([]);
+    remote.change(|state| {
+        let dirs: Vec<Node> = (0..count).map(|i| dir(&format!("D{i}"), &format!("d{i:05}"))).collect();
+        state.dirs.extend(dirs.iter().map(|dir| (dir.id.as_str().to_owned(), Vec::new())));
+        state.dirs.insert("root".to_owned(), dirs);
+    });
+    remote.page_size.store(1000, Ordering::SeqCst);
+    remote
+}
+
+/// Waits until no call has been made for a while; how many there were.
+fn calls_at_rest(bench: &Bench) -> usize {
+    let mut calls = bench.remote.lists();
+    loop {
+        std::thread::sleep(A_WHILE);
+        match bench.remote.lists() {
+            now if now == calls => return now,
+            now => calls = now,
+        }
+    }
+}
+
 #[test]
-fn throttled_listing_ahead_goes_on_with_fewer_at_a_time() {
-    let bench = tree(12);
+fn walk_past_more_ageing_directories_than_may_be_refreshed_at_once_goes_on() {
+    let (bench, clock) = still(wide(4600), Duration::from_secs(60));
+    bench.names(Ino::ROOT, 10_000).unwrap();
+    let dirs: Vec<Ino> = (0..4600).map(|i| bench.ino(Ino::ROOT, &format!("d{i:05}"))).collect();
+    for dir in &dirs[..4500] {
+        bench.names(*dir, 10).unwrap();
+    }
+    calls_at_rest(&bench);
+    clock.advance(Duration::from_secs(31));
+    // Nothing comes back any more: every refresh waits, and then nothing further can be queued.
+    bench.remote.list_gate.close();
+    let opened: Vec<_> = dirs.iter().map(|dir| bench.fs.opendir(*dir, 1).unwrap()).collect();
+    bench.remote.list_gate.open();
+    for fh in opened {
+        bench.readdir(fh, 0, 10).unwrap();
+    }
+}
+
+#[test]
+fn failed_listing_ahead_is_not_made_again_by_its_own_end() {
+    let bench = tree(6);
     bench.names(Ino::ROOT, 100).unwrap();
+    bench.remote.change(|state| (2..6).for_each(|i| drop(state.dirs.remove(&format!("D{i}")))));
     open_dir(&bench, Ino::ROOT, "d00");
-    bench.remote.change(|state| state.list_failures.extend([RemoteErrorKind::Throttled; 6]));
     open_dir(&bench, Ino::ROOT, "d01");
-    await_that("every directory", || bench.remote.lists() >= 2 + 11 * 3 + 6);
+    let calls = calls_at_rest(&bench);
+    // The root, d00, d01 and its two children, and each of the others once.
+    assert!(calls <= 2 + 3 + 4, "{calls} calls");
+}
+
+#[test]
+fn throttled_service_is_asked_for_nothing_ahead_for_as_long_as_it_says() {
+    let (bench, clock) = still(wide(40), Duration::from_secs(3600));
+    bench.names(Ino::ROOT, 100).unwrap();
+    open_dir(&bench, Ino::ROOT, "d00000");
+    bench.remote.change(|state| state.throttled = Some(Duration::from_secs(30)));
+    let second = bench.fs.opendir(bench.ino(Ino::ROOT, "d00001"), 1).unwrap();
+    assert!(bench.readdir(second, 0, 10).is_err(), "30 s are more than it may take");
+    let refused = calls_at_rest(&bench) - 2;
+    // What was on its way when the first refusal came: the one that is asked for, and those of the two threads that list ahead.
+    assert!(refused <= 3, "{refused} calls");
+    bench.remote.change(|state| state.throttled = None);
+    clock.advance(Duration::from_secs(29));
+    bench.timer.run_due();
+    open_dir(&bench, Ino::ROOT, "d00020");
+    open_dir(&bench, Ino::ROOT, "d00021");
+    assert_eq!(calls_at_rest(&bench), 2 + refused + 2, "only what is asked for");
+    clock.advance(Duration::from_secs(5));
+    bench.timer.run_due();
+    open_dir(&bench, Ino::ROOT, "d00022");
+    await_that("listings ahead again", || bench.remote.lists() > 2 + refused + 6);
+}
+
+#[test]
+fn nothing_is_listed_on_for_a_process_that_is_gone() {
+    let remote = FakeRemote::new([]);
+    // A chain: each listing brings the next directory into sight.
+    remote.change(|state| {
+        state.dirs.insert("root".to_owned(), vec![dir("A", "a"), dir("B", "b"), dir("C0", "c")]);
+        state.dirs.extend(["A", "B"].map(|id| (id.to_owned(), vec![])));
+        state.dirs.extend((0..50).map(|i| (format!("C{i}"), vec![dir(&format!("C{}", i + 1), "c")])));
+    });
+    let gone = Bench::with(remote, BenchConfig { is_alive: |_| false, ..BenchConfig::default() });
+    gone.names(Ino::ROOT, 10).unwrap();
+    open_dir(&gone, Ino::ROOT, "a");
+    open_dir(&gone, Ino::ROOT, "b");
+    // C0 is listed for the one that opened "b"; it did not stay for what comes after.
+    assert_eq!(calls_at_rest(&gone), 4);
+}
+
+#[test]
+fn walker_that_leaves_most_directories_out_has_few_listed_for_nothing() {
+    let bench = Bench::new(wide(3000));
+    bench.names(Ino::ROOT, 10_000).unwrap();
+    let mut opened = 0;
+    for i in (0..3000).step_by(50) {
+        open_dir(&bench, Ino::ROOT, &format!("d{i:05}"));
+        opened += 1;
+    }
+    let for_nothing = calls_at_rest(&bench) - 1 - opened;
+    assert!(for_nothing <= 64 + 3, "{for_nothing} for {opened}");
+}
+
+#[test]
+fn directory_that_waited_to_be_listed_ahead_has_a_whole_time_for_who_asks_late() {
+    let (bench, clock) = still(wide(60), Duration::from_secs(3600));
+    bench.names(Ino::ROOT, 100).unwrap();
+    open_dir(&bench, Ino::ROOT, "d00000");
+    bench.remote.list_gate.close();
+    let second = bench.fs.opendir(bench.ino(Ino::ROOT, "d00001"), 1).unwrap();
+    await_that("listings ahead", || bench.remote.lists() >= 4);
+    clock.advance(PATIENCE * 9 / 10);
+    let asked = clock.now();
+    let late = bench.fs.opendir(bench.ino(Ino::ROOT, "d00040"), 1).unwrap();
+    let waiting = [bench.readdir_later(second, 0, 10), bench.readdir_later(late, 0, 10)];
+    bench.remote.list_gate.open();
+    for waiting in waiting {
+        waiting.recv_timeout(PATIENCE).unwrap().unwrap();
+    }
+    let listed = bench.remote.listed.lock().unwrap();
+    let (_, deadline) = listed.iter().find(|(id, _)| id == "D40").unwrap();
+    assert!(*deadline >= asked + PATIENCE, "{:?} left", deadline.saturating_duration_since(asked));
+}
+
+#[test]
+fn of_a_large_directory_a_few_pages_are_listed_ahead_and_the_rest_when_it_is_asked_for() {
+    let remote = wide(4);
+    remote.change(|state| {
+        let files: Vec<Node> = (0..5000).map(|i| file(&format!("F{i}"), &format!("f{i:04}"), 1)).collect();
+        state.dirs.insert("D3".to_owned(), files);
+    });
+    remote.page_size.store(100, Ordering::SeqCst);
+    let bench = Bench::new(remote);
+    bench.names(Ino::ROOT, 100).unwrap();
+    open_dir(&bench, Ino::ROOT, "d00000");
+    open_dir(&bench, Ino::ROOT, "d00001");
+    let pages = |bench: &Bench| bench.remote.listed.lock().unwrap().iter().filter(|(id, _)| id == "D3").count();
+    calls_at_rest(&bench);
+    assert_eq!(pages(&bench), 4);
+    let large = bench.ino(Ino::ROOT, "d00003");
+    assert_eq!(bench.names(large, 10_000).unwrap().len(), 5000);
+    assert_eq!(pages(&bench), 50, "no page twice");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The listings that are remembered: which one is current, and which make room.
 //!
-//! Locks: the cache's, then a listing's, never the other way; listings are dropped outside it.
+//! Locks: one; a listing's is taken within it, never the other way, and listings are dropped outside it.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,22 +18,34 @@ const CACHED_ENTRIES_MAX: usize = 1_000_000;
 
 /// The listings that are remembered, the least recently used one dropped first.
 pub struct ListingCache {
-    state: Mutex<CacheState>,
+    state: Mutex<State>,
     inodes: Arc<InodeTable>,
     ttl: Duration,
+    /// See [`CACHED_ENTRIES_MAX`].
+    weight_max: usize,
 }
 
-struct CacheState {
-    listings: LruCache<Ino, Arc<Listing>>,
-    /// Entries of the listings as counted when they were completed.
-    counted_entries: usize,
+struct State {
+    listings: LruCache<Ino, Cached>,
+    /// The weights of all listings together.
+    weight: usize,
+}
+
+struct Cached {
+    listing: Arc<Listing>,
+    /// Its entries when it was last weighed, and one for the listing itself.
+    weight: usize,
 }
 
 impl ListingCache {
     /// An empty cache that believes a complete listing for `ttl`.
     pub fn new(inodes: &Arc<InodeTable>, ttl: Duration) -> ListingCache {
-        let state = CacheState { listings: LruCache::unbounded(), counted_entries: 0 };
-        ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), ttl }
+        ListingCache::with_max(inodes, ttl, CACHED_ENTRIES_MAX)
+    }
+
+    fn with_max(inodes: &Arc<InodeTable>, ttl: Duration, weight_max: usize) -> ListingCache {
+        let state = State { listings: LruCache::unbounded(), weight: 0 };
+        ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), ttl, weight_max }
     }
 
     /// Whether a listing that is still believed should be loaded anew behind its readers.
@@ -41,77 +53,235 @@ impl ListingCache {
         listing.is_ageing(now, self.ttl)
     }
 
-    /// Puts a complete listing into the place of an older one of the same directory, if that is still the current one.
-    pub fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) -> bool {
-        let replaced = {
-            let mut state = lock(&self.state);
-            match state.listings.get_mut(&old.dir) {
-                Some(current) if Arc::ptr_eq(current, old) => {
-                    let replaced = std::mem::replace(current, Arc::clone(new));
-                    state.counted_entries = state.counted_entries.saturating_sub(old.counted()) + new.counted();
-                    Some(replaced)
-                }
-                _ => None,
-            }
-        };
-        // Dropped outside the lock, as its entries are taken off the inode table.
-        replaced.is_some()
-    }
-
-    /// Takes the listings out whose directory is `wanted`.
-    pub fn take_out(&self, wanted: impl Fn(Ino) -> bool) -> Vec<Arc<Listing>> {
-        let mut taken = Vec::new();
-        let mut state = lock(&self.state);
-        let dirs: Vec<Ino> = state.listings.iter().map(|(dir, _)| *dir).filter(|dir| wanted(*dir)).collect();
-        for dir in dirs {
-            if let Some(listing) = state.listings.pop(&dir) {
-                state.counted_entries = state.counted_entries.saturating_sub(listing.counted());
-                taken.push(listing);
-            }
-        }
-        taken
-    }
-
     /// The current listing of a directory, and whether it is a new one that the caller must have loaded.
     pub fn current(&self, dir: Ino, id: &NodeId, now: Instant) -> (Arc<Listing>, bool) {
         let mut state = lock(&self.state);
-        if let Some(listing) = state.listings.get(&dir)
-            && listing.is_current(now, self.ttl)
+        if let Some(cached) = state.listings.get(&dir)
+            && cached.listing.is_current(now, self.ttl)
         {
-            return (Arc::clone(listing), false);
+            return (Arc::clone(&cached.listing), false);
         }
         let listing = Arc::new(Listing::new(dir, id.clone(), &self.inodes));
-        let replaced = state.listings.push(dir, Arc::clone(&listing));
-        if let Some((_, replaced)) = &replaced {
-            state.counted_entries = state.counted_entries.saturating_sub(replaced.counted());
-        }
-        // Dropping a listing takes the inode table's lock: outside ours.
+        let replaced = state.put(&listing);
         drop(state);
         drop(replaced);
         (listing, true)
     }
 
+    /// Whether a directory needs no listing ahead: there is a current one, or one that was loaded ahead has failed not long ago.
+    pub fn is_known(&self, dir: Ino, now: Instant) -> bool {
+        let state = lock(&self.state);
+        state.listings.peek(&dir).is_some_and(|cached| self.is_enough(&cached.listing, now))
+    }
+
+    fn is_enough(&self, listing: &Listing, now: Instant) -> bool {
+        listing.is_current(now, self.ttl) || listing.is_resting(now)
+    }
+
+    /// A new listing of a directory that the caller is to load ahead; `None` if it needs none.
+    pub fn guess(&self, dir: Ino, id: &NodeId, now: Instant) -> Option<Arc<Listing>> {
+        let mut state = lock(&self.state);
+        if state.listings.peek(&dir).is_some_and(|cached| self.is_enough(&cached.listing, now)) {
+            return None;
+        }
+        let listing = Arc::new(Listing::new(dir, id.clone(), &self.inodes));
+        listing.set_guess();
+        let replaced = state.put(&listing);
+        drop(state);
+        drop(replaced);
+        Some(listing)
+    }
+
     /// The current listing of a directory, if there is one.
     pub fn peek(&self, dir: Ino, now: Instant) -> Option<Arc<Listing>> {
         let state = lock(&self.state);
-        let listing = state.listings.peek(&dir)?;
+        let Cached { listing, .. } = state.listings.peek(&dir)?;
         if listing.is_current(now, self.ttl) { Some(Arc::clone(listing)) } else { None }
     }
 
-    /// A listing has ended: it counts from now on, and older ones make room.
-    pub fn ended(&self, listing: &Arc<Listing>) {
+    /// Puts a complete listing into the place of an older one of the same directory, if that is still the current one.
+    pub fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) -> bool {
+        let mut state = lock(&self.state);
+        if !state.holds(old) {
+            return false;
+        }
+        let replaced = state.put(new);
+        drop(state);
+        drop(replaced);
+        self.weigh(new);
+        true
+    }
+
+    /// Forgets `listing`, if it is the one that is remembered of its directory.
+    pub fn discard(&self, listing: &Arc<Listing>) {
+        let mut state = lock(&self.state);
+        let discarded = if state.holds(listing) { state.take(listing.dir) } else { None };
+        drop(state);
+        drop(discarded);
+    }
+
+    /// Takes the listings out whose directory is `wanted`.
+    pub fn take_out(&self, wanted: impl Fn(Ino) -> bool) -> Vec<Arc<Listing>> {
+        let mut state = lock(&self.state);
+        let dirs: Vec<Ino> = state.listings.iter().map(|(dir, _)| *dir).filter(|dir| wanted(*dir)).collect();
+        dirs.into_iter().filter_map(|dir| state.take(dir)).collect()
+    }
+
+    /// A listing has grown, or ended: it counts with what it holds now, and older ones make room. One of more than half of what
+    /// there may be counts as half, so that a single directory never makes all others go.
+    pub fn weigh(&self, listing: &Arc<Listing>) {
+        let weight = listing.len().min(self.weight_max / 2 - 1) + 1;
         let mut dropped = Vec::new();
         let mut state = lock(&self.state);
-        if !state.listings.peek(&listing.dir).is_some_and(|current| Arc::ptr_eq(current, listing)) {
+        if !state.holds(listing) {
             return;
         }
-        state.counted_entries += listing.counted();
-        while state.counted_entries > CACHED_ENTRIES_MAX && state.listings.len() > 1 {
-            let Some((_, oldest)) = state.listings.pop_lru() else { break };
-            state.counted_entries = state.counted_entries.saturating_sub(oldest.counted());
-            dropped.push(oldest);
+        if let Some(cached) = state.listings.peek_mut(&listing.dir) {
+            let before = std::mem::replace(&mut cached.weight, weight);
+            state.weight = state.weight - before + weight;
+        }
+        while state.weight > self.weight_max
+            && let Some((&oldest, _)) = state.listings.peek_lru()
+        {
+            if oldest == listing.dir {
+                // It was used longest ago, but it is being loaded.
+                state.listings.promote(&oldest);
+            } else {
+                dropped.extend(state.take(oldest));
+            }
         }
         drop(state);
         drop(dropped);
+    }
+}
+
+impl State {
+    /// Whether `listing` is the one that is remembered of its directory.
+    fn holds(&self, listing: &Arc<Listing>) -> bool {
+        self.listings.peek(&listing.dir).is_some_and(|cached| Arc::ptr_eq(&cached.listing, listing))
+    }
+
+    /// Remembers a listing; gives back the one whose place it takes, to be dropped outside the lock.
+    fn put(&mut self, listing: &Arc<Listing>) -> Option<Cached> {
+        let cached = Cached { listing: Arc::clone(listing), weight: 1 };
+        let replaced = self.listings.put(listing.dir, cached);
+        self.weight += 1;
+        if let Some(replaced) = &replaced {
+            self.weight -= replaced.weight;
+        }
+        replaced
+    }
+
+    fn take(&mut self, dir: Ino) -> Option<Arc<Listing>> {
+        let cached = self.listings.pop(&dir)?;
+        self.weight -= cached.weight;
+        Some(cached.listing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::{Node, NodeKind, Version};
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn bench(weight_max: usize) -> ListingCache {
+        let inodes = Arc::new(InodeTable::new(NodeId::new("root"), 0));
+        ListingCache::with_max(&inodes, TTL, weight_max)
+    }
+
+    /// A complete listing of directory `dir` with `count` files.
+    fn listed(cache: &ListingCache, dir: u64, count: usize, now: Instant) -> Arc<Listing> {
+        let (listing, is_new) = cache.current(Ino(dir), &NodeId::new(&dir.to_string()), now);
+        assert!(is_new);
+        let version = Version { size_bytes: 1, edited_ms: 0 };
+        let file = |i| Node {
+            id: NodeId::new(&format!("{dir}-{i}")),
+            name: format!("f{i}"),
+            kind: NodeKind::File,
+            version,
+            link: None,
+        };
+        listing.accept((0..count).map(file).collect(), None, now);
+        cache.weigh(&listing);
+        listing
+    }
+
+    fn kept(cache: &ListingCache, dirs: std::ops::Range<u64>, now: Instant) -> Vec<u64> {
+        dirs.filter(|dir| cache.peek(Ino(*dir), now).is_some()).collect()
+    }
+
+    #[test]
+    fn least_recently_used_listings_make_room() {
+        let (cache, now) = (bench(100), Instant::now());
+        (10..20).for_each(|dir| drop(listed(&cache, dir, 9, now)));
+        assert_eq!(kept(&cache, 10..20, now).len(), 10);
+        cache.current(Ino(10), &NodeId::new("10"), now);
+        listed(&cache, 20, 19, now);
+        assert_eq!(kept(&cache, 10..21, now), [10, 13, 14, 15, 16, 17, 18, 19, 20]);
+    }
+
+    #[test]
+    fn directory_larger_than_the_cache_leaves_half_of_the_others() {
+        let (cache, now) = (bench(100), Instant::now());
+        (10..20).for_each(|dir| drop(listed(&cache, dir, 9, now)));
+        listed(&cache, 20, 1000, now);
+        assert_eq!(kept(&cache, 10..21, now), [15, 16, 17, 18, 19, 20]);
+    }
+
+    #[test]
+    fn listing_counts_while_it_grows() {
+        let (cache, now) = (bench(100), Instant::now());
+        (10..20).for_each(|dir| drop(listed(&cache, dir, 9, now)));
+        let (growing, _) = cache.current(Ino(20), &NodeId::new("20"), now);
+        for page in 0..3_u64 {
+            let version = Version { size_bytes: 1, edited_ms: 0 };
+            let file = |i: u64| Node {
+                id: NodeId::new(&format!("p{page}-{i}")),
+                name: format!("p{page}-{i}"),
+                kind: NodeKind::File,
+                version,
+                link: None,
+            };
+            growing.accept((0..10).map(file).collect(), crate::remote::Cursor::new(page.to_string()), now);
+            cache.weigh(&growing);
+        }
+        assert_eq!(kept(&cache, 10..20, now).len(), 6, "31 of 100 are taken before it has ended");
+    }
+
+    #[test]
+    fn replaced_and_discarded_listings_no_longer_count() {
+        let (cache, now) = (bench(100), Instant::now());
+        let old = listed(&cache, 10, 40, now);
+        for _ in 0..10 {
+            let other = bench(100);
+            let new = listed(&other, 10, 40, now);
+            let current = cache.peek(Ino(10), now).expect("there is one");
+            assert!(cache.replace(&current, &new) && !cache.replace(&old, &new));
+        }
+        cache.discard(&old);
+        assert!(cache.peek(Ino(10), now).is_some(), "another one by now");
+        let current = cache.peek(Ino(10), now).expect("there is one");
+        cache.discard(&current);
+        assert_eq!(lock(&cache.state).weight, 0);
+    }
+
+    #[test]
+    fn failed_guess_keeps_its_directory_from_being_guessed_for_a_minute_and_answers_nobody() {
+        let (cache, now) = (bench(100), Instant::now());
+        let id = NodeId::new("10");
+        let guess = cache.guess(Ino(10), &id, now).expect("nothing is known yet");
+        assert!(cache.guess(Ino(10), &id, now).is_none(), "it is on its way");
+        guess.fail(crate::fs::FsError::Internal, now);
+        let later = now + Duration::from_secs(59);
+        assert!(cache.guess(Ino(10), &id, later).is_none() && cache.is_known(Ino(10), later));
+        assert!(cache.guess(Ino(10), &id, now + Duration::from_secs(60)).is_some());
+        guess.fail(crate::fs::FsError::Internal, now);
+        let (_, is_new) = cache.current(Ino(10), &id, now);
+        assert!(!is_new, "a new guess is on its way");
+        let failed = cache.guess(Ino(11), &NodeId::new("11"), now).expect("nothing is known yet");
+        failed.fail(crate::fs::FsError::Internal, now);
+        assert!(cache.current(Ino(11), &NodeId::new("11"), now).1, "who asks is not told of a guess's failure");
     }
 }

@@ -8,13 +8,13 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
-use super::super::lister::PageJob;
 use crate::clock::lock;
+use crate::jobs::Ticket;
 use crate::remote::{Cursor, Node, NodeId, NodeKind, name_page};
 
 /// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
@@ -27,6 +27,13 @@ const ABSENT_MAX: usize = 1024;
 /// one failure, not for fifty.
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
+/// For how long a failed guess keeps its directory from being guessed again.
+const FAILED_GUESS_RESTS: Duration = Duration::from_secs(60);
+
+/// For how long the first pages of a directory that nobody has asked for may be gone on from: their cursor is not known to live
+/// longer, and the directory changes meanwhile.
+const PARTIAL_GUESS_KEPT: Duration = Duration::from_secs(20);
+
 /// Called without locks when what a waiter asked for has been settled.
 type Wake = Box<dyn FnOnce() + Send>;
 
@@ -34,6 +41,7 @@ type Wake = Box<dyn FnOnce() + Send>;
 enum Wanted {
     Index(usize),
     Name(Box<str>),
+    End,
 }
 
 /// Where a listing stands.
@@ -84,8 +92,8 @@ pub struct Listing {
     subdirs_by_ino: OnceLock<Box<[u32]>>,
     /// Nobody has asked for it yet: its failure is nobody's answer.
     is_guess: AtomicBool,
-    /// The request for its next page, while that is queued.
-    queued_job: Mutex<Weak<PageJob>>,
+    /// Its loading, once that is started.
+    ticket: OnceLock<Ticket>,
 }
 
 struct State {
@@ -97,6 +105,8 @@ struct State {
     waiters: Vec<(Wanted, Wake)>,
     /// Names that were told to be absent.
     absent: HashSet<Box<str>>,
+    /// When the last page came in.
+    paged_at: Option<Instant>,
     /// Only while loading: ids seen (a duplicate is dropped) and cursors used (a repeated one is an error).
     seen: Seen,
 }
@@ -141,14 +151,15 @@ impl Listing {
             progress: Progress::Loading,
             waiters: Vec::new(),
             absent: HashSet::new(),
+            paged_at: None,
             seen: Seen::default(),
         };
-        let (is_guess, queued_job) = (AtomicBool::new(false), Mutex::default());
+        let (is_guess, ticket) = (AtomicBool::new(false), OnceLock::new());
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
         let state = Mutex::new(state);
         let (by_ino, subdirs_by_ino) = (OnceLock::new(), OnceLock::new());
         let inodes = Arc::clone(inodes);
-        Listing { dir, id, inodes, state, is_refreshed, is_kept, by_ino, subdirs_by_ino, is_guess, queued_job }
+        Listing { dir, id, inodes, state, is_refreshed, is_kept, by_ino, subdirs_by_ino, is_guess, ticket }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -179,6 +190,11 @@ impl Listing {
         self.when(Wanted::Name(name.into()), wake);
     }
 
+    /// Calls `wake` when the listing has ended, well or not; at once if it has already.
+    pub fn when_ended(&self, wake: Wake) {
+        self.when(Wanted::End, wake);
+    }
+
     fn when(&self, wanted: Wanted, wake: Wake) {
         let mut state = lock(&self.state);
         if state.settles(&wanted) {
@@ -200,11 +216,25 @@ impl Listing {
 
     /// Whether a new caller may be answered from it: it is loading, fresh, or has only just failed.
     pub(super) fn is_current(&self, now: Instant, ttl: Duration) -> bool {
-        match lock(&self.state).progress {
-            Progress::Loading => true,
+        let state = lock(&self.state);
+        match state.progress {
+            Progress::Loading => {
+                let is_partial =
+                    state.paged_at.is_some_and(|at| now.saturating_duration_since(at) >= PARTIAL_GUESS_KEPT);
+                !(is_partial && self.is_guess())
+            }
             Progress::Complete(at) => now.saturating_duration_since(at) < ttl,
             Progress::Failed(at, _) => !self.is_guess() && now.saturating_duration_since(at) < FAILURE_KEPT,
         }
+    }
+
+    /// Whether its directory is not to be listed ahead: a failed guess rests.
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        let at = match lock(&self.state).progress {
+            Progress::Failed(at, _) => at,
+            Progress::Loading | Progress::Complete(_) => return false,
+        };
+        self.is_guess() && now.saturating_duration_since(at) < FAILED_GUESS_RESTS
     }
 
     /// Whether it is complete and more than half of its time is over.
@@ -255,19 +285,24 @@ impl Listing {
         self.is_guess.load(Ordering::Acquire)
     }
 
-    /// Says whether somebody has asked for it; returns whether nobody had before.
-    pub(in crate::fs) fn set_guess(&self, is_guess: bool) -> bool {
-        self.is_guess.swap(is_guess, Ordering::AcqRel)
+    /// Nobody asks for it (yet).
+    pub(in crate::fs) fn set_guess(&self) {
+        self.is_guess.store(true, Ordering::Release);
     }
 
-    /// The request for its next page, while that is queued.
-    pub(in crate::fs) fn queued_job(&self) -> Option<Arc<PageJob>> {
-        lock(&self.queued_job).upgrade()
+    /// Somebody asks for it.
+    pub(in crate::fs) fn set_asked(&self) {
+        self.is_guess.store(false, Ordering::Release);
     }
 
-    /// Says which request for its next page is queued.
-    pub(in crate::fs) fn set_queued_job(&self, job: Option<&Arc<PageJob>>) {
-        *lock(&self.queued_job) = job.map_or_else(Weak::new, Arc::downgrade);
+    /// Its loading, once that is started.
+    pub(in crate::fs) fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.get()
+    }
+
+    /// Says which ticket stands for its loading, before that is started; once.
+    pub(in crate::fs) fn set_ticket(&self, ticket: &Ticket) {
+        let _ = self.ticket.set(ticket.clone());
     }
 
     /// The index of the entry called `name`.
@@ -362,6 +397,7 @@ impl Listing {
             state.entries.push(entry);
         }
         state.seen.pages += 1;
+        state.paged_at = Some(now);
         let next = match next {
             None => {
                 state.end(Progress::Complete(now));
@@ -420,6 +456,7 @@ impl State {
             || match wanted {
                 Wanted::Index(index) => *index < self.entries.len(),
                 Wanted::Name(name) => self.by_name.contains(&**name),
+                Wanted::End => false,
             }
     }
 
@@ -439,13 +476,5 @@ fn wake_settled(mut state: MutexGuard<'_, State>) {
     drop(state);
     for (_, wake) in settled {
         wake();
-    }
-}
-
-impl Listing {
-    /// The entries that count in the cache: those of a listing that has ended, plus one for the listing itself.
-    pub(super) fn counted(&self) -> usize {
-        let state = lock(&self.state);
-        if matches!(state.progress, Progress::Loading) { 0 } else { state.entries.len() + 1 }
     }
 }
