@@ -20,8 +20,16 @@ pub enum ContentError {
         /// HTTP status.
         status: u16,
     },
-    /// The object is not (any more) the version that was opened.
+    /// The object is no longer the version that was opened.
     Changed,
+    /// The object is not as long as the listing says, with a fresh link too: it was replaced since it was listed, or the service
+    /// gives out another file in its place.
+    OtherSize {
+        /// What the listing says, in bytes.
+        listed: u64,
+        /// What the store has, in bytes, if it says so.
+        stored: Option<u64>,
+    },
     /// The store's answer contradicts the request or itself.
     Malformed {
         /// HTTP status.
@@ -41,7 +49,9 @@ impl ContentError {
         match self {
             ContentError::Link(error) => error.kind(),
             ContentError::Store(error) => error.kind,
-            ContentError::Refused { status: 404 | 410 } | ContentError::Changed => RemoteErrorKind::Changed,
+            ContentError::Refused { status: 404 | 410 } | ContentError::Changed | ContentError::OtherSize { .. } => {
+                RemoteErrorKind::Changed
+            }
             ContentError::Refused { .. } => RemoteErrorKind::Denied,
             ContentError::Malformed { .. } | ContentError::Internal => RemoteErrorKind::Malformed,
             ContentError::Cancelled | ContentError::Overloaded => RemoteErrorKind::Unavailable,
@@ -56,6 +66,7 @@ impl ContentError {
             ContentError::Malformed { .. } => FailureKind::Unclear,
             ContentError::Refused { .. }
             | ContentError::Changed
+            | ContentError::OtherSize { .. }
             | ContentError::Cancelled
             | ContentError::Overloaded
             | ContentError::Internal => FailureKind::Permanent,
@@ -79,6 +90,16 @@ impl fmt::Display for ContentError {
             ContentError::Store(_) => f.write_str("the object store did not serve the range"),
             ContentError::Refused { status } => {
                 write!(f, "the object store refuses the object (HTTP {status}), with a fresh link too")
+            }
+            ContentError::OtherSize { listed, stored } => {
+                match stored {
+                    Some(stored) => write!(f, "the object store has {stored} bytes of the file")?,
+                    None => f.write_str("the object store has fewer bytes of the file")?,
+                }
+                write!(
+                    f,
+                    " and the listing says {listed}: it was replaced, or the service withholds it (moderated content)"
+                )
             }
             ContentError::Changed => f.write_str("the file has changed since it was opened; open it again"),
             ContentError::Malformed { status } => {

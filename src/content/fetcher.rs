@@ -64,6 +64,8 @@ struct Progress {
     buffer: Option<Buffer>,
     filled: usize,
     refusals: u32,
+    /// The link was dropped because what it leads to is not the object: links may be older than the listing, or newer.
+    has_doubted_link: bool,
     /// Whether bytes came in since the attempt began.
     has_progressed: bool,
     /// How the last attempt failed.
@@ -206,6 +208,7 @@ impl Fetcher {
             buffer: None,
             filled: 0,
             refusals: 0,
+            has_doubted_link: false,
             has_progressed: false,
             error: None,
         };
@@ -265,19 +268,41 @@ impl Fetcher {
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
             let waited = self.clock.now().saturating_duration_since(sent);
             match range::judge(asked, object.size(), answer.head()) {
+                Verdict::Use { .. } if !is_same_version(object, answer.etag.as_deref()) => {
+                    self.doubt_link(object, progress, &link, ContentError::Changed)?;
+                }
                 Verdict::Use { skip } => {
-                    pin_etag(object, answer.etag.as_deref())?;
                     progress.refusals = 0;
                     lock(&self.pace).on_first_byte(waited);
                     self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start))?;
                 }
                 Verdict::RefusedLink => self.note_refusal(object, progress, &link, answer.status)?,
-                Verdict::Changed => return Err(ContentError::Changed),
+                Verdict::Changed => self.doubt_link(object, progress, &link, ContentError::Changed)?,
+                Verdict::OtherSize(stored) => {
+                    let error = other_size(object, stored);
+                    self.doubt_link(object, progress, &link, error)?;
+                }
                 Verdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
                 Verdict::Malformed => return Err(ContentError::Malformed { status: answer.status }),
             }
         }
+        Ok(())
+    }
+
+    /// What the link leads to is not the object: the next round tries a fresh link, once, and then it is so.
+    fn doubt_link(
+        &self,
+        object: &Object,
+        progress: &mut Progress,
+        link: &Link,
+        error: ContentError,
+    ) -> Result<(), ContentError> {
+        if std::mem::replace(&mut progress.has_doubted_link, true) {
+            return Err(error);
+        }
+        log::debug!("{}; a fresh link is asked for", one_line(&error));
+        self.links.refuse(&object.id, link);
         Ok(())
     }
 
@@ -373,11 +398,18 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// The first answer's tag is the object's; any other tag later is another version.
-fn pin_etag(object: &Object, etag: Option<&str>) -> Result<(), ContentError> {
-    let Some(etag) = etag else { return Ok(()) };
-    let pinned = object.etag.get_or_init(|| etag.to_owned());
-    if pinned == etag { Ok(()) } else { Err(ContentError::Changed) }
+/// Whether an answer is of the version that is pinned. The first answer's tag is the object's.
+fn is_same_version(object: &Object, etag: Option<&str>) -> bool {
+    let Some(etag) = etag else { return true };
+    object.etag.get_or_init(|| etag.to_owned()) == etag
+}
+
+/// Why the object is not the one that was opened: of one that has been read before, another size is another version.
+fn other_size(object: &Object, stored: Option<u64>) -> ContentError {
+    if object.etag.get().is_some() {
+        return ContentError::Changed;
+    }
+    ContentError::OtherSize { listed: object.size(), stored }
 }
 
 fn skip_bytes(

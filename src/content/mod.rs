@@ -57,6 +57,17 @@ pub struct ContentConfig {
     pub op_timeout: Duration,
 }
 
+/// The content of one version of a file: once it has been read, of one object of the store and no other. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FileContent(Arc<Object>);
+
+impl FileContent {
+    /// Whether the store has shown that this content is no longer the file's: no more of it can be read.
+    pub fn is_changed(&self) -> bool {
+        self.0.is_changed()
+    }
+}
+
 /// All content of one mount.
 pub struct Content {
     shared: Arc<Shared>,
@@ -100,9 +111,15 @@ impl Content {
         &self.links
     }
 
-    /// Opens one version of a file. Touches no network.
-    pub fn open(&self, id: &NodeId, version: Version) -> FileReader {
-        FileReader::new(self.object(id, version), Arc::clone(&self.shared))
+    /// The content of one version of a file, to be held for as long as anybody may have bytes of it: all of them are of one object
+    /// of the store. Touches no network.
+    pub fn of(&self, id: &NodeId, version: Version) -> FileContent {
+        FileContent(self.object(id, version))
+    }
+
+    /// Opens a file. Touches no network.
+    pub fn open(&self, content: &FileContent) -> FileReader {
+        FileReader::new(Arc::clone(&content.0), Arc::clone(&self.shared))
     }
 
     fn object(&self, id: &NodeId, version: Version) -> Arc<Object> {

@@ -18,8 +18,10 @@ pub enum FsError {
     IsADirectory,
     /// The handle was never given out, or is released.
     BadHandle,
-    /// Writing, of any form.
-    ReadOnly,
+    /// The inode's content is no longer the file's: it must be looked up anew.
+    Outdated,
+    /// The store has another size than a listing that was loaded for that very reason.
+    Disputed(ContentError),
     /// No entry can have such a long name.
     NameTooLong,
     /// The operation's deadline has passed.
@@ -43,7 +45,8 @@ impl fmt::Display for FsError {
             FsError::NotADirectory => "not a directory",
             FsError::IsADirectory => "is a directory",
             FsError::BadHandle => "unknown handle",
-            FsError::ReadOnly => "the filesystem is read-only",
+            FsError::Outdated => "the file has changed since it was looked up",
+            FsError::Disputed(_) => "the file is not what its directory, listed anew, says",
             FsError::NameTooLong => "name too long",
             FsError::DeadlinePassed => "no answer before the operation's deadline",
             FsError::Overloaded => "too many operations are waiting",
@@ -59,7 +62,7 @@ impl Error for FsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             FsError::Listing(error) => Some(error.as_ref()),
-            FsError::Content(error) => Some(error),
+            FsError::Content(error) | FsError::Disputed(error) => Some(error),
             _ => None,
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! A number derives from the file's id and version, so it is the same on the next mount, and changed content is a new
 //! inode: pages that the kernel keeps can never be stale. A directory's number derives from its id alone.
-//! An inode lives as long as a listing shows it or the kernel holds lookups on it.
+//! An inode lives as long as a listing shows it or the kernel holds lookups on it. For as long its content is one object of the
+//! store: if that turns out to be another although the listing says the same, the inode is outdated. It cannot be opened any more,
+//! and the file gets another number, as the kernel may still have pages of the old one.
 //! Locks: one, for the length of a table operation.
 
 use std::collections::HashMap;
@@ -10,7 +12,9 @@ use std::collections::hash_map;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use super::FsError;
 use crate::clock::lock;
+use crate::content::FileContent;
 use crate::policy::hash::stable_hash;
 use crate::policy::name::EntryName;
 use crate::remote::{Node, NodeId, NodeKind, Version};
@@ -61,6 +65,16 @@ struct Slot {
     lookups: u64,
     /// Listings that show it.
     listings: u32,
+    /// Of a file that was opened.
+    content: Option<FileContent>,
+    /// The store has other content than this inode's.
+    is_outdated: bool,
+}
+
+impl Slot {
+    fn new(entry: Arc<Entry>) -> Slot {
+        Slot { entry, lookups: 0, listings: 1, content: None, is_outdated: false }
+    }
 }
 
 impl InodeTable {
@@ -74,13 +88,61 @@ impl InodeTable {
             kind: NodeKind::Directory,
             version: Version { size_bytes: 0, edited_ms: root_edited_ms },
         };
-        let slot = Slot { entry: Arc::new(entry), lookups: 1, listings: 1 };
+        let slot = Slot { lookups: 1, ..Slot::new(Arc::new(entry)) };
         InodeTable { slots: Mutex::new(HashMap::from([(Ino::ROOT, slot)])) }
     }
 
     /// The entry of a number that is alive.
     pub fn get(&self, ino: Ino) -> Option<Arc<Entry>> {
         lock(&self.slots).get(&ino).map(|slot| Arc::clone(&slot.entry))
+    }
+
+    /// A file that is alive and can be opened, and its content; `make` is asked for that at the first opening.
+    ///
+    /// # Errors
+    /// [`FsError::NotFound`], [`FsError::IsADirectory`], and [`FsError::Outdated`] where the store has other content by now.
+    pub fn open(
+        &self,
+        ino: Ino,
+        make: impl FnOnce(&Entry) -> FileContent,
+    ) -> Result<(Arc<Entry>, FileContent), FsError> {
+        let (entry, content) = self.openable(ino)?;
+        if let Some(content) = content {
+            return Ok((entry, content));
+        }
+        let made = make(&entry);
+        let mut slots = lock(&self.slots);
+        let slot = slots.get_mut(&ino).ok_or(FsError::NotFound)?;
+        Ok((entry, slot.content.get_or_insert(made).clone()))
+    }
+
+    fn openable(&self, ino: Ino) -> Result<(Arc<Entry>, Option<FileContent>), FsError> {
+        let slots = lock(&self.slots);
+        let slot = slots.get(&ino).ok_or(FsError::NotFound)?;
+        if slot.entry.kind == NodeKind::Directory {
+            return Err(FsError::IsADirectory);
+        }
+        if slot.is_outdated || slot.content.as_ref().is_some_and(FileContent::is_changed) {
+            return Err(FsError::Outdated);
+        }
+        Ok((Arc::clone(&slot.entry), slot.content.clone()))
+    }
+
+    /// The store has other content than that of `ino`: it cannot be opened any more. Whether that is new.
+    pub fn outdate(&self, ino: Ino) -> bool {
+        lock(&self.slots).get_mut(&ino).is_some_and(|slot| !std::mem::replace(&mut slot.is_outdated, true))
+    }
+
+    /// The same file as `outdated`, as far as its listing says, under another number; it counts as listed once.
+    pub fn renew(&self, outdated: &Entry) -> Arc<Entry> {
+        let node = Node {
+            id: outdated.id.clone(),
+            name: outdated.name.as_str().to_owned(),
+            kind: outdated.kind,
+            version: outdated.version,
+            link: None,
+        };
+        enlist_one(&mut lock(&self.slots), outdated.parent, outdated.name.clone(), node)
     }
 
     /// Enters what one page of `parent`'s listing shows; each entry counts as listed once more.
@@ -181,10 +243,12 @@ fn enlist_one(slots: &mut HashMap<Ino, Slot>, parent: Ino, name: EntryName, node
         match slots.entry(ino) {
             hash_map::Entry::Vacant(vacant) => {
                 let entry = Arc::new(entry_of(ino, parent, name, node));
-                vacant.insert(Slot { entry: Arc::clone(&entry), lookups: 0, listings: 1 });
+                vacant.insert(Slot::new(Arc::clone(&entry)));
                 return entry;
             }
-            hash_map::Entry::Occupied(mut occupied) if is_same(&occupied.get().entry, parent, &node) => {
+            hash_map::Entry::Occupied(mut occupied)
+                if is_same(&occupied.get().entry, parent, &node) && !occupied.get().is_outdated =>
+            {
                 let slot = occupied.get_mut();
                 slot.listings += 1;
                 if slot.entry.name != name || slot.entry.version != node.version {
@@ -198,8 +262,8 @@ fn enlist_one(slots: &mut HashMap<Ino, Slot>, parent: Ino, name: EntryName, node
     unreachable!("there are more numbers than entries")
 }
 
-/// The number to try at the given attempt: first from id and version alone; where that is taken (the same file in two
-/// places of a share, or a collision of hashes), from the place as well.
+/// The number to try at the given attempt: first from id and version alone; where that is taken (the same file in two places of a
+/// share, an inode that is outdated, or a collision of hashes), from the place as well.
 fn candidate(parent: Ino, node: &Node, attempt: u32) -> Ino {
     let version = match node.kind {
         NodeKind::Directory => [0; 16],

@@ -40,7 +40,7 @@ use crate::content::{Content, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::NAME_MAX_BYTES;
 use crate::policy::range::ByteRange;
-use crate::remote::{Capacity, NodeKind, Remote, RemoteErrorKind};
+use crate::remote::{Capacity, NodeKind, Remote};
 
 /// How many entries are copied out of a listing at a time: about what fits into one reply of 32 KiB.
 const ENTRIES_PER_STEP: usize = 256;
@@ -134,7 +134,8 @@ impl DriveFs {
             Arc::clone(&clock),
             config.is_alive,
         );
-        let freshness = Freshness::new(Arc::clone(&listings), Arc::clone(&lister), Arc::clone(&inodes));
+        let freshness =
+            Freshness::new(Arc::clone(&listings), Arc::clone(&lister), Arc::clone(&inodes), Arc::clone(&clock));
         let (files, dirs, late) = (HandleMap::default(), HandleMap::default(), Arc::default());
         DriveFs { config, remote, inodes, listings, lister, walk, freshness, content, files, dirs, late, timer, clock }
     }
@@ -254,13 +255,16 @@ impl DriveFs {
     /// Opens a file for reading. Touches no network.
     ///
     /// # Errors
-    /// [`FsError::NotFound`] and [`FsError::IsADirectory`].
+    /// [`FsError::NotFound`], [`FsError::IsADirectory`], and [`FsError::Outdated`] for an inode whose content is no longer the file's:
+    /// its name has another one by now.
     pub fn open(&self, ino: Ino) -> Result<Fh, FsError> {
-        let entry = self.inodes.get(ino).ok_or(FsError::NotFound)?;
-        if entry.kind != NodeKind::File {
-            return Err(FsError::IsADirectory);
-        }
-        let reader = self.content.open(&entry.id, entry.version);
+        let (entry, content) =
+            self.inodes.open(ino, |entry| self.content.of(&entry.id, entry.version)).inspect_err(|error| {
+                if let (FsError::Outdated, Some(entry)) = (error, self.inodes.get(ino)) {
+                    self.freshness.refuse(&entry);
+                }
+            })?;
+        let reader = self.content.open(&content);
         Ok(self.files.insert(FileHandle::new(entry, reader)))
     }
 
@@ -294,11 +298,7 @@ impl DriveFs {
         let late = now + self.config.op_timeout / 2;
         let (freshness, entry) = (Arc::clone(&self.freshness), Arc::clone(&handle.entry));
         let owed = self.owe(Box::new(move |result| {
-            if let Err(FsError::Content(error)) = &result
-                && error.kind() == RemoteErrorKind::Changed
-            {
-                freshness.outdate(&entry);
-            }
+            let result = result.map_err(|error| freshness.judge(&entry, error));
             if let Err(error) = &result
                 && clock.now() >= late
             {

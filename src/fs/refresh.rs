@@ -6,15 +6,22 @@
 //! Locks: none of its own.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use super::dir::{Listing, ListingCache};
+use lru::LruCache;
+
+use super::FsError;
+use super::dir::{Answer, Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
 use super::lister::Lister;
 use super::owed::Owed;
-use crate::clock::lock;
-use crate::remote::NodeKind;
+use crate::clock::{Clock, lock};
+use crate::content::ContentError;
+use crate::policy::name::EntryName;
+use crate::remote::{NodeId, NodeKind, RemoteErrorKind, Version};
 
 /// The most changes that may wait to be told. Each is a directory's; what does not fit is found out when the kernel's own
 /// time for it is up.
@@ -33,20 +40,59 @@ pub enum Change {
 /// What is to be told to the kernel, in order. Ends with the filesystem.
 pub type Changes = Receiver<Change>;
 
+/// A directory whose listing brought nothing new about a changed file is not listed anew for the same reason before this has passed,
+/// twice as long each time: a file that the service withholds stays another than listed, and each read of it would list its whole
+/// directory.
+const DISPUTE_PAUSE_MIN: Duration = Duration::from_secs(30);
+const DISPUTE_PAUSE_MAX: Duration = Duration::from_secs(3600);
+
+/// For how many directories it is remembered why they were listed anew.
+const DISPUTES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+/// Why a directory was listed anew: a file that was another than listed.
+struct Dispute {
+    name: EntryName,
+    id: NodeId,
+    version: Version,
+    not_before: Instant,
+    pause: Duration,
+}
+
+impl Dispute {
+    /// Whether the directory's listing says something else of the file by now.
+    fn has_news(&self, listing: Option<&Listing>) -> bool {
+        let Some(listing) = listing else { return false };
+        match listing.find(self.name.as_str()) {
+            Answer::Found(entry) => entry.id != self.id || entry.version != self.version,
+            Answer::Absent => true,
+            Answer::NotYet | Answer::Failed(_) => false,
+        }
+    }
+}
+
 /// Keeps listings fresh.
 pub(super) struct Freshness {
     listings: Arc<ListingCache>,
     lister: Arc<Lister>,
     inodes: Arc<InodeTable>,
+    clock: Arc<dyn Clock>,
     changes: SyncSender<Change>,
     untold: Mutex<Option<Changes>>,
+    /// By directory.
+    disputes: Mutex<LruCache<Ino, Dispute>>,
 }
 
 impl Freshness {
     /// Nothing has changed yet.
-    pub(super) fn new(listings: Arc<ListingCache>, lister: Arc<Lister>, inodes: Arc<InodeTable>) -> Arc<Freshness> {
+    pub(super) fn new(
+        listings: Arc<ListingCache>,
+        lister: Arc<Lister>,
+        inodes: Arc<InodeTable>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Freshness> {
         let (changes, untold) = sync_channel(CHANGES_MAX);
-        Arc::new(Freshness { listings, lister, inodes, changes, untold: Mutex::new(Some(untold)) })
+        let (untold, disputes) = (Mutex::new(Some(untold)), Mutex::new(LruCache::new(DISPUTES_MAX)));
+        Arc::new(Freshness { listings, lister, inodes, clock, changes, untold, disputes })
     }
 
     /// The changes, for whoever tells them; `None` if somebody has them already.
@@ -79,11 +125,61 @@ impl Freshness {
         }
     }
 
-    /// The service has another version of `file` than its directory's listing says: the listing is forgotten, and so is the name by
-    /// the kernel, so that the next open finds the new version under a new inode number.
-    pub(super) fn outdate(&self, file: &Entry) {
-        drop(self.listings.take_out(|dir| dir == file.parent));
+    /// What the failure of a read of `file` comes to. One that shows that the file is not (any more) what its directory says outdates
+    /// it; if the directory has been listed anew for that reason in vain, it is an error that a new open will not mend.
+    pub(super) fn judge(&self, file: &Entry, error: FsError) -> FsError {
+        let FsError::Content(error) = error else { return error };
+        if !matches!(error.kind(), RemoteErrorKind::Changed | RemoteErrorKind::NotFound) {
+            return FsError::Content(error);
+        }
+        let may_list_anew = self.may_list_anew(file);
+        if matches!(error, ContentError::OtherSize { .. }) && !may_list_anew {
+            return FsError::Disputed(error);
+        }
+        if self.inodes.outdate(file.ino) {
+            self.rename(file, may_list_anew);
+        }
+        FsError::Content(error)
+    }
+
+    /// A file cannot be opened by its inode, as the store has other content by now.
+    pub(super) fn refuse(&self, file: &Entry) {
+        if self.inodes.outdate(file.ino) {
+            self.rename(file, self.may_list_anew(file));
+        }
+    }
+
+    /// `file` is an inode that cannot be opened any more. Its name gets another one for the next open: out of a new listing of the
+    /// directory, or out of the one there is, which says nothing new.
+    fn rename(&self, file: &Entry, list_anew: bool) {
+        if list_anew {
+            drop(self.listings.take_out(|dir| dir == file.parent));
+        } else if let Some(listing) = self.listings.peek(file.parent, self.clock.now()) {
+            listing.renew(file);
+        }
         self.tell(Change::Names(file.parent, vec![file.name.as_str().into()]));
+    }
+
+    /// Whether `file`'s directory may be listed anew because the store has another version of it.
+    fn may_list_anew(&self, file: &Entry) -> bool {
+        let now = self.clock.now();
+        let listing = self.listings.peek(file.parent, now);
+        let mut disputes = lock(&self.disputes);
+        let pause = match disputes.get(&file.parent) {
+            Some(last) if last.has_news(listing.as_deref()) => DISPUTE_PAUSE_MIN,
+            Some(last) if now < last.not_before => return false,
+            Some(last) => (last.pause * 2).min(DISPUTE_PAUSE_MAX),
+            None => DISPUTE_PAUSE_MIN,
+        };
+        let dispute = Dispute {
+            name: file.name.clone(),
+            id: file.id.clone(),
+            version: file.version,
+            not_before: now + pause,
+            pause,
+        };
+        disputes.put(file.parent, dispute);
+        true
     }
 
     /// Forgets the listings of `dir` and of all that is below it, and tells the kernel; `owed` is answered

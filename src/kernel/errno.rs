@@ -15,11 +15,12 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::NotADirectory => Errno::ENOTDIR,
         FsError::IsADirectory => Errno::EISDIR,
         FsError::BadHandle => Errno::EBADF,
-        FsError::ReadOnly => Errno::EROFS,
+        // Linux looks the name up anew by itself, and opens what it finds then (namei.c, LOOKUP_REVAL).
+        FsError::Outdated => Errno::ESTALE,
         FsError::NameTooLong => Errno::ENAMETOOLONG,
         FsError::DeadlinePassed => Errno::ETIMEDOUT,
         // Not EAGAIN, which would tell a program that the file is non-blocking.
-        FsError::Overloaded | FsError::EndlessListing | FsError::Internal => Errno::EIO,
+        FsError::Overloaded | FsError::EndlessListing | FsError::Disputed(_) | FsError::Internal => Errno::EIO,
         FsError::Listing(error) => remote_errno(error.kind()),
         FsError::Content(error) => match error.kind() {
             // Opened, and deleted since: gone under the handle, as read(2) knows no ENOENT.
@@ -41,5 +42,8 @@ fn remote_errno(kind: RemoteErrorKind) -> Errno {
 
 /// Whether a failure is an everyday answer to an everyday question, not worth a warning.
 pub fn is_expected(error: &FsError) -> bool {
-    matches!(error, FsError::NotFound | FsError::NotADirectory | FsError::IsADirectory | FsError::NameTooLong)
+    matches!(
+        error,
+        FsError::NotFound | FsError::NotADirectory | FsError::IsADirectory | FsError::NameTooLong | FsError::Outdated
+    )
 }

@@ -91,8 +91,10 @@ pub enum Verdict {
     },
     /// The link is no good (expired, revoked, moved): get another and ask again, once.
     RefusedLink,
-    /// The object is not the one that was asked for: another size, or the pinned version is gone.
+    /// The pinned version of the object is gone.
     Changed,
+    /// The object is not as long as it must be; the length it has, if the store says so.
+    OtherSize(Option<u64>),
     /// Ask again later.
     Busy,
     /// The store cannot serve this object, now or with another link.
@@ -109,7 +111,7 @@ pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
     match head.status {
         206 => judge_partial(asked, size, head),
         200 => match head.content_length {
-            Some(length) if length != size => Verdict::Changed,
+            Some(length) if length != size => Verdict::OtherSize(Some(length)),
             _ => Verdict::Use { skip: asked.start },
         },
         // Archived, in arrears, not signed up: no link of this object will do.
@@ -124,7 +126,7 @@ pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
         400 | 401 | 403 | 404 | 410 => Verdict::RefusedLink,
         412 => Verdict::Changed,
         // We never ask past the size that the listing gave, so the object has become shorter.
-        416 => Verdict::Changed,
+        416 => Verdict::OtherSize(None),
         408 | 429 | 500..=599 => Verdict::Busy,
         _ => Verdict::Malformed,
     }
@@ -135,7 +137,7 @@ fn judge_partial(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
         return Verdict::Malformed;
     };
     if total.is_some_and(|total| total != size) {
-        return Verdict::Changed;
+        return Verdict::OtherSize(total);
     }
     let length_fits = head.content_length.is_none_or(|length| length == asked.len());
     if range == asked && total.is_some() && length_fits { Verdict::Use { skip: 0 } } else { Verdict::Malformed }
@@ -216,9 +218,10 @@ mod tests {
     #[test]
     fn answer_for_an_object_of_another_size_is_a_change() {
         let asked = ByteRange::new(10, 20);
-        assert_eq!(judge(asked, 100, answer(206, Some("bytes 10-19/101"), Some(10))), Verdict::Changed);
-        assert_eq!(judge(asked, 100, answer(200, None, Some(99))), Verdict::Changed);
-        assert_eq!(judge(asked, 100, answer(416, None, None)), Verdict::Changed);
+        let partial = answer(206, Some("bytes 10-19/101"), Some(10));
+        assert_eq!(judge(asked, 100, partial), Verdict::OtherSize(Some(101)));
+        assert_eq!(judge(asked, 100, answer(200, None, Some(99))), Verdict::OtherSize(Some(99)));
+        assert_eq!(judge(asked, 100, answer(416, None, None)), Verdict::OtherSize(None));
         assert_eq!(judge(asked, 100, answer(412, None, None)), Verdict::Changed);
     }
 

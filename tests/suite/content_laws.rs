@@ -155,17 +155,31 @@ fn changed_object_is_stale_for_its_handle_and_never_a_mixture() {
         let (bench, fh) = with_file(size);
         // The first answer pins the version; wait until nothing is on its way.
         expect(&bench, fh, 4 * MIB, 4096, size);
-        bench.store.fault([fault]);
+        // With the link at hand, and with a fresh one.
+        bench.store.fault([fault, fault]);
         for attempt in 0..2 {
             match bench.read(fh, 0, 4096) {
                 Err(FsError::Content(ContentError::Changed)) => {}
                 other => panic!("{fault:?}, read {attempt}: {:?}", other.map(|_| ())),
             }
         }
+        assert_eq!(bench.remote.link_calls.load(Ordering::SeqCst), 2, "{fault:?}");
         // What was in memory of the old version is no longer given out either.
         assert!(matches!(bench.read(fh, 4 * MIB, 4096), Err(FsError::Content(ContentError::Changed))), "{fault:?}");
         let again = bench.open("f");
         expect(&bench, again, 0, 4096, size);
+    }
+}
+
+#[test]
+fn link_that_leads_to_another_version_is_replaced_once_before_the_file_counts_as_changed() {
+    for fault in [StoreFault::WrongTotal, StoreFault::OtherEtag, StoreFault::Status(412), StoreFault::Status(416)] {
+        let size = 8 * MIB;
+        let (bench, fh) = with_file(size);
+        expect(&bench, fh, 4 * MIB, 4096, size);
+        bench.store.fault([fault]);
+        expect(&bench, fh, 0, 4096, size);
+        assert_eq!(bench.remote.link_calls.load(Ordering::SeqCst), 2, "{fault:?}");
     }
 }
 

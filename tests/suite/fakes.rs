@@ -258,6 +258,8 @@ pub enum StoreFault {
 /// An object store in memory: serves [`content`] of whatever id the link names.
 pub struct FakeStore {
     pub sizes: Mutex<HashMap<String, u64>>,
+    /// The version tag of every object.
+    pub etag: Mutex<String>,
     pub faults: Mutex<VecDeque<StoreFault>>,
     pub gets: Mutex<Vec<(String, ByteRange)>>,
     pub bytes_sent: AtomicU64,
@@ -271,6 +273,7 @@ impl FakeStore {
     pub fn new() -> Arc<FakeStore> {
         Arc::new(FakeStore {
             sizes: Mutex::default(),
+            etag: Mutex::new("\"one\"".to_owned()),
             faults: Mutex::default(),
             gets: Mutex::default(),
             bytes_sent: AtomicU64::new(0),
@@ -282,6 +285,11 @@ impl FakeStore {
 
     pub fn fault(&self, faults: impl IntoIterator<Item = StoreFault>) {
         self.faults.lock().unwrap().extend(faults);
+    }
+
+    /// All objects are other ones from now on.
+    pub fn etag(&self, etag: &str) {
+        *self.etag.lock().unwrap() = etag.to_owned();
     }
 
     pub fn gets(&self) -> Vec<(String, ByteRange)> {
@@ -333,11 +341,12 @@ impl ObjectStore for FakeStore {
         self.gets.lock().unwrap().push((id.clone(), range));
         self.gate.pass();
         let size = self.sizes.lock().unwrap()[&id];
+        let current = self.etag.lock().unwrap().clone();
         let mut answer = StoreAnswer {
             status: 206,
             content_range: Some(format!("bytes {}-{}/{size}", range.start, range.end - 1)),
             content_length: Some(range.len()),
-            etag: Some("\"one\"".to_owned()),
+            etag: Some(current.clone()),
             error_code: None,
             retry_after: None,
             body: Box::new(FakeBody {
@@ -349,7 +358,6 @@ impl ObjectStore for FakeStore {
                 free_bytes: self.free_bytes.load(Ordering::SeqCst),
             }),
         };
-        assert!(etag.is_none_or(|etag| etag == "\"one\""));
         let body = |range, cut| -> Box<dyn StoreBody> {
             Box::new(FakeBody {
                 id: id.clone(),
@@ -360,7 +368,8 @@ impl ObjectStore for FakeStore {
                 free_bytes: u64::MAX,
             })
         };
-        let fault = self.faults.lock().unwrap().pop_front();
+        let changed = etag.is_some_and(|etag| etag != current).then_some(StoreFault::Status(412));
+        let fault = changed.or_else(|| self.faults.lock().unwrap().pop_front());
         match fault {
             None => {}
             Some(StoreFault::Status(status)) => {

@@ -17,6 +17,7 @@ mod listing_laws;
 mod log_keeper;
 mod login;
 mod mount_bench;
+mod mount_change_laws;
 mod mount_child;
 mod mount_laws;
 mod mount_walk_laws;

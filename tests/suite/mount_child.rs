@@ -2,7 +2,7 @@
 //!
 //! Each act runs in a process of its own, named by `KOOFS_TEST_ACT`; its result is the lines that it prints behind `> `.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -35,6 +35,9 @@ fn child_acts_on_a_mount() {
         "attributes without meaning" => attributes_without_meaning(&path),
         "resident" => resident(&path),
         "read, drop pages, read" => read_drop_pages_read(&path, arguments[0]),
+        "stale" => stale(&path, Path::new(arguments[0])),
+        "until it fails" => until_it_fails(&path, Path::new(arguments[0])),
+        "race" => race(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         "hold" => hold(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         act => panic!("no such act: {act}"),
     }
@@ -555,4 +558,89 @@ fn hold(path: &Path, far: u64, signals: &Path) {
     say(hex(&bytes));
     let far = old.read_exact_at(&mut bytes, far);
     say(far.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |()| 0));
+}
+
+/// The bytes of version `version` of a file whose every word says which version it is of.
+pub(crate) fn stamped(version: u64, len: usize) -> Vec<u8> {
+    version.to_le_bytes().into_iter().cycle().take(len).collect()
+}
+
+/// The versions that the words of `bytes` are of.
+fn versions_in(bytes: &[u8]) -> BTreeSet<u64> {
+    bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect()
+}
+
+fn errno_of<T>(result: &io::Result<T>) -> i32 {
+    result.as_ref().map_or_else(|error| error.raw_os_error().unwrap_or(-1), |_| 0)
+}
+
+/// Opens a stamped file and reads its start; once `signals` says that it was replaced, reads on until the handle is stale. Says what
+/// becomes of opening it anew by `/proc/self/fd`, of the old handle after that, and which versions a new open by name reads.
+fn stale(path: &Path, signals: &Path) {
+    let old = File::open(path).unwrap();
+    let len = old.metadata().unwrap().len();
+    let mut buffer = vec![0; 4096];
+    old.read_exact_at(&mut buffer, 0).unwrap();
+    std::fs::write(signals.with_extension("opened"), "").unwrap();
+    await_that("leave to go on", || signals.with_extension("go").exists());
+    let mut place = len / 2;
+    await_that("a stale handle", || {
+        place += 1 << 20;
+        assert!(place < len, "everything could be read");
+        errno_of(&old.read_exact_at(&mut buffer, place)) == libc::ESTALE
+    });
+    let again = File::open(format!("/proc/self/fd/{}", old.as_raw_fd()));
+    say(errno_of(&again));
+    let anew = std::fs::read(path).unwrap();
+    say(format!("{:?}", versions_in(&anew)));
+    say(errno_of(&old.read_exact_at(&mut buffer, place)));
+    let mut seen = BTreeSet::new();
+    for place in (0..len).step_by(64 * 1024) {
+        if old.read_exact_at(&mut buffer, place).is_ok() {
+            seen.extend(versions_in(&buffer));
+        }
+    }
+    say(format!("{seen:?}"));
+}
+
+/// Opens the stamped file by name and reads four places of it, again and again until `signals` says stop. Says how many handles there
+/// were, and how many of them saw two versions without an error.
+fn race(path: &Path, seed: u64, signals: &Path) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut handles, mut mixtures) = (0, 0);
+    let stop = signals.with_extension("stop");
+    while !stop.exists() {
+        let Ok(file) = File::open(path) else { continue };
+        let len = file.metadata().unwrap().len();
+        let mut seen = BTreeSet::new();
+        let mut buffer = [0; 4096];
+        let is_well = (0..4).all(|_| {
+            let place = random.u64(..len / 4096) * 4096;
+            let read = file.read_exact_at(&mut buffer, place);
+            seen.extend(versions_in(&buffer).into_iter().filter(|_| read.is_ok()));
+            read.is_ok()
+        });
+        handles += 1;
+        mixtures += usize::from(is_well && seen.len() > 1);
+    }
+    say(handles);
+    say(mixtures);
+}
+
+/// Reads a file from its start until a read fails, and says how. Tells `signals` when it is well under way.
+fn until_it_fails(path: &Path, signals: &Path) {
+    let mut file = File::open(path).unwrap();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut done = 0;
+    let error = loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break 0,
+            Ok(count) => done += count,
+            Err(error) => break error.raw_os_error().unwrap_or(-1),
+        }
+        if done == 4 << 20 {
+            std::fs::write(signals.with_extension("opened"), "").unwrap();
+        }
+    };
+    say(error);
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use koofs::clock::Clock;
-use koofs::fs::{Change, Ino, Lookup};
+use koofs::fs::{Change, FsError, Ino, Lookup};
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Node, RemoteErrorKind};
 
@@ -536,4 +536,73 @@ fn file_that_changes_under_its_reader_is_another_inode_to_the_next_open() {
     let after = bench.ino(Ino::ROOT, "f");
     assert_ne!(before, after, "long before the TTL is over");
     assert_eq!(bench.read(bench.open("f"), 0, 10_000).unwrap().len(), 6000);
+}
+
+/// A root with files `f0`… of 1,000 bytes, of which the store has `stored`.
+fn withheld(count: usize, stored: u64) -> (Bench, Arc<ManualClock>) {
+    let nodes: Vec<Node> = (0..count).map(|i| file(&format!("F{i}"), &format!("f{i}"), 1000)).collect();
+    let (bench, clock) = still(FakeRemote::new([("root", nodes)]), Duration::from_secs(3600));
+    bench.store.sizes.lock().unwrap().values_mut().for_each(|size| *size = stored);
+    (bench, clock)
+}
+
+#[test]
+fn files_of_another_size_than_listed_have_their_directory_listed_anew_once_and_are_errors_then() {
+    let (bench, clock) = withheld(50, 1001);
+    for round in 0..3 {
+        for i in 0..50 {
+            let said = bench.read(bench.open(&format!("f{i}")), 0, 1000);
+            let is_first = round == 0 && i == 0;
+            match said {
+                Err(FsError::Content(_)) if is_first => {}
+                Err(FsError::Disputed(_)) if !is_first => {}
+                other => panic!("{round} {i}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(bench.remote.lists(), 2);
+    clock.advance(Duration::from_secs(31));
+    assert!(bench.read(bench.open("f7"), 0, 1000).is_err());
+    bench.ino(Ino::ROOT, "f7");
+    assert_eq!(bench.remote.lists(), 3);
+    // Twice as long, as there was nothing new again.
+    clock.advance(Duration::from_secs(31));
+    assert!(matches!(bench.read(bench.open("f7"), 0, 1000), Err(FsError::Disputed(_))));
+    assert_eq!(bench.remote.lists(), 3);
+}
+
+#[test]
+fn file_that_is_replaced_again_and_again_is_new_to_each_next_open() {
+    const SIZE: u64 = 64 << 20;
+    let (bench, _) = still(FakeRemote::new([("root", vec![file("F", "f", SIZE)])]), Duration::from_secs(3600));
+    for round in 1..20 {
+        let (fh, before) = (bench.open("f"), bench.ino(Ino::ROOT, "f"));
+        bench.read(fh, 0, 4096).unwrap();
+        let size = SIZE + round;
+        bench.remote.change(|state| drop(state.dirs.insert("root".to_owned(), vec![file("F", "f", size)])));
+        bench.sync_sizes();
+        assert!(bench.read(fh, SIZE / 2, 4096).is_err(), "round {round}");
+        assert_ne!(before, bench.ino(Ino::ROOT, "f"), "round {round}: long before the TTL is over");
+        assert_eq!(bench.read(bench.open("f"), size - 5, 10).unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn content_that_changes_under_one_size_and_time_is_another_inode_and_the_old_one_cannot_be_opened() {
+    let (bench, _) = still(FakeRemote::new([("root", vec![file("F", "f", 64 << 20)])]), Duration::from_secs(3600));
+    let mut inos = Vec::new();
+    for round in 0..5 {
+        let (fh, ino) = (bench.open("f"), bench.ino(Ino::ROOT, "f"));
+        assert!(!inos.contains(&ino), "round {round}");
+        inos.push(ino);
+        bench.read(fh, 0, 4096).unwrap();
+        bench.store.etag(&format!("\"{round}\""));
+        assert!(bench.read(fh, 32 << 20, 4096).is_err(), "round {round}");
+        for ino in &inos {
+            assert!(matches!(bench.fs.open(*ino), Err(FsError::Outdated)), "round {round}");
+        }
+        assert!(bench.read(fh, 0, 4096).is_err(), "an old handle stays stale");
+        assert!(bench.read(fh, 48 << 20, 4096).is_err());
+    }
+    assert!(bench.remote.lists() <= 3, "a listing that says nothing new is not loaded again: {}", bench.remote.lists());
 }

@@ -305,6 +305,23 @@ impl Listing {
         let _ = self.ticket.set(ticket.clone());
     }
 
+    /// Puts the same file under another number into the place of `outdated`, if that is still there.
+    pub(in crate::fs) fn renew(&self, outdated: &Entry) {
+        let renewed = self.inodes.renew(outdated);
+        let replaced = {
+            let mut state = lock(&self.state);
+            let index = state.by_name.get(outdated.name.as_str()).map(|found| found.1);
+            match index.filter(|index| state.entries[*index as usize].ino == outdated.ino) {
+                Some(index) => {
+                    state.by_name.replace(ByName(Arc::clone(&renewed), index));
+                    std::mem::replace(&mut state.entries[index as usize], renewed)
+                }
+                None => renewed,
+            }
+        };
+        self.inodes.delist(&[replaced]);
+    }
+
     /// The index of the entry called `name`.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         lock(&self.state).by_name.get(name).map(|entry| entry.1 as usize)
