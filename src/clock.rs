@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Add;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,10 +13,37 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::policy::retry::{self, Decision, FailureKind};
 
-/// The two times a filesystem needs: a monotonic one for deadlines and a civil one for expiry dates.
+/// A moment since the machine was started, the time that it was suspended included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootTime(Duration);
+
+impl BootTime {
+    /// So long after the start of the machine.
+    pub fn new(since_boot: Duration) -> BootTime {
+        BootTime(since_boot)
+    }
+
+    /// How long ago `earlier` was; zero if it is yet to come.
+    pub fn since(self, earlier: BootTime) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for BootTime {
+    type Output = BootTime;
+
+    fn add(self, later: Duration) -> BootTime {
+        BootTime(self.0.saturating_add(later))
+    }
+}
+
+/// The times that a filesystem needs.
 pub trait Clock: Send + Sync + 'static {
-    /// Monotonic: for deadlines, ages and pauses.
+    /// Monotonic, and stands still while the machine is suspended: for deadlines and pauses.
     fn now(&self) -> Instant;
+
+    /// Monotonic, and goes on while the machine is suspended: for how old something is that changes on the other side.
+    fn boot(&self) -> BootTime;
 
     /// Civil: for the expiry dates of links and the service's dates. May jump.
     fn utc(&self) -> SystemTime;
@@ -31,6 +59,14 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    fn boot(&self) -> BootTime {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` outlives the call, which fails only for clocks that do not exist (clock_gettime(2)).
+        unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        BootTime(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
     }
 
     fn utc(&self) -> SystemTime {
@@ -228,6 +264,14 @@ mod tests {
         timer.run_due();
         timer.run_due();
         assert_eq!(ran.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn boot_time_goes_on_like_the_other_clocks() {
+        let (boot, now) = (SystemClock.boot(), SystemClock.now());
+        while SystemClock.now() == now {}
+        assert!(SystemClock.boot() > boot && boot.since(SystemClock.boot()).is_zero());
+        assert_eq!((boot + Duration::from_secs(5)).since(boot), Duration::from_secs(5));
     }
 
     #[test]

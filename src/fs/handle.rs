@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::FsError;
 use super::dir::Listing;
 use super::inode::{Entry, Ino};
-use crate::clock::lock;
+use crate::clock::{Timer, TimerKey, lock};
 use crate::content::FileReader;
 
 /// A handle's number.
@@ -39,12 +39,29 @@ pub struct DirHandle {
     pub dir: Ino,
     /// The listing that its cookies count in; replaced only when a reader starts again at the beginning.
     listing: Mutex<Arc<Listing>>,
+    /// What happens when the kernel's copy of the directory is no longer to be believed, and the timer that has it happen.
+    expiry: OnceLock<(Arc<Timer>, TimerKey)>,
+}
+
+impl Drop for DirHandle {
+    fn drop(&mut self) {
+        if let Some((timer, key)) = self.expiry.get() {
+            timer.cancel(*key);
+        }
+    }
 }
 
 impl DirHandle {
     /// A handle that reads `listing`.
     pub fn new(dir: Ino, listing: Arc<Listing>) -> DirHandle {
-        DirHandle { dir, listing: Mutex::new(listing) }
+        DirHandle { dir, listing: Mutex::new(listing), expiry: OnceLock::new() }
+    }
+
+    /// Says which action of `timer` ends with the handle; once.
+    pub fn set_expiry(&self, timer: &Arc<Timer>, key: TimerKey) {
+        if let Err((timer, key)) = self.expiry.set((Arc::clone(timer), key)) {
+            timer.cancel(key);
+        }
     }
 
     /// The pinned listing.

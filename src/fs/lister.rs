@@ -108,7 +108,7 @@ impl Lister {
         if self.jobs.has_room(Class::Foreground) {
             self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), PAGES_AHEAD_MAX);
         } else {
-            listing.fail(FsError::Overloaded, self.clock.now());
+            listing.fail(FsError::Overloaded, self.clock.boot());
         }
     }
 
@@ -243,7 +243,7 @@ impl Task for LoadTask {
             (End::Failed | End::Cancelled | End::Panicked, _) => FsError::Internal,
             (End::Closed, _) => FsError::Overloaded,
         };
-        listing.fail(error, self.lister.clock.now());
+        listing.fail(error, self.lister.clock.boot());
         self.lister.listings.weigh(&listing);
     }
 
@@ -261,7 +261,7 @@ impl LoadTask {
                 self.lister.links.offer(&node.id, link);
             }
         }
-        let next = listing.accept(page.nodes, page.next, self.lister.clock.now());
+        let next = listing.accept(page.nodes, page.next, self.lister.clock.boot());
         self.lister.listings.weigh(listing);
         match next {
             Next::Page(cursor) => {

@@ -7,12 +7,12 @@
 pub mod attr;
 pub mod dir;
 mod error;
+mod fresh;
 pub mod handle;
 pub mod inode;
 pub mod late;
 pub mod lister;
 pub mod owed;
-mod refresh;
 mod walk;
 mod way;
 
@@ -23,6 +23,8 @@ use std::time::Duration;
 pub use attr::Attr;
 use dir::{Answer, Listing, ListingCache};
 pub use error::FsError;
+use fresh::Freshness;
+pub use fresh::{Change, Changes};
 pub use handle::Fh;
 use handle::{DirHandle, FileHandle, HandleMap};
 pub use inode::Ino;
@@ -31,11 +33,9 @@ use late::LateFailures;
 use lister::Lister;
 pub use owed::Done;
 use owed::Owed;
-use refresh::Freshness;
-pub use refresh::{Change, Changes};
 use walk::Walk;
 
-use crate::clock::{Clock, Timer};
+use crate::clock::{BootTime, Clock, Timer};
 use crate::content::{Content, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::NAME_MAX_BYTES;
@@ -158,6 +158,7 @@ impl DriveFs {
         let finder = Finder {
             listing,
             inodes: Arc::clone(&self.inodes),
+            freshness: Arc::clone(&self.freshness),
             clock: Arc::clone(&self.clock),
             ttl: self.config.ttl,
             name: name.into(),
@@ -166,9 +167,9 @@ impl DriveFs {
             Answer::NotYet => {
                 let owed = self.owe(done);
                 let listing = Arc::clone(&finder.listing);
-                listing.when_name(name, Box::new(move || owed.answer_with(|| finder.result())));
+                listing.when_name(name, Box::new(move || finder.answer(|result| owed.answer_with(result))));
             }
-            _ => done(finder.result()),
+            _ => finder.answer(|result| done(result())),
         }
     }
 
@@ -191,6 +192,7 @@ impl DriveFs {
     /// # Errors
     /// [`FsError::NotFound`] and [`FsError::NotADirectory`]. That the directory cannot be listed shows in `readdir`.
     pub fn opendir(&self, ino: Ino, pid: u32) -> Result<Fh, FsError> {
+        self.freshness.notice_suspension();
         let dir = self.directory(ino)?;
         let (listing, was_guess) = self.current_listing(&dir);
         // After its own listing is on its way: what may come next never goes before what is asked for.
@@ -201,10 +203,28 @@ impl DriveFs {
     /// Whether the kernel may keep the entries that it reads through this handle, and whether it has them already: both only
     /// while the listing is complete and current.
     pub fn dir_keeping(&self, fh: Fh) -> (bool, bool) {
-        match self.dirs.get(fh).map(|handle| handle.listing()) {
-            Ok(listing) if listing.is_complete() => (true, listing.set_kept()),
+        let Ok(handle) = self.dirs.get(fh) else { return (false, false) };
+        let listing = handle.listing();
+        match listing.expires_at(self.config.ttl) {
+            Some(expires_at) if !listing.is_outdated() => {
+                self.expire_with(&handle, expires_at);
+                (true, listing.set_kept())
+            }
             _ => (false, false),
         }
+    }
+
+    /// Has the kernel give up what it keeps of a directory when that is no longer to be believed and the handle is still open: a
+    /// reader that goes back to the beginning would be answered by the kernel alone.
+    fn expire_with(&self, handle: &Arc<DirHandle>, expires_at: BootTime) {
+        let left = expires_at.since(self.clock.boot());
+        let (freshness, open) = (Arc::clone(&self.freshness), Arc::downgrade(handle));
+        let expire = move || {
+            if let Some(handle) = open.upgrade() {
+                freshness.expire(handle.dir);
+            }
+        };
+        handle.set_expiry(&self.timer, self.timer.at(self.clock.now() + left, expire));
     }
 
     /// Forgets what is remembered of the directory `ino` and of all below it, and has the kernel forget it, too; then `done`.
@@ -229,10 +249,12 @@ impl DriveFs {
         if cookie == 0 {
             self.repin_if_outdated(&handle);
         }
+        let listing = handle.listing();
         let emitter = Emitter {
-            listing: handle.listing(),
+            validity: listing.validity(self.clock.boot(), self.config.ttl),
+            listing,
             inodes: Arc::clone(&self.inodes),
-            validity: handle.listing().validity(self.clock.now(), self.config.ttl),
+            freshness: Arc::clone(&self.freshness),
             cookie,
         };
         // "." and ".." alone are not worth a reply: the first page is on its way.
@@ -258,6 +280,7 @@ impl DriveFs {
     /// [`FsError::NotFound`], [`FsError::IsADirectory`], and [`FsError::Outdated`] for an inode whose content is no longer the file's:
     /// its name has another one by now.
     pub fn open(&self, ino: Ino) -> Result<Fh, FsError> {
+        self.freshness.notice_suspension();
         let (entry, content) =
             self.inodes.open(ino, |entry| self.content.of(&entry.id, entry.version)).inspect_err(|error| {
                 if let (FsError::Outdated, Some(entry)) = (error, self.inodes.get(ino)) {
@@ -351,7 +374,7 @@ impl DriveFs {
     /// The current listing of a directory, which is on its way from here on, and whether it had been listed ahead.
     fn current_listing(&self, dir: &Entry) -> (Arc<Listing>, bool) {
         loop {
-            let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.now());
+            let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.boot());
             if is_new {
                 self.lister.load(&listing);
                 return (listing, false);
@@ -362,7 +385,7 @@ impl DriveFs {
                 self.listings.discard(&listing);
                 continue;
             }
-            if self.listings.is_ageing(&listing, self.clock.now()) {
+            if self.listings.is_ageing(&listing, self.clock.boot()) {
                 self.freshness.refresh_behind(&listing);
             }
             return (listing, was_guess);
@@ -384,6 +407,7 @@ impl DriveFs {
 struct Finder {
     listing: Arc<Listing>,
     inodes: Arc<InodeTable>,
+    freshness: Arc<Freshness>,
     clock: Arc<dyn Clock>,
     ttl: Duration,
     name: Box<str>,
@@ -392,7 +416,7 @@ struct Finder {
 impl Finder {
     /// The result of a lookup that is settled. A found entry counts as looked up from here on.
     fn result(&self) -> Result<Lookup, FsError> {
-        let validity = self.listing.validity(self.clock.now(), self.ttl);
+        let validity = self.listing.validity(self.clock.boot(), self.ttl);
         match self.listing.find(&self.name) {
             Answer::Found(entry) => {
                 self.inodes.remember(&[entry.ino]);
@@ -403,12 +427,22 @@ impl Finder {
             Answer::NotYet => Err(FsError::Internal),
         }
     }
+
+    /// Has `give` give the result. If the listing was outdated meanwhile, the kernel may believe it for too long.
+    fn answer(&self, give: impl FnOnce(&dyn Fn() -> Result<Lookup, FsError>)) {
+        let was_outdated = self.listing.is_outdated();
+        give(&|| self.result());
+        if !was_outdated && self.listing.is_outdated() {
+            self.freshness.tell_name_again(self.listing.dir, &self.name);
+        }
+    }
 }
 
 /// One readdir under way.
 struct Emitter {
     listing: Arc<Listing>,
     inodes: Arc<InodeTable>,
+    freshness: Arc<Freshness>,
     validity: Duration,
     cookie: u64,
 }
@@ -422,6 +456,9 @@ impl Emitter {
             self.inodes.remember(&shown);
         }
         sink.finish(result);
+        if !self.validity.is_zero() && self.listing.is_outdated() {
+            self.freshness.tell_again(&self.listing);
+        }
     }
 
     /// Puts entries in until there is no room or no entry; `shown` are the children that went in.

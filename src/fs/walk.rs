@@ -265,7 +265,7 @@ impl Walk {
         if is_new_walk && let Some((before, _)) = before {
             self.carry_on(before, dir.ino);
         }
-        if let Some(listing) = self.listings.peek(dir.ino, self.clock.now())
+        if let Some(listing) = self.listings.peek(dir.ino, self.clock.boot())
             && !listing.is_complete()
         {
             self.go_on_after(&listing, pid);
@@ -275,7 +275,7 @@ impl Walk {
     /// The order in which `dir` directly follows its sibling `before`, if it does in any.
     fn way_between(&self, before: Ino, dir: &Entry) -> Option<Way> {
         let before = self.inodes.get(before)?;
-        let siblings = self.listings.peek(dir.parent, self.clock.now())?;
+        let siblings = self.listings.peek(dir.parent, self.clock.boot())?;
         let follows =
             |way: &Way| way.subdir_after(&siblings, before.name.as_str()).is_some_and(|next| next.ino == dir.ino);
         WAYS.into_iter().find(follows)
@@ -311,7 +311,7 @@ impl Walk {
 
     /// Has `dir` listed for process `pid`, unless it is known or must rest.
     fn guess(&self, dir: &Entry, pid: u32) -> Guess {
-        let now = self.clock.now();
+        let now = self.clock.boot();
         if self.listings.is_known(dir.ino, now) {
             return Guess::Known;
         }
@@ -352,7 +352,7 @@ impl Walk {
 
     /// A file has been begun: its first bytes are being read.
     pub(super) fn file_begun(&self, file: &Entry) {
-        let Some(listing) = self.listings.peek(file.parent, self.clock.now()) else { return };
+        let Some(listing) = self.listings.peek(file.parent, self.clock.boot()) else { return };
         let Some(index) = listing.index_of(file.name.as_str()) else { return };
         let ranks = WAYS.map(|way| way.place(&listing, index));
         let ahead = {
@@ -383,7 +383,7 @@ impl Walk {
 
     /// Somebody reads one file of `dir` after the other, and it may be the first directory of a walk: has the one after it listed.
     fn list_sibling(&self, dir: Ino) {
-        let now = self.clock.now();
+        let now = self.clock.boot();
         let next = self.inodes.get(dir).and_then(|entry| {
             let siblings = self.listings.peek(entry.parent, now)?;
             self.way_in(entry.parent).subdir_after(&siblings, entry.name.as_str())
@@ -396,7 +396,7 @@ impl Walk {
     /// `next` has been opened after `dir`, which makes it a walk: whoever read the files of `dir` one after the other will
     /// read those of `next`, as soon as it is known what they are.
     fn carry_on(self: &Arc<Self>, dir: Ino, next: Ino) {
-        if let Some(next) = self.listings.peek(next, self.clock.now()) {
+        if let Some(next) = self.listings.peek(next, self.clock.boot()) {
             let walk = Arc::clone(self);
             next.when_ended(Box::new(move || walk.happened(Event::Carried(dir))));
         }
@@ -404,7 +404,7 @@ impl Walk {
 
     /// Has files fetched that come after those of `dir`, if somebody has read these one after the other.
     fn fetch_on(&self, dir: Ino) {
-        let Some(listing) = self.listings.peek(dir, self.clock.now()) else { return };
+        let Some(listing) = self.listings.peek(dir, self.clock.boot()) else { return };
         let last = lock(&self.state).sequences.peek(&dir).and_then(|sequences| sequences.back().copied());
         if let Some(Sequence { at: [Some(index), ..], way: Some(way), window, .. }) = last
             && window > 0
@@ -636,7 +636,7 @@ impl Order {
         while below != Ino::ROOT
             && let Some(entry) = walk.inodes.get(below)
             && let Some(way) = walk.walked_way(entry.parent)
-            && let Some(listing) = walk.listings.peek(entry.parent, walk.clock.now())
+            && let Some(listing) = walk.listings.peek(entry.parent, walk.clock.boot())
             && let Some(index) = listing.index_of(entry.name.as_str())
             && let Some(place) = way.place(&listing, index)
         {
@@ -648,7 +648,7 @@ impl Order {
     }
 
     fn enter(&mut self, walk: &Walk, dir: Ino, way: Way) {
-        if let Some(listing) = walk.listings.peek(dir, walk.clock.now()) {
+        if let Some(listing) = walk.listings.peek(dir, walk.clock.boot()) {
             self.stack.push((listing, way, 0));
         }
     }

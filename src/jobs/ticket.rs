@@ -276,7 +276,7 @@ impl Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, SystemClock, Timer};
+    use crate::clock::{BootTime, Clock, SystemClock, Timer};
     use std::collections::VecDeque;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::SystemTime;
@@ -293,6 +293,10 @@ mod tests {
     impl Clock for StillClock {
         fn now(&self) -> Instant {
             self.start + *lock(&self.passed)
+        }
+
+        fn boot(&self) -> BootTime {
+            BootTime::new(*lock(&self.passed))
         }
 
         fn utc(&self) -> SystemTime {

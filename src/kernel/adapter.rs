@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fuser::{
     AccessFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner,
@@ -16,7 +16,7 @@ use fuser::{
 };
 
 use super::attr::{Owner, file_attr};
-use super::errno::{NOT_OUR_IOCTL, errno, is_expected};
+use super::errno::{NOT_OUR_IOCTL, NOT_OWNER, errno, is_expected};
 use super::{refresh, session};
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
@@ -34,6 +34,8 @@ const STATFS_BLOCK_BYTES: u32 = 4096;
 pub struct Adapter {
     fs: Arc<DriveFs>,
     owner: Owner,
+    /// The FUSE version of the kernel, once it has said so.
+    kernel_abi: Arc<OnceLock<(u32, u32)>>,
 }
 
 impl Adapter {
@@ -44,7 +46,12 @@ impl Adapter {
 
     /// Serves `fs`, everything in it owned by `owner`.
     pub fn new(fs: Arc<DriveFs>, owner: Owner) -> Adapter {
-        Adapter { fs, owner }
+        Adapter { fs, owner, kernel_abi: Arc::default() }
+    }
+
+    /// The FUSE version of the kernel: known once it is mounted.
+    pub fn kernel_abi(&self) -> &Arc<OnceLock<(u32, u32)>> {
+        &self.kernel_abi
     }
 }
 
@@ -66,6 +73,7 @@ fn refuse(operation: &str, path: impl FnOnce() -> String, error: &FsError) -> Er
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let negotiated = session::negotiate(config);
+        let _ = self.kernel_abi.set(negotiated.kernel_abi);
         log::info!("{negotiated}");
         Ok(())
     }
@@ -189,7 +197,7 @@ impl Filesystem for Adapter {
 
     fn ioctl(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         _flags: IoctlFlags,
@@ -202,6 +210,9 @@ impl Filesystem for Adapter {
             let (fs, ino) = (Arc::clone(&self.fs), Ino(ino.0));
             if cmd != refresh::REFRESH {
                 return reply.error(NOT_OUR_IOCTL);
+            }
+            if !self.owner.may_refresh(request.uid()) {
+                return reply.error(NOT_OWNER);
             }
             let done = move |result| match result {
                 Ok(()) => reply.ioctl(0, &[]),

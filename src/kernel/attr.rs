@@ -28,6 +28,11 @@ impl Owner {
         let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
         Owner { uid, gid }
     }
+
+    /// Whether the user `uid` may have the mount forget what it remembers: that costs the service calls, and other users their time.
+    pub fn may_refresh(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.uid
+    }
 }
 
 /// `attr` as the kernel wants it: directories 0555, files 0444, owned by `owner`.

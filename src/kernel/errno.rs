@@ -8,6 +8,9 @@ use crate::remote::RemoteErrorKind;
 /// What a program learns that tries a request of another kind of file, like `isatty`.
 pub const NOT_OUR_IOCTL: Errno = Errno::ENOTTY;
 
+/// What a user learns who asks for what only the mount's owner may have done.
+pub const NOT_OWNER: Errno = Errno::EPERM;
+
 /// The errno that a process sees for `error`.
 pub fn errno(error: &FsError) -> Errno {
     match error {

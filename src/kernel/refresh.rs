@@ -1,7 +1,7 @@
 //! `koofs refresh`: the request to a mount to forget what it remembers, and how a mount knows it.
 //!
-//! The request is an ioctl on a directory of the mount: it reaches the right process without a socket or a file of ours,
-//! and whoever may open the directory may ask.
+//! The request is an ioctl on a directory of the mount: it reaches the right process without a socket or a file of ours. The mount's
+//! owner and root may ask.
 
 use std::fs::File;
 use std::io;
@@ -15,7 +15,7 @@ pub const REFRESH: u32 = 0x4b01;
 /// forgotten it as well, or the mount's own time limit is over.
 ///
 /// # Errors
-/// If `path` cannot be opened, or is not in a KooFS mount (`ENOTTY`).
+/// If `path` cannot be opened, is not in a KooFS mount (`ENOTTY`), or the mount is another user's (`EPERM`).
 pub fn refresh(path: &Path) -> io::Result<()> {
     let dir = File::open(path)?;
     // SAFETY: the descriptor is open, and a request without data reads and writes no memory of ours.

@@ -8,15 +8,15 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use fuser::{
-    BackgroundSession, Config, Filesystem, InitFlags, KernelConfig, MountOption, Notifier, Session, SessionACL,
-};
+use fuser::{BackgroundSession, Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL};
 use log::{debug, error, info};
 
 use super::mountinfo::{self, MountEntry};
+use super::notify::Teller;
 use super::unmount::{self, Detachment};
 
 /// Loop threads: each only translates and hands over, and 16 answered small reads 2.4 times as fast as one (fuse-notes B3).
@@ -57,8 +57,8 @@ pub struct SessionOptions {
 /// What kernel and filesystem agreed on; made for a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
-    /// The FUSE version of the kernel.
-    pub kernel_abi: String,
+    /// The FUSE version of the kernel: major, minor.
+    pub kernel_abi: (u32, u32),
     /// The asked-for capabilities that the kernel has.
     pub granted: InitFlags,
     /// The asked-for capabilities that it lacks.
@@ -67,7 +67,7 @@ pub struct Negotiated {
 
 impl fmt::Display for Negotiated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FUSE {}, granted {}", self.kernel_abi, names(self.granted))?;
+        write!(f, "FUSE {}.{}, granted {}", self.kernel_abi.0, self.kernel_abi.1, names(self.granted))?;
         if !self.refused.is_empty() {
             write!(f, ", not in this kernel: {}", names(self.refused))?;
         }
@@ -101,7 +101,7 @@ pub fn negotiate(config: &mut KernelConfig) -> Negotiated {
     ];
     debug_assert_eq!(bounds, [true; 3]);
     let version = config.kernel_abi();
-    Negotiated { kernel_abi: format!("{}.{}", version.0, version.1), granted, refused }
+    Negotiated { kernel_abi: (version.0, version.1), granted, refused }
 }
 
 /// A mounted filesystem whose loop does not run yet: whoever touches the mountpoint waits. This process must not.
@@ -127,9 +127,15 @@ impl<F: Filesystem> Mounted<F> {
         &self.mount
     }
 
-    /// The way to tell the kernel of changes. Never to be used on a loop thread (fuse-notes D: deadlocks).
-    pub fn notifier(&self) -> Notifier {
-        self.session.notifier()
+    /// The way to tell the kernel of changes, whose protocol has version `kernel_abi`. Never to be used on a loop thread (fuse-notes
+    /// D: deadlocks).
+    ///
+    /// # Errors
+    /// When there is no further file descriptor.
+    pub fn teller(&self, kernel_abi: (u32, u32)) -> io::Result<Teller> {
+        let connection = self.session.as_fd().try_clone_to_owned()?;
+        let (notifier, mountpoint) = (self.session.notifier(), self.mount.mountpoint.clone());
+        Ok(Teller { notifier, connection, kernel_abi, mountpoint })
     }
 
     /// Starts the loop threads: the mount answers from now on.

@@ -134,6 +134,9 @@ impl fmt::Display for MountError {
             MountError::Refresh(path, cause) if cause.raw_os_error() == Some(NOT_A_MOUNT_OF_OURS) => {
                 write!(f, "{} is not in a KooFS mount: nothing to refresh", path.display())
             }
+            MountError::Refresh(path, cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{} is in another user's mount: only its owner and root may refresh it", path.display())
+            }
             MountError::Refresh(path, _) => write!(f, "cannot refresh {}", path.display()),
             MountError::Unmount(path, _) => write!(f, "cannot unmount {}", path.display()),
         }

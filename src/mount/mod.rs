@@ -14,7 +14,7 @@ mod users;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fuser::Filesystem;
 use log::{info, warn};
@@ -50,6 +50,8 @@ pub struct Built<F> {
     pub filesystem: F,
     /// What can be refreshed, and tells of changes; none for a filesystem that is not ours.
     pub drive: Option<Arc<DriveFs>>,
+    /// The FUSE version of the kernel, known once `filesystem` is mounted.
+    pub kernel_abi: Arc<OnceLock<(u32, u32)>>,
 }
 
 /// [`mount`] with another filesystem than ours.
@@ -103,7 +105,7 @@ fn serve<F: Filesystem>(
     let shared = signals::start().map_err(|error| MountError::System("starting the signal thread", error))?;
     preflight::Machine::this().check(config.allow_other)?;
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
-    let Built { filesystem, drive } = build(config)?;
+    let Built { filesystem, drive, kernel_abi } = build(config)?;
     shared.set_refresh(drive.clone());
     let options = SessionOptions { mountpoint, source: config.source.name(), allow_other: config.allow_other };
     let mounted = {
@@ -114,8 +116,9 @@ fn serve<F: Filesystem>(
     };
     let mount = mounted.entry().clone();
     if let Some(changes) = drive.and_then(|drive| drive.take_changes()) {
-        let no_thread = |error| MountError::System("starting the thread that tells the kernel of changes", error);
-        notify::start(mounted.notifier(), changes).map_err(no_thread)?;
+        let failed = |error| MountError::System("starting the thread that tells the kernel of changes", error);
+        let teller = mounted.teller(kernel_abi.get().copied().unwrap_or_default()).map_err(failed)?;
+        notify::start(teller, changes).map_err(failed)?;
     }
     let running = mounted.start().map_err(MountError::Refused)?;
     info!("{} is mounted at {}", mount.source, mount.mountpoint.display());

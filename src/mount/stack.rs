@@ -102,7 +102,9 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
     let drive = Arc::new(fs);
-    Ok(Built { filesystem: Adapter::new(Arc::clone(&drive), Owner::this_process()), drive: Some(drive) })
+    let filesystem = Adapter::new(Arc::clone(&drive), Owner::this_process());
+    let kernel_abi = Arc::clone(filesystem.kernel_abi());
+    Ok(Built { filesystem, drive: Some(drive), kernel_abi })
 }
 
 /// The remote as seen from `--root`.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use koofs::clock::{Clock, SystemClock, Timer};
+use koofs::clock::{BootTime, Clock, SystemClock, Timer};
 use koofs::content::{Content, ContentConfig, LinkStore, ObjectStore, ReadData, StoreAnswer, StoreBody, StoreError};
 use koofs::fs::{DirItem, DirSink, DriveFs, Fh, FsConfig, FsError, Ino, Lookup};
 use koofs::jobs::JobQueue;
@@ -24,17 +24,28 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct ManualClock {
     start: (Instant, SystemTime),
     passed_ms: AtomicU64,
+    /// For how long the machine was suspended.
+    suspended_ms: AtomicU64,
 }
 
 impl Default for ManualClock {
     fn default() -> ManualClock {
-        ManualClock { start: (Instant::now(), SystemTime::now()), passed_ms: AtomicU64::new(0) }
+        ManualClock {
+            start: (Instant::now(), SystemTime::now()),
+            passed_ms: AtomicU64::new(0),
+            suspended_ms: AtomicU64::new(0),
+        }
     }
 }
 
 impl ManualClock {
     pub fn advance(&self, by: Duration) {
         self.passed_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// The machine was suspended for so long.
+    pub fn suspend(&self, time: Duration) {
+        self.suspended_ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     fn passed(&self) -> Duration {
@@ -45,6 +56,11 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Instant {
         self.start.0 + self.passed()
+    }
+
+    fn boot(&self) -> BootTime {
+        let suspended = Duration::from_millis(self.suspended_ms.load(Ordering::SeqCst));
+        BootTime::new(Duration::from_secs(1000) + self.passed() + suspended)
     }
 
     fn utc(&self) -> SystemTime {
@@ -489,6 +505,27 @@ impl Bench {
 
     pub fn readdir(&self, fh: Fh, cookie: u64, room: usize) -> Result<Items, FsError> {
         self.readdir_later(fh, cookie, room).recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// For how long the entries from `cookie` on may be believed.
+    pub fn validities(&self, fh: Fh, cookie: u64) -> Vec<Duration> {
+        struct Validities(Vec<Duration>, std::sync::mpsc::Sender<Vec<Duration>>);
+        impl DirSink for Validities {
+            fn add(&mut self, item: DirItem<'_>) -> bool {
+                self.0.push(item.validity);
+                true
+            }
+            fn counts_lookups(&self) -> bool {
+                false
+            }
+            fn finish(self: Box<Self>, result: Result<(), FsError>) {
+                result.unwrap();
+                self.1.send(self.0).unwrap();
+            }
+        }
+        let (sender, receiver) = channel();
+        self.fs.readdir(fh, cookie, Box::new(Validities(Vec::new(), sender)));
+        receiver.recv_timeout(PATIENCE).unwrap()
     }
 
     /// All names of a directory but the dots, read `room` entries at a time; the lookups are given back.

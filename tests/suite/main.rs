@@ -20,6 +20,7 @@ mod mount_bench;
 mod mount_change_laws;
 mod mount_child;
 mod mount_laws;
+mod mount_refresh_laws;
 mod mount_walk_laws;
 mod mounted;
 mod network;

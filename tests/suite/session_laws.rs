@@ -133,7 +133,7 @@ fn build(mode: &str) -> Result<Built<Tiny>, MountError> {
         }
         mode => {
             let filesystem = Tiny { is_stuck: mode == "stuck", stuck: Default::default() };
-            Ok(Built { filesystem, drive: None })
+            Ok(Built { filesystem, drive: None, kernel_abi: Default::default() })
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant, SystemTime};
 
-use koofs::clock::{Clock, SystemClock};
+use koofs::clock::{BootTime, Clock, SystemClock};
 use koofs::config::{Connection, Secret, ShareConfig};
 use koofs::http::{HttpConfig, ObjectClient};
 use koofs::koodrive::{OpenError, ShareClient};
@@ -42,6 +42,10 @@ fn may() -> SystemTime {
 struct FixedUtc(SystemTime);
 
 impl Clock for FixedUtc {
+    fn boot(&self) -> BootTime {
+        SystemClock.boot()
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }

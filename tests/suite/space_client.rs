@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use koofs::clock::{Clock, SystemClock};
+use koofs::clock::{BootTime, Clock, SystemClock};
 use koofs::config::{Connection, Credentials, Secret, SpaceConfig, SpaceSource, TeamKind};
 use koofs::content::LinkStore;
 use koofs::http::{HttpConfig, ObjectClient};
@@ -381,6 +381,10 @@ fn batches_hold_a_hundred_ids_and_faults_hit_only_their_own_files() {
 struct PatientClock;
 
 impl Clock for PatientClock {
+    fn boot(&self) -> BootTime {
+        SystemClock.boot()
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -501,6 +505,10 @@ fn upkeep_keeps_a_sliding_token_alive() {
 struct WrongClock(i64);
 
 impl Clock for WrongClock {
+    fn boot(&self) -> BootTime {
+        SystemClock.boot()
+    }
+
     fn now(&self) -> Instant {
         Instant::now()
     }

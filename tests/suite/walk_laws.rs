@@ -448,8 +448,15 @@ fn refresh_tells_the_kernel_every_name_it_may_know() {
     let mut told = HashSet::new();
     for change in changes {
         match change {
-            Change::Names(dir, names) if dir == Ino::ROOT => told.extend(names),
-            Change::Names(..) | Change::Attributes(_) => {}
+            Change::Forgotten(listings) => {
+                told.extend(
+                    listings
+                        .iter()
+                        .filter(|listing| listing.dir == Ino::ROOT)
+                        .flat_map(|listing| listing.known_names()),
+                );
+            }
+            Change::Names(..) | Change::Directory(_) => {}
             Change::Told(done) => {
                 assert!(receiver.try_recv().is_err(), "the kernel is told first");
                 done();
@@ -460,6 +467,78 @@ fn refresh_tells_the_kernel_every_name_it_may_know() {
     let want: HashSet<Box<str>> = ["d00", "d01", "not-there"].map(Box::from).into();
     assert_eq!(told, want);
     receiver.recv_timeout(PATIENCE).unwrap().unwrap();
+}
+
+#[test]
+fn refresh_tells_of_more_directories_than_changes_may_wait() {
+    let bench = Bench::new(wide(5000));
+    bench.names(Ino::ROOT, 10_000).unwrap();
+    for i in 0..5000 {
+        open_dir(&bench, Ino::ROOT, &format!("d{i:05}"));
+    }
+    let changes = bench.fs.take_changes().unwrap();
+    let (sender, receiver) = channel();
+    bench.fs.refresh(Ino::ROOT, Box::new(move |result| drop(sender.send(result))));
+    let mut told = HashSet::new();
+    for change in changes {
+        match change {
+            Change::Forgotten(listings) => told.extend(listings.iter().map(|listing| listing.dir.0)),
+            Change::Names(..) | Change::Directory(_) => {}
+            Change::Told(done) => {
+                done();
+                break;
+            }
+        }
+    }
+    receiver.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!(told.len(), 5001);
+}
+
+#[test]
+fn handle_that_was_open_before_a_refresh_gives_nothing_to_be_believed_after_it() {
+    let bench = tree(3);
+    bench.names(Ino::ROOT, 10).unwrap();
+    let fh = bench.fs.opendir(Ino::ROOT, 1).unwrap();
+    assert!(bench.validities(fh, 0).iter().all(|validity| !validity.is_zero()));
+    drop(bench.fs.take_changes());
+    refresh(&bench, Ino::ROOT);
+    assert_eq!(bench.validities(fh, 2), [Duration::ZERO; 3], "old entries, each to be looked up anew");
+    assert!(bench.validities(fh, 0).iter().all(|validity| !validity.is_zero()), "a rewind shows the new listing");
+}
+
+#[test]
+fn handle_that_is_still_open_when_its_listing_expires_has_the_kernel_give_up_what_it_keeps() {
+    let (bench, clock) = still(wide(3), Duration::from_secs(60));
+    bench.names(Ino::ROOT, 10).unwrap();
+    let changes = bench.fs.take_changes().unwrap();
+    let (open, closed) = (bench.fs.opendir(Ino::ROOT, 1).unwrap(), bench.fs.opendir(Ino::ROOT, 1).unwrap());
+    for fh in [open, closed] {
+        assert!(bench.fs.dir_keeping(fh).0);
+    }
+    bench.fs.releasedir(closed);
+    clock.advance(Duration::from_secs(59));
+    bench.timer.run_due();
+    assert!(changes.try_recv().is_err());
+    clock.advance(Duration::from_secs(1));
+    bench.timer.run_due();
+    assert!(matches!(changes.try_recv(), Ok(Change::Directory(Ino::ROOT))));
+    assert!(changes.try_recv().is_err(), "once");
+}
+
+#[test]
+fn time_that_the_machine_was_suspended_counts_and_the_kernel_is_told() {
+    let (bench, clock) = still(wide(3), Duration::from_secs(60));
+    bench.names(Ino::ROOT, 10).unwrap();
+    let changes = bench.fs.take_changes().unwrap();
+    bench.remote.change(|state| state.dirs.get_mut("root").unwrap().truncate(2));
+    clock.advance(Duration::from_secs(20));
+    bench.names(Ino::ROOT, 10).unwrap();
+    assert!(changes.try_recv().is_err() && bench.remote.lists() == 1);
+    clock.suspend(Duration::from_secs(3600));
+    assert_eq!(bench.names(Ino::ROOT, 10).unwrap().len(), 2);
+    assert_eq!(bench.remote.lists(), 2);
+    let Ok(Change::Forgotten(listings)) = changes.try_recv() else { panic!("the kernel's times stood still") };
+    assert_eq!(listings.iter().map(|listing| listing.dir).collect::<Vec<_>>(), [Ino::ROOT]);
 }
 
 #[test]

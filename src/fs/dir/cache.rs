@@ -3,13 +3,13 @@
 //! Locks: one; a listing's is taken within it, never the other way, and listings are dropped outside it.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lru::LruCache;
 
 use super::super::inode::{Ino, InodeTable};
 use super::Listing;
-use crate::clock::lock;
+use crate::clock::{BootTime, lock};
 use crate::remote::NodeId;
 
 /// The most entries that the cached listings may hold together; listings that the kernel has open come on top. At under
@@ -49,12 +49,12 @@ impl ListingCache {
     }
 
     /// Whether a listing that is still believed should be loaded anew behind its readers.
-    pub fn is_ageing(&self, listing: &Listing, now: Instant) -> bool {
+    pub fn is_ageing(&self, listing: &Listing, now: BootTime) -> bool {
         listing.is_ageing(now, self.ttl)
     }
 
     /// The current listing of a directory, and whether it is a new one that the caller must have loaded.
-    pub fn current(&self, dir: Ino, id: &NodeId, now: Instant) -> (Arc<Listing>, bool) {
+    pub fn current(&self, dir: Ino, id: &NodeId, now: BootTime) -> (Arc<Listing>, bool) {
         let mut state = lock(&self.state);
         if let Some(cached) = state.listings.get(&dir)
             && cached.listing.is_current(now, self.ttl)
@@ -69,17 +69,17 @@ impl ListingCache {
     }
 
     /// Whether a directory needs no listing ahead: there is a current one, or one that was loaded ahead has failed not long ago.
-    pub fn is_known(&self, dir: Ino, now: Instant) -> bool {
+    pub fn is_known(&self, dir: Ino, now: BootTime) -> bool {
         let state = lock(&self.state);
         state.listings.peek(&dir).is_some_and(|cached| self.is_enough(&cached.listing, now))
     }
 
-    fn is_enough(&self, listing: &Listing, now: Instant) -> bool {
+    fn is_enough(&self, listing: &Listing, now: BootTime) -> bool {
         listing.is_current(now, self.ttl) || listing.is_resting(now)
     }
 
     /// A new listing of a directory that the caller is to load ahead; `None` if it needs none.
-    pub fn guess(&self, dir: Ino, id: &NodeId, now: Instant) -> Option<Arc<Listing>> {
+    pub fn guess(&self, dir: Ino, id: &NodeId, now: BootTime) -> Option<Arc<Listing>> {
         let mut state = lock(&self.state);
         if state.listings.peek(&dir).is_some_and(|cached| self.is_enough(&cached.listing, now)) {
             return None;
@@ -93,7 +93,7 @@ impl ListingCache {
     }
 
     /// The current listing of a directory, if there is one.
-    pub fn peek(&self, dir: Ino, now: Instant) -> Option<Arc<Listing>> {
+    pub fn peek(&self, dir: Ino, now: BootTime) -> Option<Arc<Listing>> {
         let state = lock(&self.state);
         let Cached { listing, .. } = state.listings.peek(&dir)?;
         if listing.is_current(now, self.ttl) { Some(Arc::clone(listing)) } else { None }
@@ -118,6 +118,11 @@ impl ListingCache {
         let discarded = if state.holds(listing) { state.take(listing.dir) } else { None };
         drop(state);
         drop(discarded);
+    }
+
+    /// All listings that are remembered.
+    pub fn all(&self) -> Vec<Arc<Listing>> {
+        lock(&self.state).listings.iter().map(|(_, cached)| Arc::clone(&cached.listing)).collect()
     }
 
     /// Takes the listings out whose directory is `wanted`.
@@ -192,7 +197,7 @@ mod tests {
     }
 
     /// A complete listing of directory `dir` with `count` files.
-    fn listed(cache: &ListingCache, dir: u64, count: usize, now: Instant) -> Arc<Listing> {
+    fn listed(cache: &ListingCache, dir: u64, count: usize, now: BootTime) -> Arc<Listing> {
         let (listing, is_new) = cache.current(Ino(dir), &NodeId::new(&dir.to_string()), now);
         assert!(is_new);
         let version = Version { size_bytes: 1, edited_ms: 0 };
@@ -208,13 +213,13 @@ mod tests {
         listing
     }
 
-    fn kept(cache: &ListingCache, dirs: std::ops::Range<u64>, now: Instant) -> Vec<u64> {
+    fn kept(cache: &ListingCache, dirs: std::ops::Range<u64>, now: BootTime) -> Vec<u64> {
         dirs.filter(|dir| cache.peek(Ino(*dir), now).is_some()).collect()
     }
 
     #[test]
     fn least_recently_used_listings_make_room() {
-        let (cache, now) = (bench(100), Instant::now());
+        let (cache, now) = (bench(100), BootTime::new(Duration::ZERO));
         (10..20).for_each(|dir| drop(listed(&cache, dir, 9, now)));
         assert_eq!(kept(&cache, 10..20, now).len(), 10);
         cache.current(Ino(10), &NodeId::new("10"), now);
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn directory_larger_than_the_cache_leaves_half_of_the_others() {
-        let (cache, now) = (bench(100), Instant::now());
+        let (cache, now) = (bench(100), BootTime::new(Duration::ZERO));
         (10..20).for_each(|dir| drop(listed(&cache, dir, 9, now)));
         listed(&cache, 20, 1000, now);
         assert_eq!(kept(&cache, 10..21, now), [15, 16, 17, 18, 19, 20]);
@@ -232,7 +237,7 @@ mod tests {
 
     #[test]
     fn listing_counts_while_it_grows() {
-        let (cache, now) = (bench(100), Instant::now());
+        let (cache, now) = (bench(100), BootTime::new(Duration::ZERO));
         (10..20).for_each(|dir| drop(listed(&cache, dir, 9, now)));
         let (growing, _) = cache.current(Ino(20), &NodeId::new("20"), now);
         for page in 0..3_u64 {
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn replaced_and_discarded_listings_no_longer_count() {
-        let (cache, now) = (bench(100), Instant::now());
+        let (cache, now) = (bench(100), BootTime::new(Duration::ZERO));
         let old = listed(&cache, 10, 40, now);
         for _ in 0..10 {
             let other = bench(100);
@@ -269,7 +274,7 @@ mod tests {
 
     #[test]
     fn failed_guess_keeps_its_directory_from_being_guessed_for_a_minute_and_answers_nobody() {
-        let (cache, now) = (bench(100), Instant::now());
+        let (cache, now) = (bench(100), BootTime::new(Duration::ZERO));
         let id = NodeId::new("10");
         let guess = cache.guess(Ino(10), &id, now).expect("nothing is known yet");
         assert!(cache.guess(Ino(10), &id, now).is_none(), "it is on its way");

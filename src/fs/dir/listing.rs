@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
-use crate::clock::lock;
+use crate::clock::{BootTime, lock};
 use crate::jobs::Ticket;
 use crate::remote::{Cursor, Node, NodeId, NodeKind, name_page};
 
@@ -48,8 +48,8 @@ enum Wanted {
 #[derive(Clone, Debug)]
 enum Progress {
     Loading,
-    Complete(Instant),
-    Failed(Instant, FsError),
+    Complete(BootTime),
+    Failed(BootTime, FsError),
 }
 
 /// What a listing says about a name.
@@ -84,6 +84,8 @@ pub struct Listing {
     state: Mutex<State>,
     /// Another one is being loaded to take its place.
     is_refreshed: AtomicBool,
+    /// What it says is no longer to be believed: it was forgotten, or another one has taken its place.
+    is_outdated: AtomicBool,
     /// Its entries have been given to the kernel to keep.
     is_kept: AtomicBool,
     /// The indices of all entries by inode number, once somebody has gone through them in that order.
@@ -106,7 +108,7 @@ struct State {
     /// Names that were told to be absent.
     absent: HashSet<Box<str>>,
     /// When the last page came in.
-    paged_at: Option<Instant>,
+    paged_at: Option<BootTime>,
     /// Only while loading: ids seen (a duplicate is dropped) and cursors used (a repeated one is an error).
     seen: Seen,
 }
@@ -156,10 +158,11 @@ impl Listing {
         };
         let (is_guess, ticket) = (AtomicBool::new(false), OnceLock::new());
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
+        let is_outdated = AtomicBool::new(false);
         let state = Mutex::new(state);
         let (by_ino, subdirs_by_ino) = (OnceLock::new(), OnceLock::new());
         let inodes = Arc::clone(inodes);
-        Listing { dir, id, inodes, state, is_refreshed, is_kept, by_ino, subdirs_by_ino, is_guess, ticket }
+        Listing { dir, id, inodes, state, is_refreshed, is_outdated, is_kept, by_ino, subdirs_by_ino, is_guess, ticket }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -206,40 +209,60 @@ impl Listing {
     }
 
     /// For how long, from `now`, what the listing says may be believed; zero if not at all.
-    pub fn validity(&self, now: Instant, ttl: Duration) -> Duration {
+    pub fn validity(&self, now: BootTime, ttl: Duration) -> Duration {
+        if self.is_outdated() {
+            return Duration::ZERO;
+        }
         match lock(&self.state).progress {
             Progress::Loading => ttl,
-            Progress::Complete(at) => ttl.saturating_sub(now.saturating_duration_since(at)),
+            Progress::Complete(at) => ttl.saturating_sub(now.since(at)),
             Progress::Failed(..) => Duration::ZERO,
         }
     }
 
     /// Whether a new caller may be answered from it: it is loading, fresh, or has only just failed.
-    pub(super) fn is_current(&self, now: Instant, ttl: Duration) -> bool {
+    pub(super) fn is_current(&self, now: BootTime, ttl: Duration) -> bool {
         let state = lock(&self.state);
         match state.progress {
             Progress::Loading => {
-                let is_partial =
-                    state.paged_at.is_some_and(|at| now.saturating_duration_since(at) >= PARTIAL_GUESS_KEPT);
+                let is_partial = state.paged_at.is_some_and(|at| now.since(at) >= PARTIAL_GUESS_KEPT);
                 !(is_partial && self.is_guess())
             }
-            Progress::Complete(at) => now.saturating_duration_since(at) < ttl,
-            Progress::Failed(at, _) => !self.is_guess() && now.saturating_duration_since(at) < FAILURE_KEPT,
+            Progress::Complete(at) => now.since(at) < ttl,
+            Progress::Failed(at, _) => !self.is_guess() && now.since(at) < FAILURE_KEPT,
         }
     }
 
     /// Whether its directory is not to be listed ahead: a failed guess rests.
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
+    pub(super) fn is_resting(&self, now: BootTime) -> bool {
         let at = match lock(&self.state).progress {
             Progress::Failed(at, _) => at,
             Progress::Loading | Progress::Complete(_) => return false,
         };
-        self.is_guess() && now.saturating_duration_since(at) < FAILED_GUESS_RESTS
+        self.is_guess() && now.since(at) < FAILED_GUESS_RESTS
     }
 
     /// Whether it is complete and more than half of its time is over.
-    pub(super) fn is_ageing(&self, now: Instant, ttl: Duration) -> bool {
-        matches!(lock(&self.state).progress, Progress::Complete(at) if now.saturating_duration_since(at) >= ttl / 2)
+    pub(super) fn is_ageing(&self, now: BootTime, ttl: Duration) -> bool {
+        matches!(lock(&self.state).progress, Progress::Complete(at) if now.since(at) >= ttl / 2)
+    }
+
+    /// What it says is no longer to be believed. To be said before the kernel is told of the change.
+    pub(in crate::fs) fn set_outdated(&self) {
+        self.is_outdated.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether what it says is no longer to be believed.
+    pub(in crate::fs) fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::SeqCst)
+    }
+
+    /// When what it says ends to be valid, if it is complete.
+    pub(in crate::fs) fn expires_at(&self, ttl: Duration) -> Option<BootTime> {
+        match lock(&self.state).progress {
+            Progress::Complete(at) => Some(at + ttl),
+            Progress::Loading | Progress::Failed(..) => None,
+        }
     }
 
     /// Says that another one is being loaded in its place; `false` if that is so already.
@@ -274,7 +297,7 @@ impl Listing {
     }
 
     /// All names that the kernel may know of this directory, present and absent.
-    pub(in crate::fs) fn known_names(&self) -> Vec<Box<str>> {
+    pub fn known_names(&self) -> Vec<Box<str>> {
         let state = lock(&self.state);
         let present = state.entries.iter().map(|entry| Box::from(entry.name.as_str()));
         present.chain(state.absent.iter().cloned()).collect()
@@ -396,7 +419,7 @@ impl Listing {
     }
 
     /// Takes in the next page; says where to go on. One loader at a time calls this.
-    pub fn accept(&self, nodes: Vec<Node>, next: Option<Cursor>, now: Instant) -> Next {
+    pub fn accept(&self, nodes: Vec<Node>, next: Option<Cursor>, now: BootTime) -> Next {
         let named = {
             let mut state = lock(&self.state);
             let State { by_name, seen, .. } = &mut *state;
@@ -433,7 +456,7 @@ impl Listing {
     }
 
     /// The listing has failed as a whole; whoever waits is told.
-    pub fn fail(&self, error: FsError, now: Instant) {
+    pub fn fail(&self, error: FsError, now: BootTime) {
         let mut state = lock(&self.state);
         if matches!(state.progress, Progress::Loading) {
             state.end(Progress::Failed(now, error));

@@ -2,73 +2,50 @@
 //!
 //! The kernel keeps names, known and absent, for as long as they were said to be valid. What changes before that is told to
 //! it by whoever takes the [`Changes`]: a thread of its own, as telling may block while an operation on the same directory
-//! is under way (measured: fuse-notes, D).
-//! Locks: none of its own.
+//! is under way (measured: fuse-notes, D). A listing that is no longer current says so ([`Listing::set_outdated`]) before the kernel
+//! is told: what is still answered from it is not to be believed, and an answer that overtook the telling is told again.
+//! Locks: none of its own; `dispute` has one.
+
+mod dispute;
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lru::LruCache;
+use dispute::Disputes;
 
 use super::FsError;
-use super::dir::{Answer, Listing, ListingCache};
+use super::dir::{Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
 use super::lister::Lister;
 use super::owed::Owed;
-use crate::clock::{Clock, lock};
+use crate::clock::{BootTime, Clock, lock};
 use crate::content::ContentError;
-use crate::policy::name::EntryName;
-use crate::remote::{NodeId, NodeKind, RemoteErrorKind, Version};
+use crate::remote::{NodeKind, RemoteErrorKind};
 
-/// The most changes that may wait to be told. Each is a directory's; what does not fit is found out when the kernel's own
-/// time for it is up.
+/// The most changes that may wait to be told. Each is a directory's, or all that one refresh forgets. One that does not fit is found
+/// out when the kernel's own time for it is up; a refresh that does not fit fails.
 const CHANGES_MAX: usize = 4096;
+
+/// By so much more the machine's clock must go on than the one that stands still while it is suspended to be a suspension: the two
+/// are not read in the same moment.
+const SUSPENDED_MIN: Duration = Duration::from_secs(1);
 
 /// Something that the kernel may still believe and that is no longer so.
 pub enum Change {
     /// These names of a directory: gone, new, or another file's by now.
     Names(Ino, Vec<Box<str>>),
-    /// The attributes of an inode.
-    Attributes(Ino),
+    /// The attributes of a directory, and its entries as the kernel has kept them for readers.
+    Directory(Ino),
+    /// All that was ever told of these directories.
+    Forgotten(Vec<Arc<Listing>>),
     /// All that came before has been told.
     Told(Box<dyn FnOnce() + Send>),
 }
 
 /// What is to be told to the kernel, in order. Ends with the filesystem.
 pub type Changes = Receiver<Change>;
-
-/// A directory whose listing brought nothing new about a changed file is not listed anew for the same reason before this has passed,
-/// twice as long each time: a file that the service withholds stays another than listed, and each read of it would list its whole
-/// directory.
-const DISPUTE_PAUSE_MIN: Duration = Duration::from_secs(30);
-const DISPUTE_PAUSE_MAX: Duration = Duration::from_secs(3600);
-
-/// For how many directories it is remembered why they were listed anew.
-const DISPUTES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
-
-/// Why a directory was listed anew: a file that was another than listed.
-struct Dispute {
-    name: EntryName,
-    id: NodeId,
-    version: Version,
-    not_before: Instant,
-    pause: Duration,
-}
-
-impl Dispute {
-    /// Whether the directory's listing says something else of the file by now.
-    fn has_news(&self, listing: Option<&Listing>) -> bool {
-        let Some(listing) = listing else { return false };
-        match listing.find(self.name.as_str()) {
-            Answer::Found(entry) => entry.id != self.id || entry.version != self.version,
-            Answer::Absent => true,
-            Answer::NotYet | Answer::Failed(_) => false,
-        }
-    }
-}
 
 /// Keeps listings fresh.
 pub(super) struct Freshness {
@@ -78,8 +55,11 @@ pub(super) struct Freshness {
     clock: Arc<dyn Clock>,
     changes: SyncSender<Change>,
     untold: Mutex<Option<Changes>>,
-    /// By directory.
-    disputes: Mutex<LruCache<Ino, Dispute>>,
+    disputes: Disputes,
+    /// For how long the machine has been suspended, as far as noticed.
+    suspended: Mutex<Duration>,
+    /// When both clocks were read first.
+    started: (Instant, BootTime),
 }
 
 impl Freshness {
@@ -91,8 +71,9 @@ impl Freshness {
         clock: Arc<dyn Clock>,
     ) -> Arc<Freshness> {
         let (changes, untold) = sync_channel(CHANGES_MAX);
-        let (untold, disputes) = (Mutex::new(Some(untold)), Mutex::new(LruCache::new(DISPUTES_MAX)));
-        Arc::new(Freshness { listings, lister, inodes, clock, changes, untold, disputes })
+        let (untold, disputes) = (Mutex::new(Some(untold)), Disputes::default());
+        let (suspended, started) = (Mutex::default(), (clock.now(), clock.boot()));
+        Arc::new(Freshness { listings, lister, inodes, clock, changes, untold, disputes, suspended, started })
     }
 
     /// The changes, for whoever tells them; `None` if somebody has them already.
@@ -119,9 +100,45 @@ impl Freshness {
             return;
         }
         if self.listings.replace(old, new) {
+            old.set_outdated();
             for change in difference(old, new) {
                 self.tell(change);
             }
+        }
+    }
+
+    /// Entries were answered from `listing`, which is outdated since: the kernel may have been told of that before they came.
+    pub(super) fn tell_again(&self, listing: &Arc<Listing>) {
+        self.tell(Change::Forgotten(vec![Arc::clone(listing)]));
+    }
+
+    /// The same for one name of `dir`.
+    pub(super) fn tell_name_again(&self, dir: Ino, name: &str) {
+        self.tell(Change::Names(dir, vec![name.into()]));
+    }
+
+    /// The listing of `dir` that the kernel keeps for readers is no longer to be believed.
+    pub(super) fn expire(&self, dir: Ino) {
+        self.tell(Change::Directory(dir));
+    }
+
+    /// Notices that the machine was suspended. The kernel's own times stood still then, and it would believe what it was told for
+    /// longer than it was to.
+    pub(super) fn notice_suspension(&self) {
+        let (now, boot) = self.started;
+        let awake = self.clock.now().saturating_duration_since(now);
+        let asleep = self.clock.boot().since(boot).saturating_sub(awake);
+        let is_new = {
+            let mut noticed = lock(&self.suspended);
+            let is_new = asleep >= *noticed + SUSPENDED_MIN;
+            if is_new {
+                *noticed = asleep;
+            }
+            is_new
+        };
+        if is_new {
+            log::info!("this machine was suspended: names are looked up anew");
+            self.tell(Change::Forgotten(self.listings.all()));
         }
     }
 
@@ -149,53 +166,38 @@ impl Freshness {
         }
     }
 
+    fn may_list_anew(&self, file: &Entry) -> bool {
+        let now = self.clock.boot();
+        self.disputes.may_list_anew(file, self.listings.peek(file.parent, now).as_deref(), now)
+    }
+
     /// `file` is an inode that cannot be opened any more. Its name gets another one for the next open: out of a new listing of the
     /// directory, or out of the one there is, which says nothing new.
     fn rename(&self, file: &Entry, list_anew: bool) {
         if list_anew {
-            drop(self.listings.take_out(|dir| dir == file.parent));
-        } else if let Some(listing) = self.listings.peek(file.parent, self.clock.now()) {
+            self.listings.take_out(|dir| dir == file.parent).iter().for_each(|listing| listing.set_outdated());
+        } else if let Some(listing) = self.listings.peek(file.parent, self.clock.boot()) {
             listing.renew(file);
         }
         self.tell(Change::Names(file.parent, vec![file.name.as_str().into()]));
     }
 
-    /// Whether `file`'s directory may be listed anew because the store has another version of it.
-    fn may_list_anew(&self, file: &Entry) -> bool {
-        let now = self.clock.now();
-        let listing = self.listings.peek(file.parent, now);
-        let mut disputes = lock(&self.disputes);
-        let pause = match disputes.get(&file.parent) {
-            Some(last) if last.has_news(listing.as_deref()) => DISPUTE_PAUSE_MIN,
-            Some(last) if now < last.not_before => return false,
-            Some(last) => (last.pause * 2).min(DISPUTE_PAUSE_MAX),
-            None => DISPUTE_PAUSE_MIN,
-        };
-        let dispute = Dispute {
-            name: file.name.clone(),
-            id: file.id.clone(),
-            version: file.version,
-            not_before: now + pause,
-            pause,
-        };
-        disputes.put(file.parent, dispute);
-        true
-    }
-
     /// Forgets the listings of `dir` and of all that is below it, and tells the kernel; `owed` is answered
-    /// when that is done.
+    /// when that is done: with an error if the kernel cannot be told.
     pub(super) fn forget_below(&self, dir: Ino, owed: Owed<()>) {
-        for listing in self.listings.take_out(|listed| self.inodes.is_below(listed, dir)) {
-            self.tell(Change::Names(listing.dir, listing.known_names()));
-            self.tell(Change::Attributes(listing.dir));
-        }
-        let told = Change::Told(Box::new(move || owed.answer_with(|| Ok(()))));
-        match self.changes.try_send(told) {
-            Ok(()) => {}
-            // Nobody tells the kernel anything, or too slowly to wait for.
-            Err(TrySendError::Disconnected(change) | TrySendError::Full(change)) => {
-                if let Change::Told(told) = change {
-                    told();
+        let forgotten = self.listings.take_out(|listed| self.inodes.is_below(listed, dir));
+        forgotten.iter().for_each(|listing| listing.set_outdated());
+        let when_told = owed.clone();
+        let told = Change::Told(Box::new(move || when_told.answer_with(|| Ok(()))));
+        for change in [Change::Forgotten(forgotten), told] {
+            match self.changes.try_send(change) {
+                Ok(()) => {}
+                // There is nobody to be told: no kernel, or its mount is gone.
+                Err(TrySendError::Disconnected(Change::Told(told))) => told(),
+                Err(TrySendError::Disconnected(_)) => {}
+                // `owed` goes with the change, and answers that it was dropped.
+                Err(TrySendError::Full(_)) => {
+                    log::warn!("the kernel is told too slowly: a refresh failed, try it again")
                 }
             }
         }
@@ -220,7 +222,7 @@ fn difference(old: &Listing, new: &Listing) -> Vec<Change> {
             Some(known) if known.ino == entry.ino => {
                 still_there += 1;
                 if entry.kind == NodeKind::Directory && known.version != entry.version {
-                    changes.push(Change::Attributes(entry.ino));
+                    changes.push(Change::Directory(entry.ino));
                 }
             }
             Some(_) => names.push(entry.name.as_str().into()),
@@ -232,7 +234,7 @@ fn difference(old: &Listing, new: &Listing) -> Vec<Change> {
     }
     if !names.is_empty() || new.len() != old.len() {
         changes.push(Change::Names(old.dir, names));
-        changes.push(Change::Attributes(old.dir));
+        changes.push(Change::Directory(old.dir));
     }
     changes
 }
