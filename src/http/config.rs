@@ -1,0 +1,51 @@
+//! The limits that both clients obey, and the way to the servers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::proxy::Proxies;
+use crate::config::Connection;
+
+/// The most that a server may be silent, before its headers or between two pieces of a body.
+pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The limits that both clients obey, and the way to the servers.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Plain http is allowed to every host, not only to this machine.
+    pub allow_http: bool,
+    /// See [`STALL_LIMIT`].
+    pub stall_limit: Duration,
+    /// PEM certificates that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxies on the way. None of them is for this machine.
+    pub proxies: Proxies,
+}
+
+impl HttpConfig {
+    /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more. No proxies.
+    pub fn new(allow_http: bool, op_timeout: Duration) -> HttpConfig {
+        let stall_limit = STALL_LIMIT.min(op_timeout / 3);
+        HttpConfig { allow_http, stall_limit, ca_file: None, proxies: Proxies::default() }
+    }
+
+    /// What `connection` asks for, with the environment's proxies.
+    pub fn of(connection: &Connection) -> HttpConfig {
+        HttpConfig {
+            ca_file: connection.ca_file.clone(),
+            proxies: Proxies::of_environment(),
+            ..HttpConfig::new(connection.allow_http, connection.op_timeout)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stall_limit_leaves_time_for_more_attempts() {
+        assert_eq!(HttpConfig::new(false, Duration::from_secs(30)).stall_limit, STALL_LIMIT);
+        assert_eq!(HttpConfig::new(false, Duration::from_secs(3)).stall_limit, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,171 @@
+//! Why there is no (complete) answer: kinds of failure, and their texts, which show at most `scheme://host:port` of a URL.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::policy::retry::FailureKind;
+use crate::remote::RemoteErrorKind;
+
+/// Why there is no (complete) answer. An answer with an error status is an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpErrorKind {
+    /// The host's name does not resolve.
+    Dns,
+    /// No connection: refused, unreachable.
+    Connect,
+    /// The connection is not a trustworthy TLS connection: certificate, protocol.
+    Tls,
+    /// The connection, the headers or the body took too long.
+    Timeout,
+    /// The connection broke: reset, closed before the answer, body shorter than announced. An idle connection that the
+    /// server closes just as we use it looks like this, so the first further try needs no pause.
+    Interrupted,
+    /// Plain http to a host that is not this machine, without permission.
+    InsecureUrl,
+    /// The server redirects where we do not follow.
+    RedirectRefused,
+    /// The answer is larger than its bound.
+    TooLarge,
+    /// The URL cannot be sent byte for byte as it was given.
+    UnsendableUrl,
+    /// The file of certificates or a proxy's variable is not what it must be. The text says what to do.
+    BadSetting,
+    /// The request could not be made at all.
+    Other,
+}
+
+impl HttpErrorKind {
+    /// What it means to who asked for something remote.
+    pub fn remote_kind(self) -> RemoteErrorKind {
+        match self {
+            HttpErrorKind::Timeout => RemoteErrorKind::Timeout,
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Interrupted => {
+                RemoteErrorKind::Unavailable
+            }
+            // The documented service does none of these: HTTPS only, no redirects, URLs that are URLs.
+            HttpErrorKind::InsecureUrl
+            | HttpErrorKind::RedirectRefused
+            | HttpErrorKind::TooLarge
+            | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::BadSetting
+            | HttpErrorKind::Other => RemoteErrorKind::Malformed,
+        }
+    }
+
+    /// What it means for another attempt.
+    pub fn failure_kind(self) -> FailureKind {
+        match self {
+            HttpErrorKind::Interrupted => FailureKind::Interrupted,
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Timeout => {
+                FailureKind::Transient
+            }
+            HttpErrorKind::InsecureUrl
+            | HttpErrorKind::RedirectRefused
+            | HttpErrorKind::TooLarge
+            | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::BadSetting
+            | HttpErrorKind::Other => FailureKind::Permanent,
+        }
+    }
+}
+
+/// A request without a (complete) answer. Shows of its URL at most `scheme://host:port`.
+#[derive(Debug)]
+pub struct HttpError {
+    pub(super) kind: HttpErrorKind,
+    pub(super) context: String,
+    /// The variable that names the proxy which may be to blame.
+    pub(super) proxy_variable: Option<&'static str>,
+    pub(super) source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl HttpError {
+    pub(super) fn new(kind: HttpErrorKind, context: impl Into<String>) -> HttpError {
+        HttpError { kind, context: context.into(), proxy_variable: None, source: None }
+    }
+
+    /// The variable that names a proxy which may be in the way.
+    pub fn proxy_variable(&self) -> Option<&'static str> {
+        self.proxy_variable
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> HttpErrorKind {
+        self.kind
+    }
+
+    pub(super) fn timeout(origin: &str) -> HttpError {
+        HttpError::new(HttpErrorKind::Timeout, format!("{origin}: no complete answer in time"))
+    }
+
+    pub(super) fn of_reqwest(origin: &str, error: reqwest::Error) -> HttpError {
+        let kind = kind_of(&error);
+        let context = match kind {
+            HttpErrorKind::Dns => "the host name does not resolve",
+            HttpErrorKind::Connect => "no connection",
+            HttpErrorKind::Tls => "no trustworthy TLS connection",
+            HttpErrorKind::Timeout => "no answer in time",
+            HttpErrorKind::Interrupted => "the connection broke",
+            _ => "the request could not be made",
+        };
+        let source = Some(error.without_url().into());
+        HttpError { source, ..HttpError::new(kind, format!("{origin}: {context}")) }
+    }
+
+    pub(super) fn of_read(origin: &str, error: io::Error) -> HttpError {
+        match error.into_inner().map(|inner| inner.downcast::<reqwest::Error>()) {
+            Some(Ok(error)) => HttpError::of_reqwest(origin, *error),
+            // What else a read can fail of is the connection.
+            other => HttpError {
+                source: other.and_then(Result::err),
+                ..HttpError::new(HttpErrorKind::Interrupted, format!("{origin}: the connection broke"))
+            },
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)
+    }
+}
+
+impl Error for HttpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}
+
+/// What a failure of reqwest means. Whatever befalls a connection once it is up counts as an interruption.
+fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
+    if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_builder() {
+        HttpErrorKind::Other
+    } else if error.is_dns() {
+        HttpErrorKind::Dns
+    } else if error.is_connect() {
+        if is_tls_failure(error) { HttpErrorKind::Tls } else { HttpErrorKind::Connect }
+    } else {
+        HttpErrorKind::Interrupted
+    }
+}
+
+/// Whether a connection came up and then failed in the handshake: tokio-rustls wraps what rustls says into `InvalidData`, and
+/// reports a peer that hangs up as `UnexpectedEof`; a TCP connect yields neither.
+fn is_tls_failure(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        let io_error = error.downcast_ref::<io::Error>();
+        if io_error.is_some_and(|e| matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)) {
+            return true;
+        }
+        // The source of an io::Error that wraps another is that one's source: the wrapped one would be left out.
+        cause = match io_error.and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}

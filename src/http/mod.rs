@@ -1,0 +1,31 @@
+//! HTTP/1.1 for the two kinds of server there are: the API (small JSON answers) and the object store (ranges of files).
+//!
+//! Owns both clients, their time limits and the kinds of failure; the only room that knows `reqwest`. Must not know what
+//! KooDrive's answers mean, nor blocks. Every call blocks its thread: worker threads only, never inside an async runtime.
+//! No locks of its own; each underlying client owns one runtime thread.
+//!
+//! Time: reqwest's blocking client restarts its client-wide timeout at every read of a body (measured, fuse-notes C), which is
+//! what makes it a stall limit: so much time without a byte. The deadline of the whole call is checked here between reads.
+//! A request that has less time left than the stall limit gets a total limit instead. Hence no call returns later than its
+//! deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.
+//!
+//! Proxies are those of the standard variables, and never for this machine. Certificates are always verified.
+//!
+//! Secrets: links are secrets and API queries hold the share's code. No error here shows more of a URL than
+//! `scheme://host:port`.
+
+mod address;
+mod api;
+mod config;
+mod error;
+mod exchange;
+mod object;
+mod proxy;
+mod url;
+
+pub use api::{ApiAnswer, ApiClient, ApiRequest, MAX_API_BODY_BYTES};
+pub use config::{HttpConfig, STALL_LIMIT};
+pub use error::{HttpError, HttpErrorKind};
+pub use exchange::CONNECT_TIMEOUT;
+pub use object::{ObjectAnswer, ObjectBody, ObjectClient};
+pub use proxy::Proxies;
