@@ -104,6 +104,8 @@ pub struct Connection {
     pub endpoint: String,
     /// Plain http is allowed to hosts other than loopback.
     pub allow_http: bool,
+    /// Download links may lead to this machine and to private addresses, wherever the endpoint is.
+    pub allow_private_links: bool,
     /// A PEM file with certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
     /// The most that one operation may take.

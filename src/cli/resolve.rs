@@ -4,7 +4,8 @@
 use super::layers::{Layers, Rank};
 use super::login;
 use super::settings::{
-    ACCESS_CODE, AGENT, ALL, ALLOW_HTTP, CA_FILE, EDITION, ENDPOINT, OP_TIMEOUT, Purpose, TEAM_TYPE, USER_ID,
+    ACCESS_CODE, AGENT, ALL, ALLOW_HTTP, ALLOW_PRIVATE_LINKS, CA_FILE, EDITION, ENDPOINT, OP_TIMEOUT, Purpose,
+    TEAM_TYPE, USER_ID,
 };
 use super::source::{self, TypedSource};
 use super::values::{self, Endpoint};
@@ -87,9 +88,10 @@ fn connection(layers: &mut Layers<'_>, shown: &str, origin: Option<Endpoint>) ->
         layers
             .complain(format!("{endpoint} would send everything in the clear: use https, or --allow-http if you must"));
     }
+    let allow_private_links = layers.switch(&ALLOW_PRIVATE_LINKS);
     let ca_file = layers.file(&CA_FILE, values::readable_file);
     let op_timeout = layers.value(&OP_TIMEOUT, values::op_timeout).unwrap_or(DEFAULT_OP_TIMEOUT);
-    Some(Connection { endpoint: endpoint?.0, allow_http, ca_file, op_timeout })
+    Some(Connection { endpoint: endpoint?.0, allow_http, allow_private_links, ca_file, op_timeout })
 }
 
 /// The service; `None` if none was named, or with a complaint.

@@ -126,6 +126,8 @@ settings! {
         "Trust the certificates in this PEM file too";
     ALLOW_HTTP = "allow_http", Switch, Service, "Service", "",
         "Allow plain http to other hosts than this one: all of it can be read on the way";
+    ALLOW_PRIVATE_LINKS = "allow_private_links", Switch, Mount, "Service", "",
+        "Allow download links to this machine and to private addresses, wherever the endpoint is";
     OP_TIMEOUT = "op_timeout", Number, Service, "Service", "SECONDS",
         "The most that one operation may take, its retries included [default: 30]";
 

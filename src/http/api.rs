@@ -1,5 +1,6 @@
 //! Calls of one API endpoint: small JSON answers, read whole. No redirect is followed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Url;
@@ -9,6 +10,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use super::config::HttpConfig;
 use super::error::{HttpError, HttpErrorKind};
 use super::exchange::{Head, build_client, redirect_target, send};
+use super::reach::EndpointWatch;
 use super::url::{check_secure, is_plain_web_url, origin_of};
 use crate::policy::percent::percent_encoded;
 
@@ -52,6 +54,7 @@ pub struct ApiClient {
     client: Client,
     endpoint: Url,
     origin: String,
+    watch: Arc<EndpointWatch>,
     config: HttpConfig,
 }
 
@@ -68,7 +71,13 @@ impl ApiClient {
         })?;
         check_secure(&endpoint, &config)?;
         let origin = origin_of(&endpoint);
-        Ok(ApiClient { client: build_client(&config)?, endpoint, origin, config })
+        let watch = Arc::new(EndpointWatch::new(&endpoint, config.endpoint_places.clone()));
+        Ok(ApiClient { client: build_client(&config, Arc::clone(&watch))?, endpoint, origin, watch, config })
+    }
+
+    /// The limits and the way to the servers, for reading through links: it knows where the endpoint has answered from.
+    pub fn config(&self) -> &HttpConfig {
+        &self.config
     }
 
     /// `scheme://host[:port]`, fit for messages.
@@ -105,6 +114,9 @@ impl ApiClient {
                 Err(_) => builder.header(*name, *value),
             });
         let mut body = send(builder, &self.origin, &self.config, deadline)?;
+        if let Some(address) = body.response.remote_addr() {
+            self.watch.note_answer(address.ip());
+        }
         if let Some(location) = redirect_target(&body.response) {
             let target = self.endpoint.join(location).map_or("nowhere".to_owned(), |url| origin_of(&url));
             let context = format!("{}: redirects to {target}", self.origin);

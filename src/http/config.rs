@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::proxy::Proxies;
+use super::reach::{EndpointPlaces, Reach};
 use crate::config::Connection;
 
 /// The most that a server may be silent, before its headers or between two pieces of a body.
@@ -14,6 +15,10 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(10);
 pub struct HttpConfig {
     /// Plain http is allowed to every host, not only to this machine.
     pub allow_http: bool,
+    /// Download links may lead to this machine and to private addresses, wherever the endpoint is.
+    pub allow_private_links: bool,
+    /// Where the endpoint has answered from: noted by the API client, asked by the object client. Shared by clones.
+    pub endpoint_places: EndpointPlaces,
     /// See [`STALL_LIMIT`].
     pub stall_limit: Duration,
     /// PEM certificates that are trusted beside the system's.
@@ -23,18 +28,36 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more. No proxies.
+    /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more. No proxies, no private links,
+    /// and nothing known of any endpoint.
     pub fn new(allow_http: bool, op_timeout: Duration) -> HttpConfig {
         let stall_limit = STALL_LIMIT.min(op_timeout / 3);
-        HttpConfig { allow_http, stall_limit, ca_file: None, proxies: Proxies::default() }
+        HttpConfig {
+            allow_http,
+            allow_private_links: false,
+            endpoint_places: EndpointPlaces::default(),
+            stall_limit,
+            ca_file: None,
+            proxies: Proxies::default(),
+        }
     }
 
     /// What `connection` asks for, with the environment's proxies.
     pub fn of(connection: &Connection) -> HttpConfig {
         HttpConfig {
+            allow_private_links: connection.allow_private_links,
             ca_file: connection.ca_file.clone(),
             proxies: Proxies::of_environment(),
             ..HttpConfig::new(connection.allow_http, connection.op_timeout)
+        }
+    }
+
+    /// Which hosts download links may lead to.
+    pub(super) fn reach(&self) -> Reach {
+        Reach {
+            allow_private: self.allow_private_links,
+            endpoint: self.endpoint_places.clone(),
+            proxies: self.proxies.hosts(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use super::reach::LinkRefused;
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
 
@@ -23,6 +24,8 @@ pub enum HttpErrorKind {
     Interrupted,
     /// Plain http to a host that is not this machine, without permission.
     InsecureUrl,
+    /// A link leads to this machine or to a private address, and must not.
+    PrivateAddress,
     /// The server redirects where we do not follow.
     RedirectRefused,
     /// The answer is larger than its bound.
@@ -45,6 +48,7 @@ impl HttpErrorKind {
             }
             // The documented service does none of these: HTTPS only, no redirects, URLs that are URLs.
             HttpErrorKind::InsecureUrl
+            | HttpErrorKind::PrivateAddress
             | HttpErrorKind::RedirectRefused
             | HttpErrorKind::TooLarge
             | HttpErrorKind::UnsendableUrl
@@ -61,6 +65,7 @@ impl HttpErrorKind {
                 FailureKind::Transient
             }
             HttpErrorKind::InsecureUrl
+            | HttpErrorKind::PrivateAddress
             | HttpErrorKind::RedirectRefused
             | HttpErrorKind::TooLarge
             | HttpErrorKind::UnsendableUrl
@@ -99,7 +104,14 @@ impl HttpError {
         HttpError::new(HttpErrorKind::Timeout, format!("{origin}: no complete answer in time"))
     }
 
+    pub(super) fn of_refused_link(origin: &str, refused: LinkRefused) -> HttpError {
+        HttpError::new(HttpErrorKind::PrivateAddress, format!("{origin}: {refused}"))
+    }
+
     pub(super) fn of_reqwest(origin: &str, error: reqwest::Error) -> HttpError {
+        if let Some(refused) = refused_link(&error) {
+            return HttpError::of_refused_link(origin, refused);
+        }
         let kind = kind_of(&error);
         let context = match kind {
             HttpErrorKind::Dns => "the host name does not resolve",
@@ -150,6 +162,18 @@ fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
     } else {
         HttpErrorKind::Interrupted
     }
+}
+
+/// What the resolver said of a link's host, if it let no connection be made.
+fn refused_link(error: &reqwest::Error) -> Option<LinkRefused> {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<LinkRefused>() {
+            return Some(*refused);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Whether a connection came up and then failed in the handshake: tokio-rustls wraps what rustls says into `InvalidData`, and

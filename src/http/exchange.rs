@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Certificate;
 use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::dns::Resolve;
 use reqwest::header::{ACCEPT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 
 use super::config::HttpConfig;
@@ -94,7 +96,8 @@ impl Body {
     }
 }
 
-pub(super) fn build_client(config: &HttpConfig) -> Result<Client, HttpError> {
+/// A client that connects to what `resolver` says.
+pub(super) fn build_client(config: &HttpConfig, resolver: Arc<impl Resolve + 'static>) -> Result<Client, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let builder = Client::builder()
         // HTTP/2 was 29 to 33 % slower here (fuse-notes C).
@@ -104,6 +107,7 @@ pub(super) fn build_client(config: &HttpConfig) -> Result<Client, HttpError> {
         .referer(false)
         .redirect(reqwest::redirect::Policy::none())
         .default_headers(identity)
+        .dns_resolver(resolver)
         .tcp_nodelay(true)
         .pool_idle_timeout(POOL_IDLE)
         .connect_timeout(CONNECT_TIMEOUT.min(config.stall_limit))

@@ -9,7 +9,8 @@
 //! A request that has less time left than the stall limit gets a total limit instead. Hence no call returns later than its
 //! deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.
 //!
-//! Proxies are those of the standard variables, and never for this machine. Certificates are always verified.
+//! Proxies are those of the standard variables, and never for this machine. Certificates are always verified. Links and
+//! redirects lead to private addresses only where the endpoint is in such a place too (`reach.rs`).
 //!
 //! Secrets: links are secrets and API queries hold the share's code. No error here shows more of a URL than
 //! `scheme://host:port`.
@@ -21,6 +22,7 @@ mod error;
 mod exchange;
 mod object;
 mod proxy;
+mod reach;
 mod url;
 
 pub use api::{ApiAnswer, ApiClient, ApiRequest, MAX_API_BODY_BYTES};
@@ -29,3 +31,4 @@ pub use error::{HttpError, HttpErrorKind};
 pub use exchange::CONNECT_TIMEOUT;
 pub use object::{ObjectAnswer, ObjectBody, ObjectClient};
 pub use proxy::Proxies;
+pub use reach::EndpointPlaces;

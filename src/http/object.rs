@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +12,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
 use super::config::HttpConfig;
 use super::error::{HttpError, HttpErrorKind};
 use super::exchange::{Body, Head, build_client, redirect_target, send, text_of};
+use super::reach::{LinkResolver, Reach};
 use super::url::{origin_of, redirected, sendable};
 use crate::policy::range::ByteRange;
 use crate::remote::Link;
@@ -76,23 +78,27 @@ pub struct ObjectClient {
     clients: Vec<Client>,
     turn: AtomicUsize,
     config: HttpConfig,
+    reach: Arc<Reach>,
 }
 
 impl ObjectClient {
-    /// A client for every object store. Connects to nothing yet.
+    /// A client for every object store that links may lead to. Connects to nothing yet.
     ///
     /// # Errors
     /// `Other` if the client cannot be built (no certificates to trust, no thread).
     pub fn new(config: HttpConfig) -> Result<ObjectClient, HttpError> {
-        let clients = (0..OBJECT_CLIENTS).map(|_| build_client(&config)).collect::<Result<_, _>>()?;
-        Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config })
+        let reach = Arc::new(config.reach());
+        let client = |_| build_client(&config, Arc::new(LinkResolver(Arc::clone(&reach))));
+        let clients = (0..OBJECT_CLIENTS).map(client).collect::<Result<_, _>>()?;
+        Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config, reach })
     }
 
     /// Sends one GET for `range` of the object behind `link`, and waits for the head of the answer.
     ///
     /// The link goes out byte for byte, with `Range`, `Accept-Encoding: identity` and `If-Match` where given, and nothing else
     /// of ours. The verb is signed, so this is a GET always. (Single bytes are the caller's business: see
-    /// [`crate::policy::range::never_one_byte`].) `deadline` holds for the body as well. Up to 3 redirects are followed, never from https to http.
+    /// [`crate::policy::range::never_one_byte`].) `deadline` holds for the body as well. Up to 3 redirects are followed, never
+    /// from https to http. Neither link nor redirect leads to a private address unless [`HttpConfig`] says so.
     ///
     /// # Errors
     /// Any [`HttpErrorKind`]; `Other` for an empty range. An error status is no error.
@@ -107,7 +113,7 @@ impl ObjectClient {
             return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
         }
         let range = format!("bytes={}-{}", range.start, range.end - 1);
-        let mut url = sendable(link.secret_url(), &self.config)?;
+        let mut url = sendable(link.secret_url(), &self.config, &self.reach)?;
         for _ in 0..=MAX_REDIRECTS {
             let origin = origin_of(&url);
             let mut request = self.next_client().get(url.clone()).header(RANGE, &range);
@@ -116,7 +122,7 @@ impl ObjectClient {
             }
             let body = send(request, &origin, &self.config, deadline)?;
             match redirect_target(&body.response) {
-                Some(location) => url = redirected(&url, location, &self.config)?,
+                Some(location) => url = redirected(&url, location, &self.config, &self.reach)?,
                 None => return Ok(object_answer(body)),
             }
         }

@@ -49,6 +49,12 @@ impl Proxies {
         }
     }
 
+    /// The hosts of the proxies.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let urls = [&self.http, &self.https].into_iter().flatten().filter_map(|proxy| proxy_url(&proxy.url));
+        urls.filter_map(|url| url.host_str().map(str::to_owned)).collect()
+    }
+
     /// The variable whose proxy may be in the way of `url`; for messages only: `NO_PROXY` is not looked at.
     pub(super) fn variable_for(&self, url: &str) -> Option<&'static str> {
         let url = Url::parse(url).ok().filter(|url| !is_loopback(url))?;

@@ -68,6 +68,10 @@ impl Caller {
         self.api.origin()
     }
 
+    pub(super) fn http(&self) -> &HttpConfig {
+        self.api.config()
+    }
+
     pub(super) fn authority(&self) -> &str {
         self.api.authority()
     }

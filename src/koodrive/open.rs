@@ -167,9 +167,10 @@ impl OpenError {
             HttpErrorKind::Tls => OpenError::Tls { endpoint, source },
             HttpErrorKind::Timeout => OpenError::Timeout { endpoint },
             HttpErrorKind::InsecureUrl => OpenError::PlainHttp { endpoint },
-            HttpErrorKind::RedirectRefused | HttpErrorKind::TooLarge | HttpErrorKind::UnsendableUrl => {
-                OpenError::NotKooDrive { endpoint, detail: source.to_string() }
-            }
+            HttpErrorKind::RedirectRefused
+            | HttpErrorKind::TooLarge
+            | HttpErrorKind::UnsendableUrl
+            | HttpErrorKind::PrivateAddress => OpenError::NotKooDrive { endpoint, detail: source.to_string() },
             HttpErrorKind::BadSetting => OpenError::BadSetting { source },
             HttpErrorKind::Other => OpenError::NoClient { source },
         }

@@ -14,6 +14,7 @@ use super::service::Service;
 use super::share_calls::ShareCalls;
 use crate::clock::{Clock, lock};
 use crate::config::{Secret, ShareConfig};
+use crate::http::HttpConfig;
 use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// What `statfs` says of a share, whose true figures no call tells (koodrive-api.md, 8.2): 1 TiB, all of it in use, so that
@@ -109,6 +110,11 @@ impl ShareClient {
     /// What the service said about the share when it was opened.
     pub fn info(&self) -> &ShareInfo {
         &self.info
+    }
+
+    /// The way to the servers, for whoever reads through the links: it knows where the endpoint has answered from.
+    pub fn http(&self) -> &HttpConfig {
+        self.calls.service().caller().http()
     }
 
     /// Runs `attempt` with the token in use. If it is refused so that the token may be the reason, a new token is fetched, once,

@@ -16,6 +16,7 @@ use super::share::{SHARE_CAPACITY, ShareClient};
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::clock::{Clock, Ticker, lock};
 use crate::config::{SpaceConfig, SpaceSource, TeamKind};
+use crate::http::HttpConfig;
 use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// How often the figures for `statfs` are read, which is also the call that keeps a login alive: a token of the enterprise
@@ -88,6 +89,14 @@ impl SpaceClient {
         let first = if drive.lacks_figures() { Duration::ZERO } else { interval };
         let upkeep = Ticker::start("koofs-upkeep", first, interval, upkeep);
         Ok(SpaceClient { drive, _upkeep: upkeep.map_err(|source| OpenError::NoThread { source })? })
+    }
+
+    /// See [`ShareClient::http`].
+    pub fn http(&self) -> &HttpConfig {
+        match self.drive.as_ref() {
+            Drive::Space(space) => space.calls.account.caller().http(),
+            Drive::Share(share, _) => share.http(),
+        }
     }
 }
 

@@ -43,14 +43,21 @@ fn content_threads(memory_bytes: u64) -> usize {
 /// # Errors
 /// [`MountError::Open`].
 pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
+    Ok(open(source)?.0)
+}
+
+/// The opened source, and the way to the servers for whoever reads through its links.
+fn open(source: &Source) -> Result<(Arc<dyn Remote>, HttpConfig), MountError> {
     match source {
         Source::Share(config) => {
             let client = ShareClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
-            Ok(Arc::new(client))
+            let http = client.http().clone();
+            Ok((Arc::new(client), http))
         }
         Source::Space(config) => {
             let client = SpaceClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
-            Ok(Arc::new(client))
+            let http = client.http().clone();
+            Ok((Arc::new(client), http))
         }
     }
 }
@@ -84,9 +91,9 @@ fn bound_allocator() {
 pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, MountError> {
     bound_allocator();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let remote = rooted(open_source(&config.source)?, config, clock.as_ref())?;
-    let connection = config.source.connection();
-    let (http, op_timeout) = (HttpConfig::of(connection), connection.op_timeout);
+    let (remote, http) = open(&config.source)?;
+    let remote = rooted(remote, config, clock.as_ref())?;
+    let op_timeout = config.source.connection().op_timeout;
     let store = Arc::new(ObjectClient::new(http).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
 

@@ -34,7 +34,13 @@ fn main() {
 /// A link to the file and its length.
 fn resolve(endpoint: &str, agent: &str, code: &str, path: &str) -> (String, u64) {
     let op_timeout = Duration::from_secs(30);
-    let connection = Connection { endpoint: endpoint.to_owned(), allow_http: false, ca_file: None, op_timeout };
+    let connection = Connection {
+        endpoint: endpoint.to_owned(),
+        allow_http: false,
+        allow_private_links: false,
+        ca_file: None,
+        op_timeout,
+    };
     let share = ShareConfig { connection, code: code.to_owned(), agent: agent.to_owned(), access_code: None };
     let remote = ShareClient::open(&share, Arc::new(SystemClock)).unwrap();
     let mut dir = remote.root();

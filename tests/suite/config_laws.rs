@@ -434,6 +434,7 @@ fn random_files_never_panic_and_never_show_a_secret() {
         "root",
         "endpoint",
         "allow_http",
+        "allow_private_links",
         "edition",
         "team_type",
         "ca_file",

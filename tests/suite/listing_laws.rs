@@ -103,6 +103,7 @@ fn config(path: &[&str], format: ListFormat) -> ListConfig {
         connection: Connection {
             endpoint: "https://drive.invalid".to_owned(),
             allow_http: false,
+            allow_private_links: false,
             ca_file: None,
             op_timeout: Duration::from_secs(30),
         },

@@ -157,6 +157,7 @@ fn private_authority_is_trusted_only_if_its_file_says_so() {
         connection: Connection {
             endpoint: emulator.url(),
             allow_http: false,
+            allow_private_links: false,
             ca_file,
             op_timeout: Duration::from_secs(10),
         },
@@ -197,6 +198,7 @@ fn file_without_certificates_is_told_with_the_remedy() {
             connection: Connection {
                 endpoint: server.url(),
                 allow_http: false,
+                allow_private_links: false,
                 ca_file: Some(path),
                 op_timeout: Duration::from_secs(5),
             },

@@ -2,12 +2,15 @@
 
 use std::error::Error;
 use std::io::Read;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use koofs::http::{HttpConfig, HttpError, HttpErrorKind, ObjectAnswer, ObjectClient};
+use koofs::http::{ApiClient, ApiRequest, HttpConfig, HttpError, HttpErrorKind, ObjectAnswer, ObjectClient};
 use koofs::policy::range::ByteRange;
 use koofs::remote::Link;
 
+use crate::mount_bench::run;
+use crate::mounted::{mounts_are_allowed, this_binary};
 use crate::scripted_server::{Answer, ScriptedServer};
 
 /// Path and query of the sample of the service's pages (seeds/obtaining-download-links.txt): its file name is encoded twice.
@@ -20,7 +23,8 @@ fn link(url: &str) -> Link {
 }
 
 fn client_with(stall_limit: Duration) -> ObjectClient {
-    ObjectClient::new(HttpConfig { stall_limit, ..HttpConfig::new(false, stall_limit) }).unwrap()
+    ObjectClient::new(HttpConfig { stall_limit, allow_private_links: true, ..HttpConfig::new(false, stall_limit) })
+        .unwrap()
 }
 
 fn client() -> ObjectClient {
@@ -254,6 +258,168 @@ fn redirect_to_an_insecure_or_odd_target_is_refused() {
     let server = ScriptedServer::new();
     server.push(Answer::new(302, "nowhere"));
     assert_eq!(get(&client(), &format!("{}/a?s", server.url())).unwrap().status, 302);
+}
+
+#[test]
+fn redirect_goes_through_the_same_checks_whatever_its_form() {
+    let server = ScriptedServer::new();
+    let authority = server.url().replace("http://", "");
+    // A network-path reference names a host of its own; `\` counts as `/` in URLs of the web.
+    for target in [
+        "//example.invalid/x?sig=1",
+        "//example.invalid:80/x?sig=1",
+        "/\\example.invalid/x?sig=1",
+        "\\\\example.invalid\\x?sig=1",
+        "///example.invalid/x?sig=1",
+        &format!("//user:{SECRET}@{authority}/x?sig=1"),
+        &format!("//{SECRET}@{authority}/x?sig=1"),
+        &format!("/\\{SECRET}@{authority}/x?sig=1"),
+        "data:text/plain,sig=1",
+        &format!("/{SECRET}{}", "x".repeat(70_000)),
+    ] {
+        server.push(Answer::redirect(302, target));
+        let error = get(&client(), &format!("{}/a?s", server.url())).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::RedirectRefused, "{target}: {}", chain(&error));
+        assert!(!chain(&error).contains("sig=1") && !chain(&error).contains(SECRET), "{}", chain(&error));
+    }
+    assert_eq!(server.requests().len(), 10, "nothing went to a target");
+    // These stay where they are, whatever their query names.
+    for (target, want) in [
+        ("/b?u=https://example.invalid/", "/b?u=https://example.invalid/"),
+        ("c?u=//example.invalid/", "/c?u=//example.invalid/"),
+        ("?d", "/a?d"),
+        (&format!("//{authority}/e?f"), "/e?f"),
+    ] {
+        server.push(Answer::redirect(302, target)).push(part());
+        assert_eq!(get(&client(), &format!("{}/a?s", server.url())).unwrap().status, 206, "{target}");
+        assert_eq!(server.requests().last().unwrap().target, want);
+    }
+}
+
+/// Hosts that are this machine, a private network, or nobody: each as a link may write it.
+const PRIVATE_HOSTS: [&str; 16] = [
+    "127.0.0.1",
+    "127.1",
+    "0x7f000001",
+    "localhost",
+    "LocalHost",
+    "a.localhost",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.31.255.255",
+    "192.168.0.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "[::1]",
+    "[::ffff:10.0.0.1]",
+    "[fd00::1]",
+    "[fe80::1]",
+];
+
+#[test]
+fn link_to_a_private_address_is_refused_and_nothing_sent() {
+    let elsewhere = ObjectClient::new(HttpConfig::new(true, Duration::from_secs(10))).unwrap();
+    let server = ScriptedServer::new();
+    let port = server.url().rsplit_once(':').unwrap().1.to_owned();
+    for host in PRIVATE_HOSTS.into_iter().chain(["224.0.0.1", "255.255.255.255", "[ff02::1]"]) {
+        let error = get(&elsewhere, &format!("http://{host}:{port}/o?{SECRET}")).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "{host}: {}", chain(&error));
+        assert!(chain(&error).contains("--allow-private-links") || host.contains(['2', 'f']), "{}", chain(&error));
+        assert!(!chain(&error).contains(SECRET), "{}", chain(&error));
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn link_to_this_machine_is_followed_where_the_endpoint_is_on_it_or_the_user_allows_it() {
+    let store = ScriptedServer::with_handler(|_| part());
+    let drive = ScriptedServer::with_handler(|_| Answer::new(404, "{}"));
+    let url = format!("{}/o?s", store.url());
+    let near = HttpConfig::new(false, Duration::from_secs(10));
+    let objects = ObjectClient::new(near.clone()).unwrap();
+    let api = ApiClient::new(&drive.url(), near).unwrap();
+    assert_eq!(get(&objects, &url).unwrap_err().kind(), HttpErrorKind::PrivateAddress, "nothing has answered yet");
+    api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, soon()).unwrap();
+    assert_eq!(get(&objects, &url).unwrap().status, 206);
+    // This machine is one kind of place, a private network another.
+    let error = get(&objects, "https://10.0.0.1/o?s").unwrap_err();
+    assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "{}", chain(&error));
+    assert!(chain(&error).contains("10.0.0.1 (a private network)"), "{}", chain(&error));
+
+    let allowing = HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(10)) };
+    let objects = ObjectClient::new(allowing).unwrap();
+    assert_eq!(get(&objects, &url).unwrap().status, 206);
+    let error = get(&objects, "https://224.0.0.1/o?s").unwrap_err();
+    assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "no store is there: {}", chain(&error));
+}
+
+#[test]
+fn redirect_to_a_private_address_is_refused() {
+    // Where the endpoint is, the store may be; and from there it must not lead into the network.
+    let server = ScriptedServer::new();
+    let near = HttpConfig::new(true, Duration::from_secs(10));
+    let api = ApiClient::new(&server.url(), near.clone()).unwrap();
+    server.push(Answer::new(404, "{}"));
+    api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, soon()).unwrap();
+    let objects = ObjectClient::new(near).unwrap();
+    for target in ["http://169.254.169.254/latest/meta-data?sig=1", "//10.0.0.1/x?sig=1", "//[fd00::1]:80/x?sig=1"] {
+        server.push(Answer::redirect(307, target));
+        let error = get(&objects, &format!("{}/a?s", server.url())).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::RedirectRefused, "{target}: {}", chain(&error));
+        assert!(chain(&error).contains("--allow-private-links"), "{}", chain(&error));
+        assert!(!chain(&error).contains("sig=1"), "{}", chain(&error));
+    }
+}
+
+/// What a child does in a mount namespace of its own, where names are what a file says.
+const WITH_HOSTS: &str = r#"mount --bind "$HOSTS" /etc/hosts; exec "$0" "$@""#;
+
+#[test]
+fn link_to_a_name_is_refused_if_that_resolves_to_private_addresses_only() {
+    // SAFETY: cannot fail and touches no memory.
+    if !mounts_are_allowed() || unsafe { libc::getuid() } != 0 {
+        // Takes a mount namespace.
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = directory.path().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 here.example\n10.0.0.1 inside.example\n::1 here6.example\n").unwrap();
+    let child = this_binary("object_client::child_follows_links_to_names", &[("KOOFS_TEST_NAMES", "1")]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-eu", "-c", WITH_HOSTS]);
+    command.arg(child.get_program()).args(child.get_args()).env("HOSTS", &hosts).env("KOOFS_TEST_NAMES", "1");
+    let said = run(command);
+    assert!(said.code == Some(0) && said.out.contains("1 passed"), "{said:?}");
+}
+
+/// Not a law: what the child runs. Does nothing in the suite itself.
+#[test]
+fn child_follows_links_to_names() {
+    if std::env::var_os("KOOFS_TEST_NAMES").is_none() {
+        return;
+    }
+    let server = ScriptedServer::with_handler(|_| part());
+    let port = server.url().rsplit_once(':').unwrap().1.to_owned();
+    let config = HttpConfig::new(true, Duration::from_secs(10));
+    let elsewhere = ObjectClient::new(config.clone()).unwrap();
+    for name in ["here.example", "inside.example", "here6.example"] {
+        let error = get(&elsewhere, &format!("http://{name}:{port}/o?{SECRET}")).unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "{name}: {}", chain(&error));
+        assert!(
+            chain(&error).contains(&format!("http://{name}:{port}: a download link leads to")),
+            "{}",
+            chain(&error)
+        );
+        assert!(!chain(&error).contains(SECRET), "{}", chain(&error));
+    }
+    assert_eq!(server.connections(), 0);
+
+    // An endpoint that answers by name from here.
+    let api = ApiClient::new(&format!("http://here.example:{port}"), config.clone()).unwrap();
+    api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, soon()).unwrap();
+    assert_eq!(get(&elsewhere, &format!("http://here.example:{port}/o?s")).unwrap().status, 206);
+    let error = get(&elsewhere, &format!("http://inside.example:{port}/o?s")).unwrap_err();
+    assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "{}", chain(&error));
 }
 
 #[test]

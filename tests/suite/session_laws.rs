@@ -90,6 +90,7 @@ fn child_serves_a_tiny_mount() {
         connection: Connection {
             endpoint: "https://drive.invalid".to_owned(),
             allow_http: false,
+            allow_private_links: false,
             ca_file: None,
             op_timeout,
         },

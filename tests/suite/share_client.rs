@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{BootTime, Clock, SystemClock};
 use koofs::config::{Connection, Secret, ShareConfig};
-use koofs::http::{HttpConfig, ObjectClient};
+use koofs::http::ObjectClient;
 use koofs::koodrive::{OpenError, ShareClient};
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
@@ -64,6 +64,7 @@ fn config(server: &ScriptedServer) -> ShareConfig {
         connection: Connection {
             endpoint: server.url(),
             allow_http: false,
+            allow_private_links: false,
             ca_file: None,
             op_timeout: Duration::from_secs(20),
         },
@@ -1011,7 +1012,7 @@ fn secret_appears_in_no_log_line_and_each_call_does() {
     let link = resolve(&client).unwrap();
     log::debug!("{link:?}");
     list(&client).unwrap_err();
-    let objects = ObjectClient::new(HttpConfig::new(false, Duration::from_secs(3))).unwrap();
+    let objects = ObjectClient::new(client.http().clone()).unwrap();
     for answer in [Answer::new(206, "ab"), Answer::new(403, "<Code>AccessDenied</Code>"), Answer::hang_up()] {
         server.push(answer);
         let _ = objects.get_range(&link, ByteRange::new(0, 2), None, soon());
