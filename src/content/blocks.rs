@@ -14,6 +14,7 @@ use lru::LruCache;
 
 use super::ContentError;
 use super::buffers::{Buffer, BufferPool, Joined};
+use super::ranges::Ranges;
 use crate::clock::lock;
 use crate::jobs::Ticket;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
@@ -33,6 +34,8 @@ pub struct Object {
     pub version: Version,
     /// The store's version tag, pinned by the first answer; every later answer must carry the same.
     pub etag: OnceLock<String>,
+    /// Whether the store serves ranges of it.
+    pub(super) ranges: Ranges,
     /// The store has shown another version: no more bytes may come from this one.
     changed: AtomicBool,
 }
@@ -42,7 +45,8 @@ impl Object {
     pub fn new(id: NodeId, version: Version) -> Object {
         static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        Object { number, id, version, etag: OnceLock::new(), changed: AtomicBool::new(false) }
+        let (etag, ranges, changed) = (OnceLock::new(), Ranges::default(), AtomicBool::new(false));
+        Object { number, id, version, etag, ranges, changed }
     }
 
     /// The object's length in bytes.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::range::RangeIgnored;
 use crate::policy::retry::FailureKind;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
@@ -20,6 +21,8 @@ pub enum ContentError {
         /// HTTP status.
         status: u16,
     },
+    /// The store sends the whole object whatever is asked for, and that cannot be used.
+    RangeIgnored(RangeIgnored),
     /// The object is no longer the version that was opened.
     Changed,
     /// The object is not as long as the listing says, with a fresh link too: it was replaced since it was listed, or the service
@@ -53,7 +56,9 @@ impl ContentError {
                 RemoteErrorKind::Changed
             }
             ContentError::Refused { .. } => RemoteErrorKind::Denied,
-            ContentError::Malformed { .. } | ContentError::Internal => RemoteErrorKind::Malformed,
+            ContentError::Malformed { .. } | ContentError::RangeIgnored(_) | ContentError::Internal => {
+                RemoteErrorKind::Malformed
+            }
             ContentError::Cancelled | ContentError::Overloaded => RemoteErrorKind::Unavailable,
         }
     }
@@ -65,6 +70,7 @@ impl ContentError {
             ContentError::Store(error) => error.failure,
             ContentError::Malformed { .. } => FailureKind::Unclear,
             ContentError::Refused { .. }
+            | ContentError::RangeIgnored(_)
             | ContentError::Changed
             | ContentError::OtherSize { .. }
             | ContentError::Cancelled
@@ -101,6 +107,7 @@ impl fmt::Display for ContentError {
                     " and the listing says {listed}: it was replaced, or the service withholds it (moderated content)"
                 )
             }
+            ContentError::RangeIgnored(why) => why.fmt(f),
             ContentError::Changed => f.write_str("the file has changed since it was opened; open it again"),
             ContentError::Malformed { status } => {
                 write!(f, "the object store's answer (HTTP {status}) is not the range that was asked for")

@@ -261,6 +261,9 @@ impl Fetcher {
             let link = self.links.get(&object.id, deadline)?;
             let wanted = progress.wanted();
             let asked = range::never_one_byte(wanted, object.size());
+            if let Some(why) = object.ranges.refusal(asked, self.clock.now()) {
+                return Err(ContentError::RangeIgnored(why));
+            }
             let etag = object.etag.get().map(String::as_str);
             let _in_flight = InFlight::start(self, asked.len());
             let sent = self.clock.now();
@@ -273,6 +276,10 @@ impl Fetcher {
                 }
                 Verdict::Use { skip } => {
                     progress.refusals = 0;
+                    match answer.status {
+                        206 => object.ranges.note_served(),
+                        _ => object.ranges.note_whole(),
+                    }
                     lock(&self.pace).on_first_byte(waited);
                     self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start))?;
                 }
@@ -281,6 +288,13 @@ impl Fetcher {
                 Verdict::OtherSize(stored) => {
                     let error = other_size(object, stored);
                     self.doubt_link(object, progress, &link, error)?;
+                }
+                // Dropped unread, which closes the connection.
+                Verdict::RangeIgnored(why) => {
+                    log::debug!("range {asked:?} of {} bytes: {why}", object.size());
+                    if object.ranges.note_ignored(why, self.clock.now()) {
+                        return Err(ContentError::RangeIgnored(why));
+                    }
                 }
                 Verdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),

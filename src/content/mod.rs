@@ -8,6 +8,7 @@ mod buffers;
 mod error;
 pub mod fetcher;
 mod links;
+mod ranges;
 mod reader;
 mod store;
 

@@ -66,6 +66,10 @@ impl FileReader {
         if !self.fetcher().has_room(Class::Foreground) {
             return done(Err(ContentError::Overloaded));
         }
+        if let Some(widened) = self.object.ranges.widened(range, self.object.size()) {
+            // The read finds its blocks on their way, and has them hurried.
+            self.shared.fetch_missing(&self.object, widened, |_, _| {});
+        }
         let plan = self.plan(range, true);
         let stream = ByteRange::new(range.start, plan.stream_end.max(range.end));
         let mut done = done;

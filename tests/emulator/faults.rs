@@ -86,6 +86,8 @@ fault_kinds! {
     Stall = "stall" on object,
     /// 200 with the whole object, whatever range was asked.
     IgnoredRange = "ignored_range" on object,
+    /// 200 with the whole object in chunks, without Content-Length, whatever range was asked.
+    IgnoredRangeUnsized = "ignored_range_unsized" on object,
     /// 206 with another Content-Range than asked, and the bytes of that one.
     WrongRange = "wrong_range" on object,
     /// 206 whose Content-Range names a total that is not the object's size.

@@ -272,7 +272,8 @@ pub fn serve(
         shared.counters.update(|all| all.compressible += 1);
         shared.counters.complain("object: Accept-Encoding allows compression, so the range is lost".to_owned());
     }
-    if compressible || if_range_differs || kind == Some(FaultKind::IgnoredRange) {
+    let ignores_range = matches!(kind, Some(FaultKind::IgnoredRange | FaultKind::IgnoredRangeUnsized));
+    if compressible || if_range_differs || ignores_range {
         asked = Asked::Whole;
     }
     if range.is_some() && asked == Asked::Whole {
@@ -392,7 +393,9 @@ fn send(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = plan.status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    if fault.is_none_or(|fault| fault.kind != FaultKind::IgnoredRangeUnsized) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     put_version(headers, object, fault.map(|fault| fault.kind));
     for (name, value) in [

@@ -30,4 +30,5 @@ mod scripted_server;
 mod session_laws;
 mod share_client;
 mod space_client;
+mod store_laws;
 mod walk_laws;

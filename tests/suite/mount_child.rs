@@ -24,6 +24,7 @@ fn child_acts_on_a_mount() {
     let arguments: Vec<&str> = arguments.lines().collect();
     match act.as_str() {
         "stream" => stream(&path, arguments[0]),
+        "stream until error" => stream_until_error(&path, arguments[0]),
         "preads" => preads(&path, arguments[0]),
         "map" => map(&path, arguments[0]),
         "together" => together(&path, &arguments),
@@ -38,6 +39,7 @@ fn child_acts_on_a_mount() {
         "stale" => stale(&path, Path::new(arguments[0])),
         "until it fails" => until_it_fails(&path, Path::new(arguments[0])),
         "race" => race(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
+        "read places" => read_places(&path, arguments[0], &arguments[1..]),
         "hold" => hold(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         act => panic!("no such act: {act}"),
     }
@@ -531,6 +533,43 @@ fn read_drop_pages_read(path: &Path, seed: &str) {
     let (resident, _) = Mapping::of(&file).resident();
     assert_eq!(resident, 0, "the kernel gave up its pages");
     stream(path, seed);
+}
+
+/// Reads 4 KiB at each of `places`, each with a handle of its own, and compares them. Says the errno of each, 0 for none.
+fn read_places(path: &Path, seed: &str, places: &[&str]) {
+    let seed = seed.parse().unwrap();
+    for place in places {
+        let place = place.parse().unwrap();
+        let mut buffer = [0; 4096];
+        match File::open(path).unwrap().read_exact_at(&mut buffer, place) {
+            Ok(()) => {
+                check(&buffer, seed, place);
+                say(0);
+            }
+            Err(error) => say(error.raw_os_error().unwrap_or(-1)),
+        }
+    }
+}
+
+/// Reads the file from its start in steps of 64 KiB and compares every byte. Says how many were read before the first
+/// error or the end, and the errno of that error, 0 for the end.
+fn stream_until_error(path: &Path, seed: &str) {
+    let seed = seed.parse().unwrap();
+    let mut file = File::open(path).unwrap();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut offset = 0;
+    let errno = loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break 0,
+            Ok(count) => {
+                check(&buffer[..count], seed, offset);
+                offset += count as u64;
+            }
+            Err(error) => break error.raw_os_error().unwrap_or(-1),
+        }
+    };
+    say(offset);
+    say(errno);
 }
 
 /// Opens the file and reads its first bytes; says that by creating `signals`.opened, and waits for `signals`.go. Opens the
