@@ -185,12 +185,14 @@ fn refuse_secrets(arguments: &[OsString]) -> Result<(), String> {
 }
 
 fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, String> {
+    let remote_name = typed.source.remote_name();
     let said = Said::new(typed.source, &typed.options.flags, environment)?;
     let mut layers = said.layers(&typed.options.flags, environment);
     let values = MountValues::of(&mut layers);
     let source = resolve::source(&mut layers, &said.source);
     let source = settled(layers, source)?;
     Ok(MountConfig {
+        name: remote_name.unwrap_or_else(|| source.name()),
         source,
         root: said.below(values.root),
         mountpoint: values::absolute(&typed.mountpoint)?,

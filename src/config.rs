@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::policy::hash::stable_hash;
+
 /// How long a listing and what it says about its entries is believed. Minutes: a walk of a large tree must not outlive it.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
@@ -112,12 +114,19 @@ pub struct Connection {
     pub op_timeout: Duration,
 }
 
-/// A public share: everything that it takes to open one.
-#[derive(Clone, Debug)]
+/// How a share is called where others may read it: in the mount table, in the log. Its code is no password, as everybody who has
+/// the link has it; but it is all that most shares take, so it goes to the service and nowhere else. 32 bits of a hash tell
+/// shares apart, and are the same for the same share always.
+fn share_name(code: &str) -> String {
+    format!("koofs:share-{:08x}", stable_hash(&[b"share", code.as_bytes()]) >> 32)
+}
+
+/// A public share: everything that it takes to open one. `Debug` does not show its code.
+#[derive(Clone)]
 pub struct ShareConfig {
     /// Where and how.
     pub connection: Connection,
-    /// The short code of the share: opaque, never empty.
+    /// The short code of the share: opaque, never empty. Not to be shown to others: see [`Source::name`].
     pub code: String,
     /// The carrier's name, sent as `X-Hw-Agentname`.
     pub agent: String,
@@ -125,8 +134,20 @@ pub struct ShareConfig {
     pub access_code: Option<Secret>,
 }
 
-/// What a login opens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl fmt::Debug for ShareConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ShareConfig { connection, code, agent, access_code } = self;
+        f.debug_struct("ShareConfig")
+            .field("connection", connection)
+            .field("code", &share_name(code))
+            .field("agent", agent)
+            .field("access_code", access_code)
+            .finish()
+    }
+}
+
+/// What a login opens. `Debug` does not show the code of a share.
+#[derive(Clone, PartialEq, Eq)]
 pub enum SpaceSource {
     /// `space:`: the user's own space.
     Own,
@@ -143,14 +164,14 @@ pub enum SpaceSource {
     SharedFolder(String),
     /// `share:CODE` with `--edition enterprise`: a share that needs a login as well.
     Share {
-        /// The short code.
+        /// The short code. Not to be shown to others: see [`Source::name`].
         code: String,
         /// The access code, if it has one.
         access_code: Option<Secret>,
     },
 }
 
-/// As `koofs mount` takes it; the kind of a team and the edition of a share are options of their own.
+/// As `koofs mount` takes it, without the kind of a team, which is an option of its own; but a share as [`Source::name`] has it.
 impl fmt::Display for SpaceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,8 +179,14 @@ impl fmt::Display for SpaceSource {
             SpaceSource::Container(id) => write!(f, "space:{id}"),
             SpaceSource::Team { group_id, .. } => write!(f, "team:{group_id}"),
             SpaceSource::SharedFolder(id) => write!(f, "sharedfolder:{id}"),
-            SpaceSource::Share { code, .. } => write!(f, "share:{code}"),
+            SpaceSource::Share { code, .. } => f.write_str(&share_name(code)),
         }
+    }
+}
+
+impl fmt::Debug for SpaceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpaceSource({self})")
     }
 }
 
@@ -250,11 +277,11 @@ impl Source {
         }
     }
 
-    /// What the mount table shows as the source: the share's code, the space's id, or what was typed for it.
+    /// What others may see of it: `koofs:share-` and 8 hexadecimal digits for a share, which stand for its code; a space as it
+    /// was typed.
     pub fn name(&self) -> String {
         match self {
-            Source::Share(ShareConfig { code, .. }) => code.clone(),
-            Source::Space(SpaceConfig { source: SpaceSource::Share { code, .. }, .. }) => code.clone(),
+            Source::Share(ShareConfig { code, .. }) => share_name(code),
             Source::Space(space) => space.source.to_string(),
         }
     }
@@ -265,6 +292,9 @@ impl Source {
 pub struct MountConfig {
     /// What to mount.
     pub source: Source,
+    /// What the mount table shows for it, which every user can read: `koofs:NAME` for a remote of the configuration file, else
+    /// [`Source::name`].
+    pub name: String,
     /// The folder inside the source that becomes the root; names from the top, none for the top itself.
     pub root: Vec<String>,
     /// Where to mount it: an absolute path, as it was when the command started.
@@ -326,6 +356,27 @@ mod tests {
         ] {
             assert_eq!(default_memory_bytes(ram, cgroup), want, "{ram:?} {cgroup:?}");
         }
+    }
+
+    #[test]
+    fn name_of_a_share_is_the_same_always_and_shows_no_code() {
+        let code = "1800000000000000001";
+        let connection = Connection {
+            endpoint: "https://h".to_owned(),
+            allow_http: false,
+            allow_private_links: false,
+            ca_file: None,
+            op_timeout: DEFAULT_OP_TIMEOUT,
+        };
+        let agent = "a".to_owned();
+        let share = ShareConfig { connection: connection.clone(), code: code.to_owned(), agent, access_code: None };
+        let source = SpaceSource::Share { code: code.to_owned(), access_code: None };
+        let credentials = Credentials::TokenFile(PathBuf::from("/t"));
+        let space = SpaceConfig { connection, source, credentials, user_id: None, agent: None };
+        let [share, space] = [Source::Share(share), Source::Space(space)];
+        assert_eq!((share.name().as_str(), space.name().as_str()), ("koofs:share-ba6f331a", "koofs:share-ba6f331a"));
+        assert!(!format!("{share:?} {space:?}").contains(code));
+        assert_ne!(share_name("1800000000000000002"), share.name());
     }
 
     #[test]

@@ -39,14 +39,22 @@ pub(super) enum TypedSource {
 }
 
 impl TypedSource {
-    /// The source as it can be typed.
+    /// The source for a complaint: as it can be typed, but a share without its code, as complaints end up in logs.
     pub(super) fn shown(&self) -> String {
         match self {
-            TypedSource::Share { code, .. } => format!("share:{code}"),
+            TypedSource::Share { .. } => "share:…".to_owned(),
             TypedSource::Space(id) => format!("space:{}", id.as_deref().unwrap_or_default()),
             TypedSource::Team(id) => format!("team:{id}"),
             TypedSource::SharedFolder(id) => format!("sharedfolder:{id}"),
             TypedSource::Remote { name, .. } => format!("{name}:"),
+        }
+    }
+
+    /// How others see a mount of it, if it is a remote: its name says nothing of what is behind it.
+    pub(super) fn remote_name(&self) -> Option<String> {
+        match self {
+            TypedSource::Remote { name, .. } => Some(format!("koofs:{name}")),
+            _ => None,
         }
     }
 }

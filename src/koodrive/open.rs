@@ -1,7 +1,7 @@
 //! Why a share or a space cannot be opened: for the person who typed the command.
 //!
-//! Each text is one line that says what is wrong, where, and what to do about it. None holds a secret: neither access code nor
-//! token nor the share's short code, which is all that an unprotected share has.
+//! Each text is one line that says what is wrong, where, and what to do about it. None holds a secret (access code, token), nor
+//! the share's short code: no secret, as everybody with the link has it, but all that most shares take.
 
 use std::error::Error;
 use std::fmt;

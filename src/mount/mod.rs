@@ -107,7 +107,7 @@ fn serve<F: Filesystem>(
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
     let Built { filesystem, drive, kernel_abi } = build(config)?;
     shared.set_refresh(drive.clone());
-    let options = SessionOptions { mountpoint, source: config.source.name(), allow_other: config.allow_other };
+    let options = SessionOptions { mountpoint, source: config.name.clone(), allow_other: config.allow_other };
     let mounted = {
         let mut slot = shared.lock();
         let mounted = session::mount(filesystem, &options).map_err(refused)?;

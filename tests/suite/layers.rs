@@ -9,7 +9,8 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     // Pure arithmetic and parsing, known by all.
     ("policy", &[]),
-    ("config", &[]),
+    // `policy` for the hash that stands for a share's code.
+    ("config", &["policy"]),
     // `policy` for when to try again.
     ("clock", &["policy"]),
     // `policy` for which failure is worth another attempt.

@@ -25,6 +25,7 @@ mod mount_walk_laws;
 mod mounted;
 mod network;
 mod object_client;
+mod privacy_laws;
 mod readme_laws;
 mod scripted_server;
 mod session_laws;

@@ -94,12 +94,13 @@ fn child_serves_a_tiny_mount() {
             ca_file: None,
             op_timeout,
         },
-        code: "4 2,x".to_owned(),
+        code: "42".to_owned(),
         agent: "test".to_owned(),
         access_code: None,
     };
     let config = MountConfig {
         source: Source::Share(share),
+        name: "4 2,x".to_owned(),
         root: Vec::new(),
         mountpoint: mountpoint.into(),
         foreground: std::env::var_os("KOOFS_TEST_BACKGROUND").is_none(),
