@@ -49,6 +49,8 @@ pub enum MountError {
     System(&'static str, io::Error),
     /// The log file could not be opened.
     LogFile(PathBuf, io::Error),
+    /// The log file is one that another user may have put there: in words.
+    UnsafeLogFile(PathBuf, String),
     /// The process in the background said this.
     Background(String),
     /// The process in the background ended without a word.
@@ -119,6 +121,9 @@ impl fmt::Display for MountError {
             MountError::Refused(_) => f.write_str("the mount was refused"),
             MountError::System(call, _) => write!(f, "{call} failed"),
             MountError::LogFile(path, _) => write!(f, "cannot open log file {}", path.display()),
+            MountError::UnsafeLogFile(path, why) => {
+                write!(f, "log file {} {why}: remove it, or name another with --log-file", path.display())
+            }
             MountError::Background(line) => f.write_str(line),
             MountError::DiedSilently(how) => {
                 write!(f, "the mount process ended before the mount was ready ({how}); run it with -f -vv to see more")

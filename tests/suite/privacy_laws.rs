@@ -1,10 +1,12 @@
-//! Laws of what other users of a machine can see of a mount: its row in the mount table, its log, its command line.
+//! Laws of what other users of a machine can see of a mount: its row in the mount table, its log, its process.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use crate::emulator::{Emulator, Entry, Fault, FaultKind};
-use crate::mount_bench::{AGENT, Bench, LIMIT, mount_command, run, tool};
-use crate::mounted::{Mountpoint, Watched, koofs, mounts_are_allowed};
+use crate::mount_bench::{AGENT, Bench, LIMIT, Said, mount_command, run, tool};
+use crate::mounted::{Mountpoint, Watched, c_path, koofs, mounts_are_allowed};
 
 /// The rows of a mount in the tables that every user can read.
 fn rows(mountpoint: &Mountpoint) -> String {
@@ -94,4 +96,104 @@ fn complaint_about_a_share_names_no_code() {
     }
     let said = run(koofs(&["spaces", "share:1808628918203192832"]));
     assert!(said.code == Some(2) && !said.error.contains("18086289"), "{said:?}");
+}
+
+/// `koofs mount` with this log file, of a service that is not there: it logs why it ends, and ends.
+fn logged_to(log: &Path) -> Said {
+    let mountpoint = Mountpoint::new();
+    let mut command =
+        koofs(&["mount", "--endpoint", "http://127.0.0.1:9", "--agent", AGENT, "--op-timeout", "1", "share:1"]);
+    command.arg(mountpoint.path()).arg("--log-file").arg(log);
+    run(command)
+}
+
+/// What is in `log`, if the command ended for its own reason.
+#[track_caller]
+fn log_of(said: &Said, log: &Path) -> String {
+    assert!(said.code == Some(1) && said.error.contains("cannot reach"), "{said:?}");
+    fs::read_to_string(log).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn log_file_that_others_could_read_is_made_private_and_appended_to() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for before in [0o644, 0o666, 0o640, 0o600] {
+        let log = directory.path().join(format!("log-{before:o}"));
+        fs::write(&log, "before\n").unwrap();
+        fs::set_permissions(&log, fs::Permissions::from_mode(before)).unwrap();
+        let text = log_of(&logged_to(&log), &log);
+        assert!(text.starts_with("before\n") && text.contains("cannot reach"), "{text}");
+        assert_eq!(mode(&log), 0o600, "was {before:o}");
+    }
+    // By a link of one's own, too.
+    let (log, link) = (directory.path().join("target"), directory.path().join("link"));
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o644)).unwrap();
+    symlink(&log, &link).unwrap();
+    assert!(log_of(&logged_to(&link), &log).contains("cannot reach"));
+    assert_eq!(mode(&log), 0o600);
+}
+
+#[test]
+fn log_may_go_to_terminals_pipes_and_nowhere() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let null_mode = mode(Path::new("/dev/null"));
+    let said = logged_to(Path::new("/dev/null"));
+    assert!(said.error.contains("cannot reach"), "{said:?}");
+    assert_eq!(mode(Path::new("/dev/null")), null_mode);
+    // The log and the last word, on the same pipe.
+    let said = logged_to(Path::new("/dev/stderr"));
+    assert_eq!(said.error.matches("cannot reach").count(), 2, "{said:?}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    // SAFETY: the path outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(c_path(&fifo).as_ptr(), 0o622) }, 0);
+    let before = mode(&fifo);
+    let reader = {
+        let fifo = fifo.clone();
+        std::thread::spawn(move || fs::read_to_string(fifo).unwrap())
+    };
+    assert!(logged_to(&fifo).error.contains("cannot reach"));
+    assert!(reader.join().unwrap().contains("cannot reach"));
+    assert_eq!(mode(&fifo), before);
+}
+
+#[test]
+fn log_file_that_another_user_could_use_is_refused_with_the_remedy() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let refused = |log: &Path, why: &str| {
+        let said = logged_to(log);
+        assert!(said.code == Some(1) && said.error.contains(why), "{said:?}");
+        assert!(said.error.contains("--log-file") && said.error.matches('\n').count() == 1, "{said:?}");
+    };
+    let (log, second) = (directory.path().join("log"), directory.path().join("second"));
+    fs::write(&log, "mine\n").unwrap();
+    fs::hard_link(&log, &second).unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&log, "has another name");
+    // SAFETY: cannot fail and touches no memory.
+    if unsafe { libc::getuid() } == 0 {
+        fs::remove_file(&second).unwrap();
+        std::os::unix::fs::chown(&log, Some(65_534), None).unwrap();
+        refused(&log, "belongs to another user (uid 65534)");
+        let link = directory.path().join("link");
+        symlink(directory.path().join("victim"), &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
+        refused(&link, "is a link of another user (uid 65534)");
+        assert!(!directory.path().join("victim").exists());
+    }
+    assert_eq!((fs::read_to_string(&log).unwrap().as_str(), mode(&log)), ("mine\n", 0o644), "left as it was");
 }
