@@ -12,10 +12,15 @@ use koofs::koodrive;
 use koofs::listing::{self, ListError};
 use koofs::mount;
 use koofs::policy::printable::one_line;
+use koofs::secrets;
 use koofs::spaces;
 
 fn main() -> ExitCode {
-    // SAFETY: first statement of the only thread.
+    if let Err(error) = secrets::protect_process() {
+        eprintln!("koofs: cannot keep secrets out of core dumps: {error}");
+        return ExitCode::FAILURE;
+    }
+    // SAFETY: this is the only thread: nothing has started one.
     let environment = unsafe { Environment::take() };
     match cli::parse(std::env::args_os(), &environment) {
         Ok(command) => run(command),

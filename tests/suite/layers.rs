@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mount",
         &["clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "policy", "remote"],
     ),
-    ("main", &["cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "spaces"]),
+    ("main", &["cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces"]),
     ("lib", &[]),
 ];
 

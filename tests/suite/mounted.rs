@@ -198,6 +198,15 @@ pub(crate) fn this_binary(name: &str, variables: &[(&str, &str)]) -> Command {
     command
 }
 
+/// The environment of the koofs process `pid`, if this user may read it: nobody but root may.
+pub(crate) fn environment_of(pid: libc::pid_t) -> Option<String> {
+    match std::fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) => Some(String::from_utf8_lossy(&environment).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
+        Err(error) => panic!("the environment of process {pid}: {error}"),
+    }
+}
+
 /// The koofs command with a clean environment of its own variables, and without the configuration of whoever runs the suite.
 pub(crate) fn koofs(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_koofs"));

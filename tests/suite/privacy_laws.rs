@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::emulator::{Emulator, Entry, Fault, FaultKind};
 use crate::mount_bench::{AGENT, Bench, LIMIT, Said, mount_command, run, tool};
@@ -196,4 +198,77 @@ fn log_file_that_another_user_could_use_is_refused_with_the_remedy() {
         assert!(!directory.path().join("victim").exists());
     }
     assert_eq!((fs::read_to_string(&log).unwrap().as_str(), mode(&log)), ("mine\n", 0o644), "left as it was");
+}
+
+/// A foreground mount that may leave core dumps of any size, in its working directory.
+fn dumping(bench: &Emulator, mountpoint: &Mountpoint) -> Command {
+    let mut command = mount_command(bench, mountpoint.path(), &["-f"]);
+    command.current_dir(mountpoint.beside("")).stderr(Stdio::null());
+    // SAFETY: the closure makes one async-signal-safe call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+            // A user who may not raise the hard limit has no core dump to fear from it.
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const all);
+            Ok(())
+        });
+    }
+    command
+}
+
+#[test]
+fn process_that_dies_leaves_no_core_dump() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let mountpoint = Mountpoint::new();
+    let mut daemon = Watched::start(dumping(&emulator, &mountpoint), LIMIT);
+    mountpoint.await_types(&["fuse.koofs"]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    daemon.signal(libc::SIGABRT);
+    let status = daemon.wait();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGABRT), false));
+    run(koofs(&["unmount", mountpoint.path().to_str().unwrap()])).well();
+    let left: Vec<_> = fs::read_dir(mountpoint.beside("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["mnt"]);
+}
+
+/// What a user who is not root does in a mount namespace: mounts, and tries to look into the process.
+const LOOK_INSIDE: &str = r#"
+    mknod -m 666 "$DIR/fuse" c 10 229
+    mount --bind "$DIR/fuse" /dev/fuse
+    exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -eu -c '
+        "$DIR/koofs" mount -f --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt" &
+        trap "\"$DIR/koofs\" unmount \"$DIR/mnt\"" EXIT
+        until [ -e "$DIR/mnt/file" ]; do sleep 0.01; done
+        for what in cmdline status environ maps; do
+            if head -c 1 "/proc/$!/$what" >/dev/null 2>&1; then echo "$what is open"; else echo "$what is closed"; fi
+        done'
+"#;
+
+#[test]
+fn memory_and_environment_are_closed_to_other_processes_of_the_same_user() {
+    // SAFETY: cannot fail and touches no memory.
+    if !mounts_are_allowed() || unsafe { libc::getuid() } != 0 {
+        // Takes a mount namespace, and root, whom nothing is closed to, to become somebody else.
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.tree().add("", Entry::bytes("file", "text"));
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_koofs"), directory.path().join("koofs")).unwrap();
+    let mountpoint = directory.path().join("mnt");
+    fs::create_dir(&mountpoint).unwrap();
+    std::os::unix::fs::chown(&mountpoint, Some(65_534), Some(65_534)).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["sh", "-eu", "-c", LOOK_INSIDE]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("DIR", directory.path()).env("ENDPOINT", emulator.url()).env("AGENT", AGENT);
+    command.env("SOURCE", format!("share:{}", emulator.share_code()));
+    let want = "cmdline is open\nstatus is open\nenviron is closed\nmaps is closed\n";
+    assert_eq!(run(command).out, want);
 }
