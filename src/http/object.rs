@@ -123,7 +123,7 @@ impl ObjectClient {
             let body = send(request, &origin, &self.config, deadline)?;
             match redirect_target(&body.response) {
                 Some(location) => url = redirected(&url, location, &self.config, &self.reach)?,
-                None => return Ok(object_answer(body)),
+                None => return Ok(object_answer(body, &[link.secret_url(), url.as_str()])),
             }
         }
         Err(HttpError::new(HttpErrorKind::RedirectRefused, format!("{}: too many redirects", origin_of(&url))))
@@ -134,13 +134,16 @@ impl ObjectClient {
     }
 }
 
-fn object_answer(mut body: Body) -> ObjectAnswer {
+/// What the store has answered to a request for the last of `urls`. Its error code goes into logs, so one that is a part of a
+/// link is none.
+fn object_answer(mut body: Body, urls: &[&str]) -> ObjectAnswer {
     let head = Head::of(&body.response);
     let headers = body.response.headers();
     let content_range = text_of(headers, &CONTENT_RANGE).map(str::to_owned);
     let content_length = text_of(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
     let etag = text_of(headers, &ETAG).map(str::to_owned);
     let error_code = if head.status >= 400 { body.read_error_code() } else { None };
+    let error_code = error_code.filter(|code| !urls.iter().any(|url| url.contains(code.as_str())));
     ObjectAnswer {
         status: head.status,
         content_range,

@@ -113,15 +113,15 @@ impl Caller {
                 return Err(CallError::Http(error));
             }
         };
+        let secrets: Vec<&str> = call.secrets.iter().chain(secrets).copied().collect();
         if log::log_enabled!(log::Level::Debug) {
-            let code = shown_code(&answer.body);
+            let code = shown_code(&answer.body, &secrets);
             log::debug!("{} trace={trace} status={} code={code} ms={took_ms}", call.name, answer.status);
         }
         if let Some(date) = answer.date {
             let offset = self.offset().updated(date, sent_at, received_at);
             self.offset_millis.store(offset.millis, Ordering::Relaxed);
         }
-        let secrets: Vec<&str> = call.secrets.iter().chain(secrets).copied().collect();
         let envelope = judge(&answer, call.payload_keys, &secrets)?;
         Ok((envelope, Moment { received_at, server: self.offset() }))
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::envelope::{MAX_CODE_CHARS, Reason, cleaned, reason_of_code};
+use super::envelope::{Reason, cleaned_code, reason_of_code};
 use super::wire::{
     DownloadAnswer, FilesAnswer, LinkEntry, LinksAnswer, NotAScalar, Scalar, SessionAnswer, SessionInfo, ShareFile,
     ShareLink, SharedFolder, SpaceInfo,
@@ -242,7 +242,7 @@ pub(super) fn links(answer: LinksAnswer, moment: Moment) -> Result<HashMap<Strin
 fn entry_link(entry: LinkEntry, moment: Moment) -> Result<Link, NoLink> {
     if let Some(reason) = reason_of_code(&entry.code) {
         let code = entry.code.text().ok().flatten().unwrap_or_default();
-        return Err(NoLink::Refused(reason, cleaned(&code, MAX_CODE_CHARS, &[])));
+        return Err(NoLink::Refused(reason, cleaned_code(&code, &[])));
     }
     let url = text(entry.url, "downloads.url").map_err(NoLink::Bad)?.filter(|url| !url.is_empty());
     let url = url.ok_or_else(|| NoLink::Bad(bad("downloads.url", "missing")))?;

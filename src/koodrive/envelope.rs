@@ -15,8 +15,8 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 /// How much of a service's message goes into an error text, in characters.
 const MAX_MSG_CHARS: usize = 160;
 
-/// How much of a code does; the known ones have 8 digits.
-pub(super) const MAX_CODE_CHARS: usize = 32;
+/// The longest code that is shown, in characters; the known ones have 8 digits.
+const MAX_CODE_CHARS: usize = 32;
 
 /// What is shorter is not struck out of messages: it would mutilate them, and is not much of a secret.
 const SHORTEST_SECRET_BYTES: usize = 4;
@@ -291,9 +291,9 @@ pub(super) fn reason_of_code(code: &Scalar) -> Option<Reason> {
 }
 
 fn describe(status: u16, envelope: &Envelope, secrets: &[&str]) -> String {
-    let shown =
-        |value: &Scalar, limit| cleaned(&value.clone().text().ok().flatten().unwrap_or_default(), limit, secrets);
-    let (code, msg) = (shown(&envelope.code, MAX_CODE_CHARS), shown(&envelope.msg, MAX_MSG_CHARS));
+    let text = |value: &Scalar| value.clone().text().ok().flatten().unwrap_or_default();
+    let (code, msg) =
+        (cleaned_code(&text(&envelope.code), secrets), cleaned(&text(&envelope.msg), MAX_MSG_CHARS, secrets));
     match (code.as_str(), msg.as_str()) {
         ("", "") => format!("HTTP {status}"),
         (code, "") => format!("HTTP {status}, code {code}"),
@@ -302,10 +302,17 @@ fn describe(status: u16, envelope: &Envelope, secrets: &[&str]) -> String {
     }
 }
 
-/// The code as it may stand in a log line.
-pub(super) fn shown_code(body: &[u8]) -> String {
+/// The code as it may stand in a log line, with `secrets` struck out.
+pub(super) fn shown_code(body: &[u8], secrets: &[&str]) -> String {
     let code = Envelope::parse(body).and_then(|envelope| envelope.code.text().ok().flatten());
-    cleaned(&code.unwrap_or_else(|| "none".to_owned()), MAX_CODE_CHARS, &[])
+    cleaned_code(&code.unwrap_or_else(|| "none".to_owned()), secrets)
+}
+
+/// A code of the service's, with `secrets` struck out. What is longer than any code is not shown at all: it may be a secret that
+/// is not known here, and half of one is too much.
+pub(super) fn cleaned_code(code: &str, secrets: &[&str]) -> String {
+    let code = cleaned(code, usize::MAX, secrets);
+    if code.chars().count() > MAX_CODE_CHARS { "(too long)".to_owned() } else { code }
 }
 
 /// At most `limit` characters of a foreign text, on one line, with `secrets` struck out (a service may repeat what it was sent).
