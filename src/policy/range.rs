@@ -270,7 +270,11 @@ mod tests {
         for start in [SKIP_MAX_BYTES + 1, size - 10] {
             assert_eq!(from(start), Verdict::RangeIgnored(RangeIgnored::TooFar), "{start}");
         }
-        assert_eq!(judge(asked, 100, answer(200, None, Some(101))), Verdict::Changed, "before anything else");
+        assert_eq!(
+            judge(asked, 100, answer(200, None, Some(101))),
+            Verdict::OtherSize(Some(101)),
+            "before anything else"
+        );
     }
 
     #[test]

@@ -66,6 +66,7 @@ const RULES: &[Rule] = &[
     rule("libc::E", Only(&["kernel/errno.rs"]), "kernel/errno.rs is the only errno table"),
     rule("Errno::", Only(&["kernel/errno.rs"]), "kernel/errno.rs is the only errno table"),
     rule("reqwest", Only(&["http/"]), "one room knows the HTTP library, its time limits and its traps"),
+    rule("tokio", Only(&["http/"]), "names are looked up on the runtime of the HTTP library, and nothing else is"),
     rule("serde", Only(&["koodrive/wire.rs"]), "serialisable types stop at koodrive/wire.rs"),
     rule("serde_json", Only(&["koodrive/wire.rs"]), "JSON stops at koodrive/wire.rs"),
     rule("clap", Only(&["cli.rs", "cli/settings.rs"]), "the command line is known to cli only"),
