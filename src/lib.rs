@@ -9,8 +9,8 @@
 //!            |     content/links -> remote
 //!            |
 //!            +-- walk      what comes next in a tree: directories and small files fetched ahead
-//!            +-- refresh   listings loaded anew behind their readers, or forgotten on demand
-//!            +-- late      reads that have used up their time fail again at once, for a second
+//!            +-- fresh     listings loaded anew behind their readers, or forgotten on demand
+//!            +-- retried   reads that have only just failed: further tries share the first one's time
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`)

@@ -10,9 +10,9 @@ mod error;
 mod fresh;
 pub mod handle;
 pub mod inode;
-pub mod late;
 pub mod lister;
 pub mod owed;
+pub mod retried;
 mod walk;
 mod way;
 
@@ -29,10 +29,10 @@ pub use handle::Fh;
 use handle::{DirHandle, FileHandle, HandleMap};
 pub use inode::Ino;
 use inode::{Entry, InodeTable};
-use late::LateFailures;
 use lister::Lister;
 pub use owed::Done;
 use owed::Owed;
+use retried::FailedReads;
 use walk::Walk;
 
 use crate::clock::{BootTime, Clock, Timer};
@@ -105,7 +105,7 @@ pub struct DriveFs {
     content: Arc<Content>,
     files: HandleMap<FileHandle>,
     dirs: HandleMap<DirHandle>,
-    late: Arc<LateFailures>,
+    failed_reads: Arc<FailedReads>,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
 }
@@ -136,8 +136,22 @@ impl DriveFs {
         );
         let freshness =
             Freshness::new(Arc::clone(&listings), Arc::clone(&lister), Arc::clone(&inodes), Arc::clone(&clock));
-        let (files, dirs, late) = (HandleMap::default(), HandleMap::default(), Arc::default());
-        DriveFs { config, remote, inodes, listings, lister, walk, freshness, content, files, dirs, late, timer, clock }
+        let (files, dirs, failed_reads) = (HandleMap::default(), HandleMap::default(), Arc::default());
+        DriveFs {
+            config,
+            remote,
+            inodes,
+            listings,
+            lister,
+            walk,
+            freshness,
+            content,
+            files,
+            dirs,
+            failed_reads,
+            timer,
+            clock,
+        }
     }
 
     /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
@@ -291,8 +305,8 @@ impl DriveFs {
         Ok(self.files.insert(FileHandle::new(entry, reader)))
     }
 
-    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. What has only just
-    /// failed by its deadline, or nearly so, fails again at once.
+    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. Where these bytes
+    /// have only just failed to be read, what is left of that read's time is this one's.
     pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
         let handle = match self.files.get(fh) {
             Ok(handle) => handle,
@@ -311,25 +325,21 @@ impl DriveFs {
     }
 
     fn read_missing(&self, handle: &Arc<FileHandle>, range: ByteRange, done: Done<ReadData>) {
-        let now = self.clock.now();
         let ino = handle.entry.ino;
-        if let Some(error) = self.late.of(ino, range, now) {
-            return done(Err(error));
-        }
-        let (failures, clock) = (Arc::clone(&self.late), Arc::clone(&self.clock));
-        // Half its time and a second try would be more than the operation may take; a failure that came sooner is worth one.
-        let late = now + self.config.op_timeout / 2;
+        let deadline = match self.failed_reads.deadline(ino, range, self.clock.now(), self.config.op_timeout) {
+            Ok(deadline) => deadline,
+            Err(error) => return done(Err(error)),
+        };
+        let (failed_reads, clock) = (Arc::clone(&self.failed_reads), Arc::clone(&self.clock));
         let (freshness, entry) = (Arc::clone(&self.freshness), Arc::clone(&handle.entry));
-        let owed = self.owe(Box::new(move |result| {
+        let finish = move |result: Result<ReadData, FsError>| {
             let result = result.map_err(|error| freshness.judge(&entry, error));
-            if let Err(error) = &result
-                && clock.now() >= late
-            {
-                failures.note(ino, range, error, clock.now());
+            if let Err(error) = &result {
+                failed_reads.note(ino, range, deadline, error, clock.now());
             }
             done(result);
-        }));
-        let deadline = now + self.config.op_timeout;
+        };
+        let owed = Owed::new(&self.timer, deadline, Box::new(finish));
         handle.reader.read(
             range,
             deadline,

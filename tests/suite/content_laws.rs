@@ -190,7 +190,7 @@ fn failed_read_is_an_error_and_a_later_read_starts_anew() {
     bench.store.fault([StoreFault::Status(500); 30]);
     assert!(bench.read(fh, 0, 100).is_err());
     bench.store.faults.lock().unwrap().clear();
-    // One that used up its time answers for a second more (`fs::late`).
+    // One that used up its time answers for a second more (`fs::retried`).
     await_that("a read that starts anew", || bench.read(fh, 0, 100).is_ok());
     expect(&bench, fh, 0, 100, 100);
 }

@@ -9,7 +9,7 @@ use koofs::fs::{FsError, Ino, Lookup};
 use koofs::policy::range::ByteRange;
 use koofs::remote::RemoteErrorKind;
 
-use crate::fakes::{Bench, BenchConfig, FakeRemote, ManualClock, PATIENCE, content, dir, file};
+use crate::fakes::{Bench, BenchConfig, FakeRemote, ManualClock, PATIENCE, StoreFault, content, dir, file};
 use crate::mounted::await_that;
 
 /// Long enough for anything that is not held back to happen; what must *not* happen is looked for this long.
@@ -258,6 +258,32 @@ fn link_that_came_with_the_listing_is_used_without_a_call() {
     let fh = bench.open("f00001");
     assert_eq!(bench.read(fh, 0, 10).unwrap().len(), 10);
     assert_eq!(bench.remote.link_calls.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn second_try_at_a_failed_read_has_what_is_left_of_the_first_ones_time() {
+    let clock = Arc::new(ManualClock::default());
+    let config = BenchConfig { clock: Arc::clone(&clock) as _, ..BenchConfig::default() };
+    let op_timeout = config.op_timeout;
+    let bench = Bench::with(FakeRemote::new([("root", vec![file("F", "f", 1 << 20)])]), config);
+    let fh = bench.open("f");
+    bench.store.gate.close();
+    let first = bench.read_later(fh, 0, 131_072);
+    await_that("its request", || bench.store.gets().len() == 1);
+    clock.advance(op_timeout * 2 / 5);
+    bench.store.fault([StoreFault::Status(403); 3]);
+    bench.store.gate.open();
+    assert!(matches!(first.recv_timeout(PATIENCE).unwrap(), Err(FsError::Content(_))));
+    // As the kernel does when its read-ahead has failed; and now nothing comes at all.
+    bench.store.gate.close();
+    let second = bench.read_later(fh, 4096, 4096);
+    await_that("its request", || bench.store.gets().len() == 4);
+    clock.advance(op_timeout * 3 / 5 - Duration::from_millis(1));
+    bench.timer.run_due();
+    assert_eq!(second.recv_timeout(A_WHILE).unwrap_err(), RecvTimeoutError::Timeout);
+    clock.advance(Duration::from_millis(1));
+    bench.timer.run_due();
+    assert!(matches!(second.recv_timeout(PATIENCE).unwrap(), Err(FsError::DeadlinePassed)));
 }
 
 #[test]

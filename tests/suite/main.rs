@@ -19,6 +19,7 @@ mod login;
 mod mount_bench;
 mod mount_change_laws;
 mod mount_child;
+mod mount_deadline_laws;
 mod mount_laws;
 mod mount_refresh_laws;
 mod mount_walk_laws;

@@ -36,6 +36,7 @@ fn child_acts_on_a_mount() {
         "attributes without meaning" => attributes_without_meaning(&path),
         "resident" => resident(&path),
         "read, drop pages, read" => read_drop_pages_read(&path, arguments[0]),
+        "read" => say(std::fs::read(&path).unwrap().len()),
         "stale" => stale(&path, Path::new(arguments[0])),
         "until it fails" => until_it_fails(&path, Path::new(arguments[0])),
         "race" => race(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
