@@ -22,6 +22,13 @@ use crate::remote::{Node, NodeId, NodeKind, Version};
 /// KooDrive has 30 levels (koodrive-api.md, 11); a way up that is longer would be a loop.
 const DEPTH_MAX: usize = 64;
 
+/// The most inodes before files that no listing shows any more are given up by the kernel: twice what the listings in memory may show.
+/// At some 250 bytes an inode this bounds what the kernel can make this process hold at half a GiB, but for files in use.
+const INODES_MAX: usize = 2_000_000;
+
+/// The most files that wait to be given up by the kernel; others follow when theirs is done.
+const SURPLUS_MAX: usize = 65_536;
+
 /// An inode number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ino(pub u64);
@@ -57,6 +64,9 @@ pub struct Entry {
 /// All inodes that the kernel or a listing knows.
 pub struct InodeTable {
     slots: Mutex<HashMap<Ino, Slot>>,
+    /// See [`InodeTable::take_surplus`].
+    surplus: Mutex<Vec<Arc<Entry>>>,
+    inodes_max: usize,
 }
 
 struct Slot {
@@ -89,7 +99,8 @@ impl InodeTable {
             version: Version { size_bytes: 0, edited_ms: root_edited_ms },
         };
         let slot = Slot { lookups: 1, ..Slot::new(Arc::new(entry)) };
-        InodeTable { slots: Mutex::new(HashMap::from([(Ino::ROOT, slot)])) }
+        let slots = Mutex::new(HashMap::from([(Ino::ROOT, slot)]));
+        InodeTable { slots, surplus: Mutex::default(), inodes_max: INODES_MAX }
     }
 
     /// The entry of a number that is alive.
@@ -153,13 +164,30 @@ impl InodeTable {
 
     /// A listing that showed `entries` is gone.
     pub fn delist(&self, entries: &[Arc<Entry>]) {
+        let mut surplus = Vec::new();
         let mut slots = lock(&self.slots);
+        let is_full = slots.len() > self.inodes_max;
         for entry in entries {
             if let hash_map::Entry::Occupied(mut slot) = slots.entry(entry.ino) {
                 slot.get_mut().listings = slot.get().listings.saturating_sub(1);
+                if is_full && slot.get().listings == 0 && slot.get().lookups > 0 && entry.kind == NodeKind::File {
+                    surplus.push(Arc::clone(entry));
+                }
                 remove_if_unused(slot);
             }
         }
+        drop(slots);
+        if !surplus.is_empty() {
+            let mut waiting = lock(&self.surplus);
+            surplus.truncate(SURPLUS_MAX.saturating_sub(waiting.len()));
+            waiting.extend(surplus);
+        }
+    }
+
+    /// Files that only the kernel knows of, in a table that holds more than it is meant to: for the kernel to give up, if nobody has
+    /// them open.
+    pub fn take_surplus(&self) -> Vec<Arc<Entry>> {
+        std::mem::take(&mut *lock(&self.surplus))
     }
 
     /// The kernel is about to be told of each of `inos` once: taken before the reply, so that a forget cannot overtake it.
@@ -355,6 +383,28 @@ mod tests {
         assert!(table.get(entry.ino).is_none());
         table.forget([(Ino::ROOT, u64::MAX), (entry.ino, 5)]);
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn files_that_only_the_kernel_knows_are_surplus_in_a_full_table() {
+        let table = InodeTable { inodes_max: 10, ..table() };
+        let files: Vec<Arc<Entry>> =
+            (0..20).map(|i| enlist(&table, Ino::ROOT, node(&format!("F{i}"), NodeKind::File, 1))).collect();
+        let folder = enlist(&table, Ino::ROOT, node("D", NodeKind::Directory, 0));
+        let known: Vec<Ino> = files[..15].iter().map(|file| file.ino).chain([folder.ino]).collect();
+        table.remember(&known);
+        table.delist(&files);
+        table.delist(std::slice::from_ref(&folder));
+        let surplus = table.take_surplus();
+        assert_eq!(surplus.iter().map(|file| file.ino).collect::<Vec<_>>(), known[..15]);
+        assert!(table.take_surplus().is_empty(), "told once");
+        table.forget(known.iter().map(|ino| (*ino, 1)));
+        assert_eq!(table.len(), 1);
+
+        let small = enlist(&table, Ino::ROOT, node("F", NodeKind::File, 1));
+        table.remember(&[small.ino]);
+        table.delist(std::slice::from_ref(&small));
+        assert!(table.take_surplus().is_empty(), "there is room");
     }
 
     #[test]

@@ -207,6 +207,7 @@ impl DriveFs {
     /// [`FsError::NotFound`] and [`FsError::NotADirectory`]. That the directory cannot be listed shows in `readdir`.
     pub fn opendir(&self, ino: Ino, pid: u32) -> Result<Fh, FsError> {
         self.freshness.notice_suspension();
+        self.freshness.trim();
         let dir = self.directory(ino)?;
         let (listing, was_guess) = self.current_listing(&dir);
         // After its own listing is on its way: what may come next never goes before what is asked for.

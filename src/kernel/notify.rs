@@ -3,7 +3,8 @@
 //!
 //! Names are expired, not invalidated: an invalidated name takes whatever is mounted below it out of the tree (`d_invalidate` in
 //! fs/dcache.c), an expired one is only looked up anew. Kernels before 6.2 cannot expire (FUSE 7.38, `FUSE_EXPIRE_ONLY`); there,
-//! names are invalidated unless something is mounted below this mount.
+//! names are invalidated unless something is mounted below this mount. So are names of which the kernel knows too many, as only that
+//! makes it forget their inodes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -71,6 +72,12 @@ impl TellerThread {
                     self.directory(listing.dir);
                 }
             }
+            Change::Surplus(files) if !self.has_mounts_below() => {
+                for (dir, name) in files {
+                    unless_unknown(self.notifier.inval_entry(INodeNo(dir.0), OsStr::new(&*name)));
+                }
+            }
+            Change::Surplus(_) => {}
             Change::Told(told) => told(),
         }
     }

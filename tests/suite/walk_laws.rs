@@ -456,7 +456,7 @@ fn refresh_tells_the_kernel_every_name_it_may_know() {
                         .flat_map(|listing| listing.known_names()),
                 );
             }
-            Change::Names(..) | Change::Directory(_) => {}
+            Change::Names(..) | Change::Directory(_) | Change::Surplus(_) => {}
             Change::Told(done) => {
                 assert!(receiver.try_recv().is_err(), "the kernel is told first");
                 done();
@@ -483,7 +483,7 @@ fn refresh_tells_of_more_directories_than_changes_may_wait() {
     for change in changes {
         match change {
             Change::Forgotten(listings) => told.extend(listings.iter().map(|listing| listing.dir.0)),
-            Change::Names(..) | Change::Directory(_) => {}
+            Change::Names(..) | Change::Directory(_) | Change::Surplus(_) => {}
             Change::Told(done) => {
                 done();
                 break;

@@ -40,6 +40,8 @@ pub enum Change {
     Directory(Ino),
     /// All that was ever told of these directories.
     Forgotten(Vec<Arc<Listing>>),
+    /// Files that nobody has asked for in a long time: their directory, and their name. There are too many that the kernel knows.
+    Surplus(Vec<(Ino, Box<str>)>),
     /// All that came before has been told.
     Told(Box<dyn FnOnce() + Send>),
 }
@@ -120,6 +122,14 @@ impl Freshness {
     /// The listing of `dir` that the kernel keeps for readers is no longer to be believed.
     pub(super) fn expire(&self, dir: Ino) {
         self.tell(Change::Directory(dir));
+    }
+
+    /// Has the kernel give up files if it knows too many.
+    pub(super) fn trim(&self) {
+        let surplus = self.inodes.take_surplus();
+        if !surplus.is_empty() {
+            self.tell(Change::Surplus(surplus.iter().map(|file| (file.parent, file.name.as_str().into())).collect()));
+        }
     }
 
     /// Notices that the machine was suspended. The kernel's own times stood still then, and it would believe what it was told for
