@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::envelope::CallError;
-use super::renewable::{Held, Missed, Renewable};
+use super::renewable::{Held, Missed, Reaction, Renewable};
+use crate::clock::Clock;
 use crate::config::Secret;
 use crate::remote::RemoteErrorKind;
 
@@ -53,6 +54,7 @@ impl Access {
     pub(super) fn renew(
         &self,
         refused: &Credential,
+        clock: &dyn Clock,
         deadline: Instant,
         verify: impl FnOnce(&Secret) -> Result<Secret, CallError>,
     ) -> Result<Credential, RenewError> {
@@ -70,7 +72,7 @@ impl Access {
                 }
             })
         };
-        self.token.renew(refused, deadline, Duration::ZERO, fetch).map_err(|missed| match missed {
+        self.token.renew(refused, clock, deadline, Duration::ZERO, fetch).map_err(|missed| match missed {
             Missed::Failed(error) => error,
             Missed::Useless => RenewError::Useless,
             Missed::TooLate => {
@@ -85,8 +87,13 @@ impl Access {
         self.token.was_accepted(credential);
     }
 
-    /// Notes that a token was refused although [`Access::renew`] had just given it.
-    pub(super) fn was_useless(&self, fresh: &Credential) {
-        self.token.was_useless(fresh);
+    /// Notes that a call was refused as well with a token that [`Access::renew`] had just given.
+    pub(super) fn was_useless(&self, fresh: &Credential, now: Instant) {
+        self.token.was_useless(fresh, now);
+    }
+
+    /// What to do about a call that was refused at `now`, where the token may be what was refused.
+    pub(super) fn reaction(&self, now: Instant) -> Reaction {
+        self.token.reaction(now)
     }
 }

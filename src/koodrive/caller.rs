@@ -3,7 +3,6 @@
 //! Knows no credentials and decides nothing. Threads: any. No locks. Logs each call at debug: its name, trace id, status, code
 //! and duration, and nothing else, since paths, queries, headers and bodies hold codes, tokens and passwords.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime};
@@ -12,7 +11,7 @@ use super::convert::{Moment, bad};
 use super::envelope::{CallError, judge, shown_code};
 use super::wire::{Answer, Envelope};
 use crate::clock::{Clock, patiently};
-use crate::config::Connection;
+use crate::config::{Connection, Secret};
 use crate::http::{ApiClient, ApiRequest, HttpConfig, HttpError};
 use crate::policy::server_time::ServerOffset;
 
@@ -41,13 +40,57 @@ impl Default for Call<'_> {
     }
 }
 
-impl Call<'_> {
-    /// The same for equal calls.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.path, self.query, self.body).hash(&mut hasher);
-        hasher.finish()
+/// A call that outlives who made it.
+pub(super) struct KeptCall {
+    name: &'static str,
+    path: String,
+    query: Pairs<String>,
+    headers: Pairs<String>,
+    body: Option<Vec<u8>>,
+    payload_keys: Vec<&'static str>,
+    secrets: Vec<Secret>,
+}
+
+impl KeptCall {
+    pub(super) fn of(call: &Call<'_>) -> KeptCall {
+        KeptCall {
+            name: call.name,
+            path: call.path.to_owned(),
+            query: owned(call.query),
+            headers: owned(call.headers),
+            body: call.body.map(<[u8]>::to_vec),
+            payload_keys: call.payload_keys.to_vec(),
+            secrets: call.secrets.iter().map(|secret| Secret::new(*secret)).collect(),
+        }
     }
+
+    pub(super) fn has_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Hands it to `make` as a call.
+    pub(super) fn made<R>(&self, make: impl FnOnce(&Call<'_>) -> R) -> R {
+        let secrets: Vec<&str> = self.secrets.iter().map(Secret::expose).collect();
+        make(&Call {
+            name: self.name,
+            path: &self.path,
+            query: &lent(&self.query),
+            headers: &lent(&self.headers),
+            body: self.body.as_deref(),
+            payload_keys: &self.payload_keys,
+            secrets: &secrets,
+        })
+    }
+}
+
+type Pairs<T> = Vec<(&'static str, T)>;
+
+fn owned(pairs: &[(&'static str, &str)]) -> Pairs<String> {
+    pairs.iter().map(|(name, text)| (*name, (*text).to_owned())).collect()
+}
+
+fn lent<'a>(pairs: &'a [(&'static str, String)]) -> Pairs<&'a str> {
+    pairs.iter().map(|(name, text)| (*name, text.as_str())).collect()
 }
 
 /// Calls one endpoint.

@@ -189,6 +189,23 @@ impl CallError {
     }
 }
 
+/// Whether the credential that `doubts` is about is still good, as the repetition of a call shows that was accepted before.
+///
+/// # Errors
+/// The call failed in a way that does not tell.
+pub(super) fn is_still_good<T>(
+    again: Result<T, CallError>,
+    doubts: impl Fn(&CallError) -> bool,
+) -> Result<bool, CallError> {
+    match again {
+        Ok(_) => Ok(true),
+        Err(error) if doubts(&error) => Ok(false),
+        // Refused for a reason that is plainly another.
+        Err(error @ CallError::Refused(_)) if error.failure_kind() == FailureKind::Permanent => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Judges an answer. A success without a code is one only if the payload has one of `payload_keys`. None of `secrets` remains in
 /// the message of a refusal.
 pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str]) -> Result<Envelope, CallError> {

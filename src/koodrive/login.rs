@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::caller::{Call, Caller, payload};
 use super::convert;
 use super::envelope::{CallError, Reason};
-use super::renewable::{Held, Missed, Renewable};
+use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
 use crate::clock::lock;
 use crate::config::{Credentials, Secret, SecretSource};
@@ -263,7 +263,7 @@ impl Login {
             Credentials::TokenCommand(_) => COMMAND_PAUSE,
             _ => Duration::ZERO,
         };
-        let renewed = self.pass.renew(refused, deadline, pause, || {
+        let renewed = self.pass.renew(refused, caller.clock(), deadline, pause, || {
             let result = self.source.fetch_newer(caller, &refused.value, deadline);
             match &result {
                 Ok(_) => log::debug!("login: renewed"),
@@ -293,9 +293,14 @@ impl Login {
         self.pass.was_accepted(held);
     }
 
-    /// Notes that a pass was refused although [`Login::renew`] had just given it.
-    pub(super) fn was_useless(&self, fresh: &Held<Pass>) {
-        self.pass.was_useless(fresh);
+    /// Notes that a call was refused as well with a pass that [`Login::renew`] had just given.
+    pub(super) fn was_useless(&self, fresh: &Held<Pass>, now: Instant) {
+        self.pass.was_useless(fresh, now);
+    }
+
+    /// What to do about a call that was refused at `now`, where the pass may be what was refused.
+    pub(super) fn reaction(&self, now: Instant) -> Reaction {
+        self.pass.reaction(now)
     }
 }
 

@@ -1,15 +1,34 @@
-//! A value that the service may refuse and that can be fetched anew: one fetch at a time, whoever else needs it waits for that.
+//! A value that the service may refuse and that can be fetched anew: one fetch at a time, whoever else needs it waits for that;
+//! and whether a refused call is worth a renewal.
 //!
 //! Knows nothing of what the value is. Threads: any. One lock, never held during a fetch.
 
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::clock::lock;
+use crate::clock::{Clock, lock};
 
 /// How long no other value is fetched after a new one was refused at once: then it is not the value, or none helps, and
 /// callers that try again must not run into a limit of attempts.
 const USELESS_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long after a renewal that did not help it is first checked for each refusal whether the value in use is still good:
+/// else a directory of files that the service refuses one by one would have it renewed for each of them.
+const CHECK_FIRST_FOR: Duration = Duration::from_secs(60);
+
+/// How many renewals in that time may be useless. More than one can be if the check itself is refused for a reason of its own.
+const USELESS_RENEWALS_MAX: u32 = 3;
+
+/// What to do about a refused call, where the value may be what was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// Renew the value.
+    Renew,
+    /// Repeat a call that was accepted before, and renew the value if that is refused as well.
+    CheckFirst,
+    /// Keep the value: new ones have not helped.
+    Keep,
+}
 
 /// The value in use. `E` is how a fetch fails.
 pub(super) struct Renewable<T, E> {
@@ -29,6 +48,10 @@ struct State<T, E> {
     flights: u64,
     /// Until when no other value is fetched, because the last one did not help.
     useless_until: Option<Instant>,
+    /// Useless renewals: how many, until when they count, and which value the last one gave.
+    useless_renewals: u32,
+    check_first_until: Option<Instant>,
+    useless_generation: Option<u64>,
     /// How the last fetch failed, and until when that is the answer to everybody.
     failure: Option<E>,
     failed_until: Option<Instant>,
@@ -63,6 +86,9 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
             in_flight: false,
             flights: 0,
             useless_until: None,
+            useless_renewals: 0,
+            check_first_until: None,
+            useless_generation: None,
             failure: None,
             failed_until: None,
         };
@@ -85,6 +111,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
     pub(super) fn renew(
         &self,
         refused: &Held<T>,
+        clock: &dyn Clock,
         deadline: Instant,
         failure_lasts: Duration,
         fetch: impl FnOnce() -> Result<T, E>,
@@ -92,7 +119,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
         let mut state = lock(&self.state);
         let flight = state.flights;
         loop {
-            let now = Instant::now();
+            let now = clock.now();
             if state.generation != refused.generation {
                 return Ok(Held { value: state.value.clone(), generation: state.generation });
             }
@@ -113,7 +140,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
         }
         state.in_flight = true;
         drop(state);
-        let mut landing = Landing { renewable: self, failure_lasts, outcome: None };
+        let mut landing = Landing { renewable: self, failure_lasts, clock, outcome: None };
         landing.outcome = Some(fetch());
         let failure = landing.outcome.as_ref().and_then(|outcome| outcome.as_ref().err().cloned());
         drop(landing);
@@ -129,12 +156,36 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
         }
     }
 
-    /// Notes that a value was refused although [`Renewable::renew`] had just given it. One that was good for another call may
-    /// just live for a short time.
-    pub(super) fn was_useless(&self, fresh: &Held<T>) {
+    /// Notes that a call was refused with `fresh` as well, which [`Renewable::renew`] had just given. One that was good for
+    /// another call may just live for a short time.
+    pub(super) fn was_useless(&self, fresh: &Held<T>, now: Instant) {
         let mut state = lock(&self.state);
+        // Many calls may have waited for one renewal.
+        if state.useless_generation != Some(fresh.generation) {
+            if state.check_first_until.is_none_or(|until| now >= until) {
+                state.useless_renewals = 0;
+                state.check_first_until = Some(now + CHECK_FIRST_FOR);
+            }
+            state.useless_renewals += 1;
+            state.useless_generation = Some(fresh.generation);
+        }
         if state.generation == fresh.generation && !state.accepted {
-            state.useless_until = Some(Instant::now() + USELESS_PAUSE);
+            state.useless_until = Some(now + USELESS_PAUSE);
+        }
+    }
+
+    /// What to do about a call that was refused at `now`.
+    pub(super) fn reaction(&self, now: Instant) -> Reaction {
+        let state = lock(&self.state);
+        let is_ahead = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if is_ahead(state.useless_until) {
+            Reaction::Keep
+        } else if !is_ahead(state.check_first_until) {
+            Reaction::Renew
+        } else if state.useless_renewals < USELESS_RENEWALS_MAX {
+            Reaction::CheckFirst
+        } else {
+            Reaction::Keep
         }
     }
 }
@@ -143,6 +194,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
 struct Landing<'a, T, E> {
     renewable: &'a Renewable<T, E>,
     failure_lasts: Duration,
+    clock: &'a dyn Clock,
     outcome: Option<Result<T, E>>,
 }
 
@@ -161,7 +213,7 @@ impl<T, E> Drop for Landing<'_, T, E> {
             }
             Some(Err(failure)) => {
                 state.failure = Some(failure);
-                state.failed_until = Some(Instant::now() + self.failure_lasts);
+                state.failed_until = Some(self.clock.now() + self.failure_lasts);
             }
             None => {}
         }

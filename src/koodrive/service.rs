@@ -1,18 +1,18 @@
 //! How calls go out: nameless with the carrier's name, or with a login, whose headers are made anew for every attempt.
 //!
 //! Owns what happens when the login is refused: a wrong clock is set right, the login renewed, the call repeated; each once.
-//! Threads: any. No locks.
+//! Threads: any. One lock, never held during a call.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
-use super::caller::{Call, Caller};
+use super::caller::{Call, Caller, KeptCall};
 use super::convert::Moment;
-use super::envelope::{CallError, Reason, Refusal};
+use super::envelope::{CallError, Reason, Refusal, is_still_good};
 use super::login::{Login, LoginError, Pass, bare};
+use super::renewable::{Held, Reaction};
 use super::signature::{self, Signable};
 use super::wire::Envelope;
 use crate::clock::{Clock, lock};
@@ -27,13 +27,6 @@ const DATE_MARGIN: Duration = Duration::from_secs(3);
 
 /// By how much a clock must turn out to have been wrong for a refusal to be blamed on it.
 const CLOCK_ERROR_MILLIS: u64 = 2_000;
-
-/// How long a call that a new login did not help is not blamed on the login: else a program that asks for the same thing over
-/// and over would have the login renewed every time.
-const INNOCENT_FOR: Duration = Duration::from_secs(60);
-
-/// How many such calls are remembered.
-const INNOCENT_MAX: usize = 64;
 
 /// Whom calls are made as.
 pub(super) enum Service {
@@ -82,8 +75,8 @@ impl Service {
 pub(super) struct Account {
     caller: Caller,
     login: Login,
-    /// Calls whose refusal was not the login's fault, as a new login did not help; until when that is believed.
-    innocent: Mutex<VecDeque<(u64, Instant)>>,
+    /// A call that was accepted: repeated where it must be known whether the login is still good.
+    accepted_call: Mutex<Option<Arc<KeptCall>>>,
 }
 
 impl Account {
@@ -91,7 +84,7 @@ impl Account {
     pub(super) fn open(caller: Caller, config: &SpaceConfig, deadline: Instant) -> Result<Account, CallError> {
         let (agent, user_id) = (config.agent.as_deref(), config.user_id.as_deref());
         let login = Login::open(&config.credentials, agent, user_id, &caller, deadline)?;
-        Ok(Account { caller, login, innocent: Mutex::default() })
+        Ok(Account { caller, login, accepted_call: Mutex::default() })
     }
 
     pub(super) fn caller(&self) -> &Caller {
@@ -104,15 +97,17 @@ impl Account {
     }
 
     /// One attempt with the login in use, and at most two more: one if the refusal shows that our clock was wrong, one with a
-    /// renewed login.
+    /// renewed login. Where a renewal has not helped another call of late, the login is renewed only if a call that was accepted
+    /// before is refused as well.
     pub(super) fn call(&self, call: &Call<'_>, deadline: Instant) -> Result<(Envelope, Moment), CallError> {
         let mut held = self.login.current(&self.caller, deadline).map_err(CallError::Login)?;
-        let (mut is_clock_set, mut is_renewed) = (false, false);
+        let (mut is_clock_set, mut is_renewed, mut has_check_failed) = (false, false, false);
         loop {
             let offset = self.caller.offset();
             let error = match self.attempt(call, &held.value, offset, deadline) {
                 Ok(answer) => {
                     self.login.was_accepted(&held);
+                    self.note_accepted(call);
                     return Ok(answer);
                 }
                 Err(error) if !error.doubts_login() => return Err(error),
@@ -123,12 +118,22 @@ impl Account {
                 continue;
             }
             if is_renewed {
-                self.login.was_useless(&held);
-                self.note_innocent(call);
+                self.login.was_useless(&held, self.caller.clock().now());
+                if has_check_failed {
+                    // For a reason of its own: the next call that is accepted serves as the check.
+                    *lock(&self.accepted_call) = None;
+                }
                 return Err(error);
             }
-            if !is_certain(&error) && self.is_innocent(call) {
-                return Err(error);
+            match self.login.reaction(self.caller.clock().now()) {
+                Reaction::Renew => {}
+                Reaction::Keep => return Err(error),
+                Reaction::CheckFirst => match self.check(&held, deadline) {
+                    Some(Ok(true)) => return Err(error),
+                    Some(Ok(false)) => has_check_failed = true,
+                    Some(Err(failed)) => return Err(failed),
+                    None => {}
+                },
             }
             held = match self.login.renew(&self.caller, &held, deadline) {
                 Ok(fresh) => fresh,
@@ -138,21 +143,22 @@ impl Account {
         }
     }
 
-    /// Notes that `call` is refused with a renewed login as well.
-    fn note_innocent(&self, call: &Call<'_>) {
-        let mut innocent = lock(&self.innocent);
-        let now = self.caller.clock().now();
-        innocent.retain(|(_, until)| now < *until);
-        if innocent.len() >= INNOCENT_MAX {
-            innocent.pop_front();
+    /// Keeps `call` for the check, unless there is one that asks for less: a call without a body is about one thing.
+    fn note_accepted(&self, call: &Call<'_>) {
+        let mut kept = lock(&self.accepted_call);
+        if kept.as_ref().is_none_or(|kept| kept.has_body() && call.body.is_none()) {
+            *kept = Some(Arc::new(KeptCall::of(call)));
         }
-        innocent.push_back((call.fingerprint(), now + INNOCENT_FOR));
     }
 
-    /// Whether `call` was refused with a renewed login as well, not long ago.
-    fn is_innocent(&self, call: &Call<'_>) -> bool {
-        let (call, now) = (call.fingerprint(), self.caller.clock().now());
-        lock(&self.innocent).iter().any(|(refused, until)| *refused == call && now < *until)
+    /// Whether the login is still good, by a call that was accepted before; `None` without one.
+    fn check(&self, held: &Held<Pass>, deadline: Instant) -> Option<Result<bool, CallError>> {
+        let accepted_call = lock(&self.accepted_call).clone()?;
+        let again = accepted_call.made(|call| self.attempt(call, &held.value, self.caller.offset(), deadline));
+        if again.is_ok() {
+            self.login.was_accepted(held);
+        }
+        Some(is_still_good(again, CallError::doubts_login))
     }
 
     fn attempt(

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::auth::{Access, Credential, RenewError};
 use super::convert::Share;
-use super::envelope::CallError;
+use super::envelope::{CallError, is_still_good};
 use super::open::{Ended, OpenError, Place, Step, ended, ended_text};
+use super::renewable::Reaction;
 use super::service::Service;
 use super::share_calls::ShareCalls;
 use crate::clock::{Clock, lock};
@@ -118,7 +119,8 @@ impl ShareClient {
     }
 
     /// Runs `attempt` with the token in use. If it is refused so that the token may be the reason, a new token is fetched, once,
-    /// and `attempt` run again, once.
+    /// and `attempt` run again, once. Where that has not helped another call of late, a new token is fetched only if the top level
+    /// is not listed with the one in use either.
     fn with_token<T>(
         &self,
         call: &str,
@@ -133,10 +135,22 @@ impl ShareClient {
         if !error.doubts_access() || !self.access.has_code() {
             return Err(self.explained(call, error, deadline));
         }
-        match self.access.renew(&credential, deadline, |code| self.calls.verify(code, deadline)) {
+        let clock = self.calls.service().caller().clock();
+        match self.access.reaction(clock.now()) {
+            Reaction::Renew => {}
+            Reaction::Keep => return Err(self.explained(call, error, deadline)),
+            Reaction::CheckFirst => {
+                let again = self.calls.files(&top_level(), None, &credential.value, deadline);
+                let again = is_still_good(self.noted(&credential, again), CallError::doubts_access);
+                if again.map_err(|failed| failed.into_remote("files"))? {
+                    return Err(self.explained(call, error, deadline));
+                }
+            }
+        }
+        match self.access.renew(&credential, clock, deadline, |code| self.calls.verify(code, deadline)) {
             Ok(fresh) => self.noted(&fresh, attempt(&fresh.value)).map_err(|error| {
                 if error.doubts_access() {
-                    self.access.was_useless(&fresh);
+                    self.access.was_useless(&fresh, clock.now());
                 }
                 self.explained(call, error, deadline)
             }),

@@ -23,18 +23,18 @@ use crate::scripted_server::{Answer, ScriptedServer};
 use crate::space_client::{TOKEN, chain, config, connection, names, open, says, scripted_config, soon};
 
 const ACCOUNT: &str = "someone";
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 const WRONG_PASSWORD: &str = "wrong horse battery staple";
 
 /// A file that only this user can read, with `content`.
-fn secret_file(directory: &TempDir, name: &str, content: &str) -> PathBuf {
+pub(crate) fn secret_file(directory: &TempDir, name: &str, content: &str) -> PathBuf {
     let path = directory.path().join(name);
     write_secret(&path, content);
     path
 }
 
 /// Replaces the file as `mv` would: in one step.
-fn write_secret(path: &Path, content: &str) {
+pub(crate) fn write_secret(path: &Path, content: &str) {
     let fresh = path.with_extension("new");
     fs::write(&fresh, content).unwrap();
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).unwrap();
@@ -45,22 +45,22 @@ fn with(emulator: &Emulator, credentials: Credentials) -> SpaceConfig {
     SpaceConfig { credentials, ..config(emulator, SpaceSource::Own) }
 }
 
-fn by_password(emulator: &Emulator, password: SecretSource) -> SpaceConfig {
+pub(crate) fn by_password(emulator: &Emulator, password: SecretSource) -> SpaceConfig {
     let credentials = Credentials::Password { account: ACCOUNT.to_owned(), password };
     SpaceConfig { user_id: None, agent: Some("carrier".to_owned()), ..with(emulator, credentials) }
 }
 
-fn given(text: &str) -> SecretSource {
+pub(crate) fn given(text: &str) -> SecretSource {
     SecretSource::Given(Secret::new(text))
 }
 
-fn serving_one_file() -> Emulator {
+pub(crate) fn serving_one_file() -> Emulator {
     let emulator = Emulator::synthetic();
     emulator.own().tree.add("", Entry::file("a", 1));
     emulator
 }
 
-fn lists(client: &SpaceClient) -> bool {
+pub(crate) fn lists(client: &SpaceClient) -> bool {
     client.list_page(&client.root(), None, soon()).is_ok()
 }
 

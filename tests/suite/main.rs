@@ -28,6 +28,7 @@ mod network;
 mod object_client;
 mod privacy_laws;
 mod readme_laws;
+mod refusals;
 mod scripted_server;
 mod session_laws;
 mod share_client;
