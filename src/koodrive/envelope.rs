@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::convert::{BadField, bad};
-use super::login::LoginError;
+use super::login_error::LoginError;
 use super::wire::{Envelope, NotAScalar, Scalar};
 use crate::http::{ApiAnswer, HttpError, HttpErrorKind};
 use crate::policy::retry::FailureKind;

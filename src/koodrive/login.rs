@@ -4,7 +4,6 @@
 //! Owns the secrets in use; none shows in a log, an error or a `Debug` text. Threads: any. No lock is held during a call or a
 //! command; who needs a credential that another thread is just fetching waits for that one until its deadline.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,13 +11,15 @@ use std::time::{Duration, Instant};
 use super::caller::{Call, Caller, payload};
 use super::convert;
 use super::envelope::{CallError, Reason};
+use super::login_error::LoginError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
+use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
 use crate::clock::lock;
 use crate::config::{Credentials, Secret, SecretSource};
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
-use crate::secrets::{CommandError, FileStamp, SecretFileError, read_secret, run_command};
+use crate::secrets::{FileStamp, read_secret, run_command};
 
 /// Which part of a token's life is over when it is renewed, in percent (koodrive-api.md, 13).
 const RENEW_AT_PERCENT: u32 = 80;
@@ -59,112 +60,6 @@ struct Session {
 struct Life {
     renew_at: Instant,
     ends_at: Instant,
-}
-
-/// Why there is nothing (new) to present. `Display` is one line, with a remedy where there is one, and without a secret.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "`detail` is what the service said")]
-pub enum LoginError {
-    File(SecretFileError),
-    Command(CommandError),
-    /// What was given as the token cannot be one; from there.
-    NotAToken(&'static str),
-    /// A login by password needs the carrier's name.
-    NoAgent,
-    /// The service does not accept account and password. They are not sent again.
-    PasswordRefused {
-        detail: String,
-    },
-    /// The service says that the account is locked (HTTP 423).
-    Locked {
-        detail: String,
-    },
-    /// What was presented is refused as `detail` says, and there is nothing else to present. `remedy` says what to do.
-    NothingNewer {
-        remedy: String,
-        detail: String,
-    },
-    /// A new one was refused as well, not long ago.
-    Useless,
-    /// The call of `step` failed, and may succeed later.
-    Failed {
-        step: &'static str,
-        kind: RemoteErrorKind,
-        failure_kind: FailureKind,
-        retry_after: Option<Duration>,
-        detail: String,
-    },
-}
-
-impl LoginError {
-    pub(super) fn kind(&self) -> RemoteErrorKind {
-        match self {
-            LoginError::Failed { kind, .. } => *kind,
-            LoginError::Command(CommandError::TimedOut(_)) => RemoteErrorKind::Timeout,
-            _ => RemoteErrorKind::NeedsLogin,
-        }
-    }
-
-    pub(super) fn failure_kind(&self) -> FailureKind {
-        match self {
-            LoginError::Failed { failure_kind, .. } => *failure_kind,
-            // A file that is just being written, a command whose own service is away.
-            LoginError::File(_) | LoginError::Command(_) => FailureKind::Transient,
-            _ => FailureKind::Permanent,
-        }
-    }
-
-    /// The same while somebody waits for a word about a wrong file or command.
-    pub(super) fn failure_kind_at_open(&self) -> FailureKind {
-        match self {
-            LoginError::File(_) | LoginError::Command(_) => FailureKind::Permanent,
-            error => error.failure_kind(),
-        }
-    }
-
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            LoginError::Failed { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-
-    /// What a failed call of the login means.
-    fn of_call(step: &'static str, error: &CallError) -> LoginError {
-        LoginError::Failed {
-            step,
-            kind: error.kind(),
-            failure_kind: error.failure_kind(),
-            retry_after: error.retry_after(),
-            detail: error.detail(),
-        }
-    }
-}
-
-impl fmt::Display for LoginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LoginError::File(error) => error.fmt(f),
-            LoginError::Command(error) => error.fmt(f),
-            LoginError::NotAToken(whence) => {
-                write!(f, "{whence} is not a token: give the value of the Authorization header, which is visible ASCII")
-            }
-            LoginError::NoAgent => f.write_str("a login by password needs the carrier's name: give it with --agent"),
-            LoginError::PasswordRefused { detail } => write!(
-                f,
-                "the service does not accept account and password ({detail}), so they are not sent again: check --account, \
-                 --password-file and --agent; too many wrong passwords may lock the account"
-            ),
-            LoginError::Locked { detail } => {
-                write!(f, "the account is locked ({detail}): unlock it at the service, or wait until it is unlocked")
-            }
-            LoginError::NothingNewer { remedy, detail } => {
-                write!(f, "the service refuses the login ({detail}), and there is no newer one: {remedy}")
-            }
-            LoginError::Useless => f.write_str("the service refuses the login, and has refused a new one as well"),
-            LoginError::Failed { step, detail, .. } => write!(f, "{step}: {detail}"),
-        }
-    }
 }
 
 /// Account and password that the service has refused.
@@ -501,65 +396,5 @@ pub(super) fn remedy(credentials: &Credentials) -> String {
         Credentials::TokenCommand(_) => "see that the command of --token-command prints a fresh token".to_owned(),
         Credentials::Password { .. } => "check --account, --password-file and --user-id".to_owned(),
         Credentials::App { .. } => "check --app-id, --app-secret-file and --user-id".to_owned(),
-    }
-}
-
-/// Schemes that a token may begin with (koodrive-api.md, 3.1), each followed by a space or by the `+` that stands for one.
-const SCHEMES: [&str; 2] = ["Bearer", "AT"];
-
-/// The scheme of a signature that somebody else has made.
-const SIGNATURE_SCHEME: &str = "HMAC-SHA256 ";
-
-/// `token` as the value of `Authorization`: opaque, under its own scheme, else under `Bearer`.
-fn header_value(token: &Secret, whence: &'static str) -> Result<Secret, LoginError> {
-    let token = token.expose().trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        return Err(LoginError::NotAToken(whence));
-    }
-    if token.starts_with(SIGNATURE_SCHEME) {
-        return Ok(Secret::new(token));
-    }
-    for scheme in SCHEMES {
-        if let Some(rest) = token.strip_prefix(scheme).and_then(|rest| rest.strip_prefix([' ', '+'])) {
-            return Ok(Secret::new(format!("{scheme} {rest}")));
-        }
-    }
-    Ok(Secret::new(format!("Bearer {token}")))
-}
-
-/// The token without its scheme.
-pub(super) fn bare(value: &Secret) -> &str {
-    value.expose().split_once(' ').map_or(value.expose(), |(_, bare)| bare)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn token_keeps_its_scheme_and_gets_one_only_if_it_has_none() {
-        for (token, value) in [
-            ("Bearer+10f88+x", "Bearer 10f88+x"),
-            ("Bearer 10f88", "Bearer 10f88"),
-            ("AT 3b91", "AT 3b91"),
-            ("AT+3b91", "AT 3b91"),
-            ("HMAC-SHA256 AppId=a,Signature=b+c", "HMAC-SHA256 AppId=a,Signature=b+c"),
-            ("10f88", "Bearer 10f88"),
-            ("ATlas", "Bearer ATlas"),
-            ("Bearer", "Bearer Bearer"),
-            (" 10f88\t", "Bearer 10f88"),
-        ] {
-            let header = header_value(&Secret::new(token), "it").expect(token);
-            assert_eq!(header.expose(), value, "{token}");
-        }
-        for token in ["", " ", "a\nb", "ä", "a\u{0}"] {
-            assert!(header_value(&Secret::new(token), "it").is_err(), "{token:?}");
-        }
-    }
-
-    #[test]
-    fn bare_token_has_no_scheme() {
-        assert_eq!(bare(&Secret::new("Bearer x y")), "x y");
-        assert_eq!(bare(&Secret::new("secret")), "secret");
     }
 }

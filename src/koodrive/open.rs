@@ -12,7 +12,8 @@ use jiff::{Timestamp, Unit};
 
 use super::convert::{Share, ShareStatus};
 use super::envelope::{CallError, Reason, Refusal, cleaned};
-use super::login::{LoginError, remedy};
+use super::login::remedy;
+use super::login_error::LoginError;
 use crate::config::{Credentials, SpaceConfig};
 use crate::http::{HttpError, HttpErrorKind};
 use crate::remote::RemoteErrorKind;

@@ -1,0 +1,115 @@
+//! Why there is no login: for the person who reads the line, and for whoever decides whether to try again. No secret in it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::envelope::CallError;
+use crate::policy::retry::FailureKind;
+use crate::remote::RemoteErrorKind;
+use crate::secrets::{CommandError, SecretFileError};
+
+/// Why there is nothing (new) to present. `Display` is one line, with a remedy where there is one, and without a secret.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`detail` is what the service said")]
+pub enum LoginError {
+    File(SecretFileError),
+    Command(CommandError),
+    /// What was given as the token cannot be one; from there.
+    NotAToken(&'static str),
+    /// A login by password needs the carrier's name.
+    NoAgent,
+    /// The service does not accept account and password. They are not sent again.
+    PasswordRefused {
+        detail: String,
+    },
+    /// The service says that the account is locked (HTTP 423).
+    Locked {
+        detail: String,
+    },
+    /// What was presented is refused as `detail` says, and there is nothing else to present. `remedy` says what to do.
+    NothingNewer {
+        remedy: String,
+        detail: String,
+    },
+    /// A new one was refused as well, not long ago.
+    Useless,
+    /// The call of `step` failed, and may succeed later.
+    Failed {
+        step: &'static str,
+        kind: RemoteErrorKind,
+        failure_kind: FailureKind,
+        retry_after: Option<Duration>,
+        detail: String,
+    },
+}
+
+impl LoginError {
+    pub(super) fn kind(&self) -> RemoteErrorKind {
+        match self {
+            LoginError::Failed { kind, .. } => *kind,
+            LoginError::Command(CommandError::TimedOut(_)) => RemoteErrorKind::Timeout,
+            _ => RemoteErrorKind::NeedsLogin,
+        }
+    }
+
+    pub(super) fn failure_kind(&self) -> FailureKind {
+        match self {
+            LoginError::Failed { failure_kind, .. } => *failure_kind,
+            // A file that is just being written, a command whose own service is away.
+            LoginError::File(_) | LoginError::Command(_) => FailureKind::Transient,
+            _ => FailureKind::Permanent,
+        }
+    }
+
+    /// The same while somebody waits for a word about a wrong file or command.
+    pub(super) fn failure_kind_at_open(&self) -> FailureKind {
+        match self {
+            LoginError::File(_) | LoginError::Command(_) => FailureKind::Permanent,
+            error => error.failure_kind(),
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            LoginError::Failed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// What a failed call of the login means.
+    pub(super) fn of_call(step: &'static str, error: &CallError) -> LoginError {
+        LoginError::Failed {
+            step,
+            kind: error.kind(),
+            failure_kind: error.failure_kind(),
+            retry_after: error.retry_after(),
+            detail: error.detail(),
+        }
+    }
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoginError::File(error) => error.fmt(f),
+            LoginError::Command(error) => error.fmt(f),
+            LoginError::NotAToken(whence) => {
+                write!(f, "{whence} is not a token: give the value of the Authorization header, which is visible ASCII")
+            }
+            LoginError::NoAgent => f.write_str("a login by password needs the carrier's name: give it with --agent"),
+            LoginError::PasswordRefused { detail } => write!(
+                f,
+                "the service does not accept account and password ({detail}), so they are not sent again: check --account, \
+                 --password-file and --agent; too many wrong passwords may lock the account"
+            ),
+            LoginError::Locked { detail } => {
+                write!(f, "the account is locked ({detail}): unlock it at the service, or wait until it is unlocked")
+            }
+            LoginError::NothingNewer { remedy, detail } => {
+                write!(f, "the service refuses the login ({detail}), and there is no newer one: {remedy}")
+            }
+            LoginError::Useless => f.write_str("the service refuses the login, and has refused a new one as well"),
+            LoginError::Failed { step, detail, .. } => write!(f, "{step}: {detail}"),
+        }
+    }
+}
