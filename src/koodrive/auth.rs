@@ -2,12 +2,13 @@
 //!
 //! Threads: any. No lock is held during a call; who needs a token that another thread is just fetching waits for that one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::attempts::{Attempts, Resend, Said, Withheld};
 use super::envelope::CallError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
-use crate::clock::Clock;
+use crate::clock::{Clock, lock};
 use crate::config::Secret;
 use crate::remote::RemoteErrorKind;
 
@@ -15,8 +16,8 @@ use crate::remote::RemoteErrorKind;
 pub(super) struct Access {
     code: Option<Secret>,
     token: Renewable<Secret, RenewError>,
-    /// The service has refused the code. It is never sent again: too many attempts might lock the share (koodrive-api.md, 14).
-    code_refused: AtomicBool,
+    /// With the code, of which there is only one.
+    attempts: Mutex<Attempts<()>>,
 }
 
 /// The token to send, and which one it is.
@@ -25,8 +26,8 @@ pub(super) type Credential = Held<Secret>;
 /// Why there is no new token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RenewError {
-    /// The service does not (or no longer) accept the access code.
-    CodeRefused,
+    /// The service does not accept the access code, as `detail` says: just now, or not long ago, which `resend` tells.
+    CodeRefused { detail: String, resend: Option<Resend> },
     /// A new token was refused as well, not long ago.
     Useless,
     /// The attempt failed; the code may be good.
@@ -36,12 +37,7 @@ pub(super) enum RenewError {
 impl Access {
     /// A credential that starts with `token`, bought with `code`; both empty for a share without a code.
     pub(super) fn new(code: Option<Secret>, token: Secret) -> Access {
-        Access { code, token: Renewable::new(token), code_refused: AtomicBool::new(false) }
-    }
-
-    /// Whether a token can be had at all.
-    pub(super) fn has_code(&self) -> bool {
-        self.code.is_some()
+        Access { code, token: Renewable::new(token), attempts: Mutex::default() }
     }
 
     /// What to send now.
@@ -49,37 +45,61 @@ impl Access {
         self.token.current()
     }
 
+    /// Whether a token can be had at all.
+    pub(super) fn has_code(&self) -> bool {
+        self.code.is_some()
+    }
+
     /// A token that is newer than `refused`: one that another thread has fetched since, or is fetching, or that `verify` buys
-    /// now with the access code. Waits until `deadline` at most for another thread.
+    /// now with the access code. Waits until `deadline` at most for another thread. `ended` is asked before the code is sent, and
+    /// says why it is of no use to send it.
     pub(super) fn renew(
         &self,
         refused: &Credential,
         clock: &dyn Clock,
         deadline: Instant,
+        ended: impl FnOnce() -> Option<(RemoteErrorKind, String)>,
         verify: impl FnOnce(&Secret) -> Result<Secret, CallError>,
     ) -> Result<Credential, RenewError> {
-        let Some(code) = &self.code else { return Err(RenewError::CodeRefused) };
         let fetch = || {
-            if self.code_refused.load(Ordering::SeqCst) {
-                return Err(RenewError::CodeRefused);
+            if let Some((kind, why)) = ended() {
+                return Err(RenewError::Failed(kind, why));
             }
-            verify(code).map_err(|error| {
-                if error.doubts_access() {
-                    self.code_refused.store(true, Ordering::SeqCst);
-                    RenewError::CodeRefused
-                } else {
-                    RenewError::Failed(error.kind(), error.detail())
-                }
-            })
+            self.fetch(clock, verify)
         };
         self.token.renew(refused, clock, deadline, Duration::ZERO, fetch).map_err(|missed| match missed {
             Missed::Failed(error) => error,
             Missed::Useless => RenewError::Useless,
             Missed::TooLate => {
-                RenewError::Failed(RemoteErrorKind::Timeout, "another thread's call took too long".into())
+                RenewError::Failed(RemoteErrorKind::Timeout, "verify: another thread's call took too long".into())
             }
-            Missed::Lost => RenewError::Failed(RemoteErrorKind::Unavailable, "the call was lost".to_owned()),
+            Missed::Lost => RenewError::Failed(RemoteErrorKind::Unavailable, "verify: the call was lost".to_owned()),
         })
+    }
+
+    fn fetch(
+        &self,
+        clock: &dyn Clock,
+        verify: impl FnOnce(&Secret) -> Result<Secret, CallError>,
+    ) -> Result<Secret, RenewError> {
+        let Some(code) = &self.code else {
+            return Err(RenewError::CodeRefused { detail: "there is none".to_owned(), resend: None });
+        };
+        let withheld = lock(&self.attempts).may_send(&(), clock.boot());
+        withheld.map_err(|Withheld { detail, resend, .. }| RenewError::CodeRefused { detail, resend: Some(resend) })?;
+        match verify(code) {
+            Ok(token) => {
+                lock(&self.attempts).was_accepted();
+                Ok(token)
+            }
+            Err(error) => match Said::by(&error).filter(|_| error.doubts_access()) {
+                None => Err(RenewError::Failed(error.kind(), format!("verify: {}", error.detail()))),
+                Some(said) => {
+                    lock(&self.attempts).was_refused((), said, error.detail(), clock.boot());
+                    Err(RenewError::CodeRefused { detail: error.detail(), resend: None })
+                }
+            },
+        }
     }
 
     /// Notes that a call with this token succeeded.

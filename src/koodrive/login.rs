@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::attempts::{Attempts, Said};
 use super::caller::{Call, Caller, payload};
 use super::convert;
-use super::envelope::{CallError, Reason};
+use super::envelope::CallError;
 use super::login_error::LoginError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::token::{bare, header_value};
@@ -62,13 +63,6 @@ struct Life {
     ends_at: Instant,
 }
 
-/// Account and password that the service has refused.
-struct Barred {
-    /// None if they were given by other means than a file.
-    stamp: Option<FileStamp>,
-    error: LoginError,
-}
-
 /// The login of one client.
 pub(super) struct Login {
     source: Arc<PassSource>,
@@ -82,7 +76,9 @@ pub(super) struct Login {
 struct PassSource {
     credentials: Credentials,
     agent: Option<String>,
-    barred: Mutex<Option<Barred>>,
+    /// With passwords, by the state of their file; `None` for one that was given by other means.
+    passwords: Mutex<Attempts<Option<FileStamp>>>,
+    refresh_tokens: Mutex<Attempts<Secret>>,
 }
 
 impl Login {
@@ -94,8 +90,12 @@ impl Login {
         caller: &Caller,
         deadline: Instant,
     ) -> Result<Login, CallError> {
-        let source =
-            PassSource { credentials: credentials.clone(), agent: agent.map(str::to_owned), barred: Mutex::default() };
+        let source = PassSource {
+            credentials: credentials.clone(),
+            agent: agent.map(str::to_owned),
+            passwords: Mutex::default(),
+            refresh_tokens: Mutex::default(),
+        };
         let first = caller.patiently(deadline, || source.fetch_first(caller, deadline))?;
         let user_id = user_id.map(str::to_owned).or_else(|| first.user_id.clone());
         Ok(Login { source: Arc::new(source), pass: Renewable::new(first), early_after: Mutex::default(), user_id })
@@ -254,13 +254,21 @@ impl PassSource {
         password: &SecretSource,
         deadline: Instant,
     ) -> Result<Pass, LoginError> {
-        if let Some(refresh_token) = old.session.as_ref().and_then(|session| session.refresh_token.as_ref()) {
+        let refresh_token = old.session.as_ref().and_then(|session| session.refresh_token.as_ref());
+        if let Some(refresh_token) = refresh_token
+            && lock(&self.refresh_tokens).may_send(refresh_token, caller.clock().boot()).is_ok()
+        {
             match refresh(caller, old, refresh_token, deadline) {
-                Ok(pass) => return Ok(pass),
-                Err(error) if error.failure_kind() != FailureKind::Permanent => {
-                    return Err(LoginError::of_call("refreshToken", &error));
+                Ok(pass) => {
+                    lock(&self.refresh_tokens).was_accepted();
+                    return Ok(pass);
                 }
-                Err(error) => log::debug!("login: refreshToken: {}", error.detail()),
+                Err(error) => {
+                    let Some(said) = Said::by(&error) else { return Err(LoginError::of_call("refreshToken", &error)) };
+                    log::debug!("login: refreshToken: {}", error.detail());
+                    let now = caller.clock().boot();
+                    lock(&self.refresh_tokens).was_refused(refresh_token.clone(), said, error.detail(), now);
+                }
             }
         }
         self.log_in(caller, account, password, deadline).map_err(|error| match error {
@@ -269,7 +277,7 @@ impl PassSource {
         })
     }
 
-    /// koodrive-api.md, 3.2. A password that was refused is not sent again until its file changes.
+    /// koodrive-api.md, 3.2. When a password that was refused is sent again is up to [`Attempts`].
     fn log_in(
         &self,
         caller: &Caller,
@@ -285,9 +293,9 @@ impl PassSource {
             }
             SecretSource::Given(secret) => (secret.clone(), None),
         };
-        if let Some(barred) = lock(&self.barred).as_ref().filter(|barred| barred.stamp == stamp) {
-            return Err(CallError::Login(barred.error.clone()));
-        }
+        let asked_at = caller.clock().now();
+        let withheld = lock(&self.passwords).may_send(&stamp, caller.clock().boot());
+        withheld.map_err(|withheld| CallError::Login(LoginError::of_withheld(withheld)))?;
         let body = to_json(&LoginRequest { account, auth_type: BY_PASSWORD, password: password.expose() });
         let call = Call {
             name: "login",
@@ -297,29 +305,16 @@ impl PassSource {
             secrets: &[password.expose(), account],
             ..Call::default()
         };
-        let asked_at = caller.clock().now();
         let result = caller.attempt(&call, &[("x-hw-agentname", agent)], &[], deadline);
-        let (envelope, _) = result.map_err(|error| match refused_password(&error) {
+        let (envelope, _) = result.map_err(|error| match Said::by(&error) {
             None => error,
-            Some(error) => {
-                *lock(&self.barred) = Some(Barred { stamp, error: error.clone() });
-                CallError::Login(error)
+            Some(said) => {
+                lock(&self.passwords).was_refused(stamp, said, error.detail(), caller.clock().boot());
+                CallError::Login(LoginError::of_refused(said, error.detail(), None))
             }
         })?;
+        lock(&self.passwords).was_accepted();
         session_pass(payload(envelope)?, None, asked_at).map_err(CallError::Bad)
-    }
-}
-
-/// What a refusal of a login means, if it is the password that may be refused: then it must not be sent again.
-fn refused_password(error: &CallError) -> Option<LoginError> {
-    let CallError::Refused(refusal) = error else { return None };
-    let detail = refusal.detail.clone();
-    match refusal.reason {
-        _ if refusal.status == 423 => Some(LoginError::Locked { detail }),
-        Reason::Known(RemoteErrorKind::Throttled | RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable) => None,
-        Reason::Known(_) | Reason::Parameters | Reason::Unknown | Reason::NoSpace => {
-            Some(LoginError::PasswordRefused { detail })
-        }
     }
 }
 

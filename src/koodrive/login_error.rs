@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::attempts::{Resend, Said, Withheld};
 use super::envelope::CallError;
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
@@ -18,13 +19,15 @@ pub enum LoginError {
     NotAToken(&'static str),
     /// A login by password needs the carrier's name.
     NoAgent,
-    /// The service does not accept account and password. They are not sent again.
+    /// The service does not accept account and password: just now, or not long ago, which `resend` tells.
     PasswordRefused {
         detail: String,
+        resend: Option<Resend>,
     },
-    /// The service says that the account is locked (HTTP 423).
+    /// The service says that the account is locked (HTTP 423): just now, or not long ago, which `resend` tells.
     Locked {
         detail: String,
+        resend: Option<Resend>,
     },
     /// What was presented is refused as `detail` says, and there is nothing else to present. `remedy` says what to do.
     NothingNewer {
@@ -76,6 +79,19 @@ impl LoginError {
         }
     }
 
+    /// What it means that the password is not sent.
+    pub(super) fn of_withheld(Withheld { said, detail, resend }: Withheld) -> LoginError {
+        LoginError::of_refused(said, detail, Some(resend))
+    }
+
+    /// What it means that the password is refused.
+    pub(super) fn of_refused(said: Said, detail: String, resend: Option<Resend>) -> LoginError {
+        match said {
+            Said::Locked => LoginError::Locked { detail, resend },
+            Said::Wrong | Said::Unclear => LoginError::PasswordRefused { detail, resend },
+        }
+    }
+
     /// What a failed call of the login means.
     pub(super) fn of_call(step: &'static str, error: &CallError) -> LoginError {
         LoginError::Failed {
@@ -97,13 +113,17 @@ impl fmt::Display for LoginError {
                 write!(f, "{whence} is not a token: give the value of the Authorization header, which is visible ASCII")
             }
             LoginError::NoAgent => f.write_str("a login by password needs the carrier's name: give it with --agent"),
-            LoginError::PasswordRefused { detail } => write!(
-                f,
-                "the service does not accept account and password ({detail}), so they are not sent again: check --account, \
-                 --password-file and --agent; too many wrong passwords may lock the account"
-            ),
-            LoginError::Locked { detail } => {
-                write!(f, "the account is locked ({detail}): unlock it at the service, or wait until it is unlocked")
+            LoginError::PasswordRefused { detail, resend } => {
+                write!(
+                    f,
+                    "the service does not accept account and password ({detail}): check --account, --password-file and \
+                     --agent; too many wrong passwords may lock the account"
+                )?;
+                write_resend(f, *resend)
+            }
+            LoginError::Locked { detail, resend } => {
+                write!(f, "the account is locked ({detail}): unlock it at the service, or wait until it is unlocked")?;
+                write_resend(f, *resend)
             }
             LoginError::NothingNewer { remedy, detail } => {
                 write!(f, "the service refuses the login ({detail}), and there is no newer one: {remedy}")
@@ -111,5 +131,12 @@ impl fmt::Display for LoginError {
             LoginError::Useless => f.write_str("the service refuses the login, and has refused a new one as well"),
             LoginError::Failed { step, detail, .. } => write!(f, "{step}: {detail}"),
         }
+    }
+}
+
+fn write_resend(f: &mut fmt::Formatter<'_>, resend: Option<Resend>) -> fmt::Result {
+    match resend {
+        Some(resend) => write!(f, "; {resend}, or when the password's file has changed"),
+        None => Ok(()),
     }
 }

@@ -8,6 +8,7 @@
 //! space -> space_calls -+      -> login (credentials: files, commands, logins), signature
 //! ```
 
+mod attempts;
 mod auth;
 mod caller;
 mod convert;
@@ -26,6 +27,7 @@ mod token;
 mod visible;
 mod wire;
 
+pub use attempts::Resend;
 pub use login_error::LoginError;
 pub use open::OpenError;
 pub use share::{ShareClient, ShareInfo};

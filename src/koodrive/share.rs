@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::attempts::Resend;
 use super::auth::{Access, Credential, RenewError};
 use super::convert::Share;
 use super::envelope::{CallError, is_still_good};
@@ -76,9 +77,13 @@ impl ShareClient {
         if let Some(error) = OpenError::of_share(&share, calls.server_now()) {
             return Err(error);
         }
+        let none = Secret::new("");
         let token = match access_code {
-            Some(code) => caller.patiently(deadline, || calls.verify(code, deadline)).map_err(failed(Step::Verify))?,
-            None => Secret::new(""),
+            Some(code) => {
+                let verify = || calls.verify(code, &none, deadline);
+                caller.patiently(deadline, verify).map_err(failed(Step::Verify))?
+            }
+            None => none,
         };
         let step = Step::List { with_access_code: access_code.is_some() };
         let asked = caller.clock().now();
@@ -147,7 +152,10 @@ impl ShareClient {
                 }
             }
         }
-        match self.access.renew(&credential, clock, deadline, |code| self.calls.verify(code, deadline)) {
+        // The codes of a share that has ended are not known either, and its access code is not to be sent for nothing.
+        let ended = || self.ended(deadline);
+        let verify = |code: &Secret| self.calls.verify(code, &credential.value, deadline);
+        match self.access.renew(&credential, clock, deadline, ended, verify) {
             Ok(fresh) => self.noted(&fresh, attempt(&fresh.value)).map_err(|error| {
                 if error.doubts_access() {
                     self.access.was_useless(&fresh, clock.now());
@@ -155,11 +163,16 @@ impl ShareClient {
                 self.explained(call, error, deadline)
             }),
             Err(RenewError::Useless) => Err(self.explained(call, error, deadline)),
-            Err(RenewError::CodeRefused) => Err(self.over(deadline).unwrap_or_else(|| {
-                let context = format!("{call}: the service no longer accepts the access code");
-                RemoteError::new(RemoteErrorKind::NeedsLogin, context)
-            })),
-            Err(RenewError::Failed(kind, detail)) => Err(RemoteError::new(kind, format!("{call}: verify: {detail}"))),
+            Err(RenewError::CodeRefused { detail, resend }) => {
+                let context = format!("{call}: the service does not accept the access code ({detail})");
+                let context = match resend {
+                    None => context,
+                    Some(resend @ Resend::In(_)) => format!("{context}; {resend}"),
+                    Some(resend @ Resend::Never(_)) => format!("{context}; {resend}: mount again with the right one"),
+                };
+                Err(RemoteError::new(RemoteErrorKind::NeedsLogin, context))
+            }
+            Err(RenewError::Failed(kind, detail)) => Err(RemoteError::new(kind, format!("{call}: {detail}"))),
         }
     }
 
@@ -173,18 +186,20 @@ impl ShareClient {
     /// `error` for who asked. A refusal without a known meaning may be due to the end of the share, whose code is not known:
     /// the service is asked about the share (koodrive-api.md, 14).
     fn explained(&self, call: &str, error: CallError, deadline: Instant) -> RemoteError {
-        let over = if error.doubts_access() { self.over(deadline) } else { None };
-        over.unwrap_or_else(|| error.into_remote(call))
+        let ended = if error.doubts_access() { self.ended(deadline) } else { None };
+        match ended {
+            Some((kind, why)) => RemoteError::new(kind, format!("{call}: {why}")),
+            None => error.into_remote(call),
+        }
     }
 
-    /// The error that says that the share is over, if the service says so now.
-    fn over(&self, deadline: Instant) -> Option<RemoteError> {
+    /// How the share has ended, if the service says so now. Its owner may undo that (koodrive-api.md, 5.6): nothing is remembered.
+    fn ended(&self, deadline: Instant) -> Option<(RemoteErrorKind, String)> {
         let share: Share = self.calls.user_info(deadline).ok()?;
-        let (kind, context) = match ended(&share, self.calls.server_now())? {
+        Some(match ended(&share, self.calls.server_now())? {
             Ended::Deleted => (RemoteErrorKind::NotFound, "the shared files have been deleted".to_owned()),
             Ended::Expired(at) => (RemoteErrorKind::Denied, format!("the share {}", ended_text(at))),
-        };
-        Some(RemoteError::new(kind, context))
+        })
     }
 }
 

@@ -88,8 +88,13 @@ impl ShareCalls {
         convert::share(link).map_err(CallError::Bad)
     }
 
-    /// 5.3: the access code's temporary token.
-    pub(super) fn verify(&self, access_code: &Secret, deadline: Instant) -> Result<Secret, CallError> {
+    /// 5.3: the access code's temporary token, in the place of `kdstoken`.
+    pub(super) fn verify(
+        &self,
+        access_code: &Secret,
+        kdstoken: &Secret,
+        deadline: Instant,
+    ) -> Result<Secret, CallError> {
         let body = to_json(&VerifyRequest { short_url: &self.short_code, extract_code: access_code.expose() });
         let call = Call {
             name: "verify",
@@ -98,7 +103,7 @@ impl ShareCalls {
             payload_keys: &["kdstoken"],
             ..Call::default()
         };
-        let (envelope, _) = self.call(call, "", deadline)?;
+        let (envelope, _) = self.call(call, kdstoken.expose(), deadline)?;
         let answer: VerifyAnswer = payload(envelope)?;
         let token = convert::text(answer.kdstoken, "kdstoken").map_err(CallError::Bad)?;
         token.filter(|token| !token.is_empty()).map(Secret::new).ok_or_else(|| CallError::missing("kdstoken"))

@@ -244,7 +244,7 @@ fn password_logs_in_tells_the_user_and_reads() {
 }
 
 #[test]
-fn wrong_password_is_told_and_sent_once_until_its_file_changes() {
+fn wrong_password_is_told_and_sent_again_only_when_its_file_changes() {
     let emulator = serving_one_file();
     let directory = TempDir::new().unwrap();
     for status in [200, 400] {

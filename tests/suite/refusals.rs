@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use koofs::clock::{Clock, SystemClock};
-use koofs::config::{Credentials, Secret, ShareConfig, SpaceConfig, SpaceSource};
+use koofs::config::{Credentials, Secret, SecretSource, ShareConfig, SpaceConfig, SpaceSource};
 use koofs::koodrive::{ShareClient, SpaceClient};
 use koofs::remote::{NodeId, Remote, RemoteErrorKind};
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::emulator::knobs::AuthRefusalBody;
-use crate::emulator::{Emulator, Entry};
-use crate::login::{PASSWORD, by_password, given, lists, serving_one_file};
+use crate::emulator::{Emulator, Entry, Fault, FaultKind};
+use crate::fakes::ManualClock;
+use crate::login::{PASSWORD, by_password, given, lists, secret_file, serving_one_file, write_secret};
 use crate::scripted_server::{Answer, ScriptedServer};
-use crate::space_client::{connection, scripted_config, soon};
+use crate::space_client::{chain, connection, says, scripted_config, soon};
 
 const ACCESS_CODE: &str = "a1B2c3D4";
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The most often that a refused secret is sent in a day, as the README says.
+const ATTEMPTS_A_DAY: u64 = 8;
 
 fn share_config(emulator: &Emulator) -> ShareConfig {
     ShareConfig {
@@ -118,4 +125,151 @@ fn calls_refused_like_a_dead_token_among_accepted_ones_have_the_login_renewed_a_
     }
     let renewals = server.count("/koodrive/ose/v1/auth/refreshToken") + server.count("/koodrive/ose/v1/auth/login");
     assert!(renewals <= 1 + 3, "{renewals}");
+}
+
+// ---- Refusals of an access code ----
+
+#[test]
+fn one_refusal_of_the_access_code_is_not_the_end_of_a_mount() {
+    let clock = Arc::new(ManualClock::default());
+    let (emulator, client) = protected_share(clock.clone());
+    emulator.revoke_tokens();
+    emulator.fault(Fault::api("verify", FaultKind::Unauthorized).once());
+    let error = client.list_page(&client.root(), None, soon()).unwrap_err();
+    assert_eq!(error.kind(), RemoteErrorKind::NeedsLogin);
+    says(&error, &["access code", "APIGW.0303"]);
+    // Not sent again at once, and that is told.
+    let error = client.list_page(&client.root(), None, soon()).unwrap_err();
+    assert_eq!(error.kind(), RemoteErrorKind::NeedsLogin);
+    says(&error, &["access code", "APIGW.0303", "again in 1 minute"]);
+    assert_eq!(emulator.counters().calls_of("verify"), 1);
+    clock.advance(MINUTE);
+    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+}
+
+#[test]
+fn access_code_that_is_said_to_be_wrong_again_and_again_is_not_sent_any_more() {
+    let clock = Arc::new(ManualClock::default());
+    let (emulator, client) = protected_share(clock.clone());
+    emulator.revoke_tokens();
+    emulator.fault(Fault::api("verify", FaultKind::Unauthorized));
+    for _ in 0..3 * 24 * 12 {
+        clock.advance(5 * MINUTE);
+        assert_eq!(listing(&client, clock.now() + MINUTE), Err(RemoteErrorKind::NeedsLogin));
+    }
+    assert_eq!(emulator.counters().calls_of("verify"), 3);
+    let error = client.list_page(&client.root(), None, clock.now() + MINUTE).unwrap_err();
+    says(&error, &["access code", "3 times", "mount again"]);
+}
+
+#[test]
+fn access_code_that_is_refused_for_unknown_reasons_is_sent_a_few_times_a_day_and_serves_when_it_is_good_again() {
+    let clock = Arc::new(ManualClock::default());
+    let (emulator, client) = protected_share(clock.clone());
+    emulator.revoke_tokens();
+    emulator.knobs(|knobs| knobs.access_code = Some("another1".to_owned()));
+    let mut before = 0;
+    for day in 0..3 {
+        for _ in 0..24 * 12 {
+            clock.advance(DAY / (24 * 12));
+            assert!(listing(&client, clock.now() + MINUTE).is_err());
+        }
+        let sent = emulator.counters().calls_of("verify");
+        assert!((before + 4..=before + ATTEMPTS_A_DAY).contains(&sent), "day {day}: {before} to {sent}");
+        before = sent;
+    }
+    emulator.knobs(|knobs| knobs.access_code = Some(ACCESS_CODE.to_owned()));
+    clock.advance(DAY);
+    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    // A success is a new beginning.
+    emulator.revoke_tokens();
+    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+}
+
+#[test]
+fn share_that_has_ended_is_not_sent_the_access_code_and_serves_again_when_its_owner_undoes_that() {
+    let (emulator, client) = protected_share(Arc::new(SystemClock));
+    for (status, kind) in [(1, RemoteErrorKind::NotFound), (2, RemoteErrorKind::Denied)] {
+        emulator.knobs(|knobs| knobs.share_status = status);
+        emulator.revoke_tokens();
+        for _ in 0..5 {
+            assert_eq!(listing(&client, soon()), Err(kind));
+        }
+        emulator.knobs(|knobs| knobs.share_status = 0);
+        assert_eq!(listing(&client, soon()), Ok(1), "at once");
+    }
+    assert_eq!(emulator.counters().calls_of("verify"), 2, "only for the new tokens");
+}
+
+// ---- Refusals of a password ----
+
+/// A mount by password from `password`, whose tokens have just died.
+fn logged_out(password: SecretSource) -> (Emulator, Arc<ManualClock>, SpaceClient) {
+    let emulator = serving_one_file();
+    emulator.knobs(|knobs| {
+        knobs.token_lifetime = 100 * DAY;
+        knobs.wrong_password_limit = u32::MAX;
+    });
+    let clock = Arc::new(ManualClock::default());
+    let client = SpaceClient::open(&by_password(&emulator, password), clock.clone()).unwrap();
+    emulator.revoke_access_tokens();
+    emulator.revoke_refresh_tokens();
+    emulator.reset_counters();
+    (emulator, clock, client)
+}
+
+#[test]
+fn one_refusal_of_the_password_is_not_the_end_of_a_mount() {
+    let (emulator, clock, client) = logged_out(given(PASSWORD));
+    emulator.fault(Fault::api("login", FaultKind::Unauthorized).once());
+    let error = client.list_page(&client.root(), None, soon()).unwrap_err();
+    assert_eq!(error.kind(), RemoteErrorKind::NeedsLogin);
+    for _ in 0..5 {
+        let error = client.list_page(&client.root(), None, soon()).unwrap_err();
+        assert_eq!(error.kind(), RemoteErrorKind::NeedsLogin);
+        says(&error, &["account and password", "APIGW.0303", "again in 1 minute"]);
+        assert!(!chain(&error).contains(PASSWORD));
+    }
+    assert_eq!(emulator.counters().calls_of("login"), 1);
+    assert_eq!(emulator.counters().refreshes, 1, "nor is a refused refresh token sent again at once");
+    clock.advance(MINUTE);
+    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+}
+
+#[test]
+fn password_that_is_said_to_be_wrong_again_and_again_waits_for_its_file_to_change() {
+    let directory = TempDir::new().unwrap();
+    let file = secret_file(&directory, "password", PASSWORD);
+    let (emulator, clock, client) = logged_out(SecretSource::File(file.clone()));
+    emulator.fault(Fault::api("login", FaultKind::Unauthorized));
+    for _ in 0..3 * 24 * 4 {
+        clock.advance(15 * MINUTE);
+        assert_eq!(listing(&client, clock.now() + MINUTE), Err(RemoteErrorKind::NeedsLogin));
+    }
+    assert_eq!(emulator.counters().calls_of("login"), 3);
+    let error = client.list_page(&client.root(), None, clock.now() + MINUTE).unwrap_err();
+    says(&error, &["account and password", "3 times", "--password-file"]);
+    emulator.clear_faults();
+    assert!(listing(&client, clock.now() + MINUTE).is_err(), "also if it would be accepted by now");
+    write_secret(&file, PASSWORD);
+    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+}
+
+#[test]
+fn password_that_is_refused_for_unknown_reasons_is_sent_a_few_times_a_day() {
+    let (emulator, clock, client) = logged_out(given(PASSWORD));
+    emulator.knobs(|knobs| knobs.password = "another one entirely".to_owned());
+    let mut before = 0;
+    for day in 0..3 {
+        for _ in 0..24 * 4 {
+            clock.advance(15 * MINUTE);
+            assert!(listing(&client, clock.now() + MINUTE).is_err());
+        }
+        let sent = emulator.counters().wrong_passwords;
+        assert!((before + 4..=before + ATTEMPTS_A_DAY).contains(&sent), "day {day}: {before} to {sent}");
+        before = sent;
+    }
+    emulator.knobs(|knobs| knobs.password = PASSWORD.to_owned());
+    clock.advance(DAY);
+    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
 }

@@ -637,7 +637,7 @@ fn refused_kdstoken_is_verified_again_and_the_call_repeated() {
         let server = ScriptedServer::new();
         let client = opened_protected(&server);
         let fresh = Answer::json(&json!({"kdstoken": "fresh", "code": "0"}));
-        server.push(refused(status, code)).push(fresh).push(files(json!([{"id": "F1"}])));
+        server.push(refused(status, code)).push(info()).push(fresh).push(files(json!([{"id": "F1"}])));
         assert_eq!(list(&client).unwrap().nodes.len(), 1, "{status} {code}");
         assert_eq!(server.requests().last().unwrap().json()["kdstoken"], "fresh");
         server.push(Answer::json(&json!({"downloadUrl": "https://b.example/1?s", "code": 0})));
@@ -651,7 +651,7 @@ fn refused_kdstoken_is_verified_again_and_the_call_repeated() {
 fn refused_kdstoken_is_verified_again_at_most_once() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
-    server.push(refused(400, UNEXPLAINED)).push(verified()).push(refused(400, UNEXPLAINED)).push(info());
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(verified()).push(refused(400, UNEXPLAINED)).push(info());
     assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed);
     assert_eq!((server.count(VERIFY), server.count(FILES)), (2, 3));
 }
@@ -660,7 +660,7 @@ fn refused_kdstoken_is_verified_again_at_most_once() {
 fn verify_that_did_not_help_is_not_repeated_by_the_next_calls() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
-    server.push(refused(400, UNEXPLAINED)).push(verified()).push(refused(400, UNEXPLAINED)).push(info());
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(verified()).push(refused(400, UNEXPLAINED)).push(info());
     list(&client).unwrap_err();
     for _ in 0..5 {
         server.push(refused(400, UNEXPLAINED)).push(info());
@@ -690,10 +690,10 @@ fn failure_that_is_not_about_the_token_is_not_answered_with_verify() {
 }
 
 #[test]
-fn refused_access_code_is_never_sent_again() {
+fn refused_access_code_is_not_sent_again_at_once() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
-    server.push(refused(400, UNEXPLAINED)).push(refused(400, UNEXPLAINED)).push(info());
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(refused(400, UNEXPLAINED));
     assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::NeedsLogin);
     for _ in 0..3 {
         server.push(refused(400, UNEXPLAINED)).push(info());
@@ -706,11 +706,11 @@ fn refused_access_code_is_never_sent_again() {
 fn verify_that_fails_for_other_reasons_leaves_the_code_good() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
-    server.push(refused(400, UNEXPLAINED)).push(refused(429, 1));
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(refused(429, 1));
     assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Throttled);
-    server.push(refused(400, UNEXPLAINED)).push(Answer::hang_up());
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(Answer::hang_up());
     assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unavailable);
-    server.push(refused(400, UNEXPLAINED)).push(verified()).push(files(json!([])));
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(verified()).push(files(json!([])));
     list(&client).unwrap();
 }
 
@@ -968,7 +968,7 @@ fn secret_appears_in_no_error_text() {
     };
     let script = [
         vec![Answer::new(400, json!({"code": 13_000_309, "msg": echo}).to_string())],
-        vec![Answer::new(400, json!({"code": UNEXPLAINED, "msg": echo}).to_string()); 4],
+        vec![Answer::new(400, json!({"code": UNEXPLAINED, "msg": echo}).to_string()); 3],
         vec![Answer::new(200, echo.clone())],
         vec![Answer::hang_up()],
         vec![entry("size", json!(echo))],
@@ -1007,7 +1007,7 @@ fn secret_appears_in_no_log_line_and_each_call_does() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
     let url = format!("{}/o?X-Amz-Signature={SIGNATURE}", server.url());
-    server.push(refused(400, UNEXPLAINED)).push(verified());
+    server.push(refused(400, UNEXPLAINED)).push(info()).push(verified());
     server.push(Answer::json(&json!({"code": 0, "downloadUrl": url}))).push(Answer::hang_up());
     let link = resolve(&client).unwrap();
     log::debug!("{link:?}");
