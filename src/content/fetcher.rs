@@ -159,10 +159,11 @@ impl Fetcher {
 
     /// Has the links of `ids` asked for in as few calls as can be, ahead of the fetches that will need them.
     pub fn resolve_ahead(&self, ids: &[NodeId], deadline: Instant) {
-        if self.links.want(ids) {
+        self.links.want(ids);
+        if self.links.has_guesses() {
             let links = Arc::clone(&self.links);
             // Refused by a full queue, the call is made by whoever needs the first of the links.
-            self.jobs.push(Class::Foreground, move || links.call_for_wanted(deadline));
+            self.jobs.push(Class::Foreground, move || links.call_ahead(deadline));
         }
     }
 

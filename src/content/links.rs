@@ -1,12 +1,13 @@
 //! Links to the content of files, each until it expires: an LRU, fed by listings for free and by the service on demand.
 //!
 //! One id is never asked for twice at once, and ids that are wanted at about the same time share a call where the service
-//! allows it. Callers are worker threads; they wait here for a call that another of them makes.
+//! allows it. A call that is refused as a whole may be refused for one of its ids: it is made again in parts, until only
+//! the bad ids have failed. Callers are worker threads; they wait here for a call that another of them makes.
 //! Locks: one, never held over a call.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -14,7 +15,8 @@ use lru::LruCache;
 use super::ContentError;
 use crate::clock::{Clock, lock};
 use crate::policy::link_expiry::renew_at;
-use crate::remote::{Link, NodeId, Remote, RemoteError, RemoteErrorKind};
+use crate::policy::retry::FailureKind;
+use crate::remote::{Link, LinkResults, NodeId, Remote, RemoteError, RemoteErrorKind};
 
 /// The most links that are kept. A link is about 600 bytes, so this is about 20 MiB; a directory of 20,000 files fits.
 const LINKS_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
@@ -23,8 +25,18 @@ const LINKS_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 /// trip, and longer than it takes to start the fetches of a batch.
 const GATHER: Duration = Duration::from_millis(3);
 
-/// A call for one link: set once, when the call has returned.
-type Flight = Arc<OnceLock<Result<Link, Arc<RemoteError>>>>;
+/// For how long a file that was refused a link shares no call, and is not asked for ahead. Whoever reads it asks for it all the
+/// same, so this delays nobody.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
+
+/// How many such files are remembered.
+const REFUSED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
+/// The most calls that are made in a row for links nobody waits for. Finding two bad ids among a hundred takes 27.
+const CALLS_AHEAD_MAX: usize = 32;
+
+/// What became of the wish for one link: set once.
+type Outcome = Arc<OnceLock<Result<Link, Arc<RemoteError>>>>;
 
 /// All links, and the calls under way for more.
 pub struct LinkStore {
@@ -37,15 +49,35 @@ pub struct LinkStore {
 struct State {
     links: LruCache<NodeId, Link>,
     /// Ids whose link is wanted and not there yet. Bounded by the worker threads, who wait, and what is fetched ahead.
-    flights: HashMap<NodeId, Flight>,
-    /// Ids of `flights` that no call has taken yet.
-    wanted: VecDeque<NodeId>,
+    wishes: HashMap<NodeId, Wish>,
+    /// The wishes that no call has taken yet, by the call that they are to share.
+    batches: VecDeque<Batch>,
+    /// Files that were refused a link, until when that is remembered.
+    refused: LruCache<NodeId, Instant>,
+}
+
+struct Wish {
+    outcome: Outcome,
+    /// Somebody waits for it, or did: else it is a guess.
+    is_awaited: bool,
+}
+
+/// Ids of one call.
+struct Batch {
+    ids: Vec<NodeId>,
+    /// A call that named these ids was refused, perhaps for one of them: no other id joins them.
+    is_suspect: bool,
 }
 
 impl LinkStore {
     /// No links yet.
     pub fn new(remote: Arc<dyn Remote>, clock: Arc<dyn Clock>) -> LinkStore {
-        let state = State { links: LruCache::new(LINKS_MAX), flights: HashMap::new(), wanted: VecDeque::new() };
+        let state = State {
+            links: LruCache::new(LINKS_MAX),
+            wishes: HashMap::new(),
+            batches: VecDeque::new(),
+            refused: LruCache::new(REFUSED_MAX),
+        };
         LinkStore { remote, clock, state: Mutex::new(state), landed: Condvar::new() }
     }
 
@@ -76,80 +108,27 @@ impl LinkStore {
             }
             state.links.pop(id);
         }
-        let (flight, is_new) = state.take_off(id);
-        if is_new && state.wanted.len() < self.batch_max() {
+        let (outcome, has_room) = state.wish(id, true, self.batch_max(), self.clock.now());
+        if has_room {
             drop(state);
-            if self.is_batching() {
-                self.clock.sleep(GATHER);
-            }
+            self.clock.sleep(GATHER);
             state = lock(&self.state);
         }
-        // Whoever needs a link that no call has taken yet makes a call: nobody waits for a thread that may not come.
-        while state.wanted.contains(id) {
-            drop(state);
-            self.call_for_wanted(deadline);
-            state = lock(&self.state);
-        }
-        self.await_landing(state, &flight, deadline).map_err(ContentError::Link)
-    }
-
-    /// Makes one call for the links that have been wanted longest, if any are wanted. Blocks: for worker threads.
-    pub(super) fn call_for_wanted(&self, deadline: Instant) {
-        let ids: Vec<NodeId> = {
-            let mut state = lock(&self.state);
-            let count = state.wanted.len().min(self.batch_max());
-            state.wanted.drain(..count).collect()
-        };
-        if !ids.is_empty() {
-            let mut call = Call { store: self, ids: &ids, results: Vec::new() };
-            // Lands its results when it is dropped; a call that panicked lands without any.
-            call.results = self.remote.resolve_links(&ids, deadline);
-        }
-    }
-
-    fn batch_max(&self) -> usize {
-        self.remote.max_links_per_call().max(1)
-    }
-
-    /// Whether a link for `id` is neither there nor on its way.
-    pub fn lacks(&self, id: &NodeId) -> bool {
-        let state = lock(&self.state);
-        !state.flights.contains_key(id) && !state.links.peek(id).is_some_and(|link| self.is_usable(link))
-    }
-
-    /// Whether the service gives several links for one call.
-    pub fn is_batching(&self) -> bool {
-        self.remote.max_links_per_call() > 1
-    }
-
-    /// The links that are lacking of `ids`, as many as one call may name, are wanted from now on; `false` if none is lacking. A
-    /// call for them is up to the caller, or to the first who needs one.
-    pub(super) fn want(&self, ids: &[NodeId]) -> bool {
-        let lacking: Vec<&NodeId> = ids.iter().filter(|id| self.lacks(id)).take(self.batch_max()).collect();
-        let mut state = lock(&self.state);
-        for id in &lacking {
-            state.take_off(id);
-        }
-        !lacking.is_empty()
-    }
-
-    fn is_usable(&self, link: &Link) -> bool {
-        self.clock.utc() < renew_at(link.expires_at, link.lifetime)
-    }
-
-    fn await_landing(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        flight: &Flight,
-        deadline: Instant,
-    ) -> Result<Link, Arc<RemoteError>> {
         loop {
-            if let Some(result) = flight.get() {
-                return result.clone();
+            if let Some(result) = outcome.get() {
+                return result.clone().map_err(ContentError::Link);
+            }
+            // Whoever needs a link that no call has taken yet makes the call: nobody waits for a thread that may not come.
+            if let Some(ids) = state.take_batch_of(id) {
+                drop(state);
+                self.call(ids, deadline);
+                state = lock(&self.state);
+                continue;
             }
             let remaining = deadline.saturating_duration_since(self.clock.now());
             if remaining.is_zero() {
-                return Err(Arc::new(RemoteError::new(RemoteErrorKind::Timeout, "no link before the deadline")));
+                let error = RemoteError::new(RemoteErrorKind::Timeout, "no link before the deadline");
+                return Err(ContentError::Link(Arc::new(error)));
             }
             state = match self.landed.wait_timeout(state, remaining) {
                 Ok((state, _)) => state,
@@ -157,41 +136,212 @@ impl LinkStore {
             };
         }
     }
-}
 
-impl State {
-    /// The flight of a link that is wanted, and whether it is a new one.
-    fn take_off(&mut self, id: &NodeId) -> (Flight, bool) {
-        if let Some(flight) = self.flights.get(id) {
-            return (Arc::clone(flight), false);
+    /// Makes the calls for links that nobody waits for yet; if they are refused, so many of their parts as [`CALLS_AHEAD_MAX`] allows.
+    /// Blocks: for worker threads.
+    pub(super) fn call_ahead(&self, deadline: Instant) {
+        for _ in 0..CALLS_AHEAD_MAX {
+            let guesses = lock(&self.state).take_guesses(false);
+            let Some(ids) = guesses else { return };
+            self.call(ids, deadline);
         }
-        let flight = Flight::default();
-        self.flights.insert(id.clone(), Arc::clone(&flight));
-        self.wanted.push_back(id.clone());
-        (flight, true)
+        // What is left is asked for when somebody reads it, each file by itself.
+        let mut state = lock(&self.state);
+        while let Some(ids) = state.take_guesses(true) {
+            let until = self.clock.now() + REFUSED_FOR;
+            for id in ids {
+                state.wishes.remove(&id);
+                state.refused.put(id, until);
+            }
+        }
+    }
+
+    /// Makes one call. Its outcome is noted when the guard is dropped, so that a call that panics leaves nobody waiting.
+    fn call(&self, ids: Vec<NodeId>, deadline: Instant) {
+        let mut call = Call { store: self, ids, answer: None };
+        call.answer = Some(self.remote.resolve_links(&call.ids, deadline));
+    }
+
+    fn batch_max(&self) -> usize {
+        self.remote.max_links_per_call().max(1)
+    }
+
+    /// Whether a link for `id` is neither there nor on its way, and may be had as far as is known.
+    pub fn lacks(&self, id: &NodeId) -> bool {
+        let state = lock(&self.state);
+        !state.wishes.contains_key(id)
+            && !state.links.peek(id).is_some_and(|link| self.is_usable(link))
+            && !state.is_refused(id, self.clock.now())
+    }
+
+    /// Whether the service has refused a link for `id` not long ago: not worth a guess.
+    pub(super) fn is_refused(&self, id: &NodeId) -> bool {
+        lock(&self.state).is_refused(id, self.clock.now())
+    }
+
+    /// Whether the service gives several links for one call.
+    pub fn is_batching(&self) -> bool {
+        self.remote.max_links_per_call() > 1
+    }
+
+    /// Whether there are wishes that nobody waits for and no call has taken.
+    pub(super) fn has_guesses(&self) -> bool {
+        let state = lock(&self.state);
+        state.batches.iter().flat_map(|batch| &batch.ids).any(|id| !state.is_awaited(id))
+    }
+
+    /// The links that are lacking of `ids`, as many as one call may name, are wanted from now on. A call for them is up to the
+    /// caller, or to the first who needs one.
+    pub(super) fn want(&self, ids: &[NodeId]) {
+        let lacking: Vec<&NodeId> = ids.iter().filter(|id| self.lacks(id)).take(self.batch_max()).collect();
+        let (batch_max, now) = (self.batch_max(), self.clock.now());
+        let mut state = lock(&self.state);
+        for id in lacking {
+            state.wish(id, false, batch_max, now);
+        }
+    }
+
+    fn is_usable(&self, link: &Link) -> bool {
+        self.clock.utc() < renew_at(link.expires_at, link.lifetime)
     }
 }
 
-/// A call for the links of `ids`. When it is over, however that comes, nobody waits for it any more.
+impl State {
+    fn is_awaited(&self, id: &NodeId) -> bool {
+        self.wishes.get(id).is_some_and(|wish| wish.is_awaited)
+    }
+
+    fn is_refused(&self, id: &NodeId, now: Instant) -> bool {
+        self.refused.peek(id).is_some_and(|until| now < *until)
+    }
+
+    /// Wants a link; where its outcome will stand, and whether others can still join its call.
+    fn wish(&mut self, id: &NodeId, is_awaited: bool, batch_max: usize, now: Instant) -> (Outcome, bool) {
+        if let Some(wish) = self.wishes.get_mut(id) {
+            wish.is_awaited |= is_awaited;
+            return (Arc::clone(&wish.outcome), false);
+        }
+        let outcome = Outcome::default();
+        self.wishes.insert(id.clone(), Wish { outcome: Arc::clone(&outcome), is_awaited });
+        if self.is_refused(id, now) {
+            self.batches.push_back(Batch { ids: vec![id.clone()], is_suspect: true });
+            return (outcome, false);
+        }
+        let open = self.batches.iter_mut().rev().find(|batch| !batch.is_suspect && batch.ids.len() < batch_max);
+        let count = match open {
+            Some(batch) => {
+                batch.ids.push(id.clone());
+                batch.ids.len()
+            }
+            None => {
+                self.batches.push_back(Batch { ids: vec![id.clone()], is_suspect: false });
+                1
+            }
+        };
+        (outcome, count < batch_max)
+    }
+
+    /// Takes the ids that are to be asked for with `id`, which somebody waits for; `None` if a call has taken it. Of ids that are
+    /// suspect, those that nobody waits for are left.
+    fn take_batch_of(&mut self, id: &NodeId) -> Option<Vec<NodeId>> {
+        let index = self.batches.iter().position(|batch| batch.ids.contains(id))?;
+        let batch = self.batches.remove(index)?;
+        if !batch.is_suspect {
+            return Some(batch.ids);
+        }
+        let (awaited, guesses): (Vec<_>, Vec<_>) = batch.ids.into_iter().partition(|id| self.is_awaited(id));
+        self.push_suspects(guesses);
+        Some(awaited)
+    }
+
+    /// Takes the ids of the oldest call that nobody waits for; of suspect ids only if so.
+    fn take_guesses(&mut self, only_suspects: bool) -> Option<Vec<NodeId>> {
+        let has_guess = |batch: &Batch| batch.ids.iter().any(|id| !self.is_awaited(id));
+        let index = self.batches.iter().position(|batch| (batch.is_suspect || !only_suspects) && has_guess(batch))?;
+        let batch = self.batches.remove(index)?;
+        if !batch.is_suspect {
+            return Some(batch.ids);
+        }
+        let (awaited, guesses): (Vec<_>, Vec<_>) = batch.ids.into_iter().partition(|id| self.is_awaited(id));
+        self.push_suspects(awaited);
+        Some(guesses)
+    }
+
+    fn push_suspects(&mut self, ids: Vec<NodeId>) {
+        if !ids.is_empty() {
+            self.batches.push_back(Batch { ids, is_suspect: true });
+        }
+    }
+
+    /// A call for `ids` was refused, perhaps for one of them: they are to be asked for again in two parts. Whoever waits is not made
+    /// to share a part with guesses.
+    fn split(&mut self, ids: Vec<NodeId>) {
+        let (mut first, mut second): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.is_awaited(id));
+        if second.is_empty() {
+            second = first.split_off(first.len() / 2);
+        } else if first.is_empty() {
+            first = second.split_off(second.len() / 2);
+        }
+        self.push_suspects(first);
+        self.push_suspects(second);
+    }
+
+    /// The wish for `id` has come to its end.
+    fn settle(&mut self, id: &NodeId, result: Result<Link, Arc<RemoteError>>, now: Instant) {
+        match &result {
+            Ok(link) => {
+                self.links.put(id.clone(), link.clone());
+                self.refused.pop(id);
+            }
+            Err(error) if may_be_due_to_an_id(error) => {
+                self.refused.put(id.clone(), now + REFUSED_FOR);
+            }
+            Err(_) => {}
+        }
+        if let Some(wish) = self.wishes.remove(id) {
+            let _ = wish.outcome.set(result);
+        }
+    }
+}
+
+/// Whether a refusal may be due to one of the ids that were named, rather than to the state of the service, of the way to it or of
+/// the login.
+fn may_be_due_to_an_id(error: &RemoteError) -> bool {
+    error.failure_kind() == FailureKind::Permanent && error.kind() != RemoteErrorKind::NeedsLogin
+}
+
+/// A call for the links of `ids`. When it is over, however that comes, each of them is settled or in a batch again.
 struct Call<'a> {
     store: &'a LinkStore,
-    ids: &'a [NodeId],
-    results: Vec<Result<Link, RemoteError>>,
+    ids: Vec<NodeId>,
+    answer: Option<Result<LinkResults, RemoteError>>,
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let mut results = self.results.drain(..);
+        let ids = std::mem::take(&mut self.ids);
+        let now = self.store.clock.now();
         let mut state = lock(&self.store.state);
-        for id in self.ids {
-            let result = results.next().unwrap_or_else(|| {
-                Err(RemoteError::new(RemoteErrorKind::Malformed, "the service's answer leaves this file's link out"))
-            });
-            if let Ok(link) = &result {
-                state.links.put(id.clone(), link.clone());
+        match self.answer.take() {
+            Some(Err(error)) if ids.len() > 1 && may_be_due_to_an_id(&error) => {
+                log::debug!("links: a call for {} files is refused, and made again in parts: {error}", ids.len());
+                state.split(ids);
             }
-            if let Some(flight) = state.flights.remove(id) {
-                let _ = flight.set(result.map_err(Arc::new));
+            Some(Err(error)) => {
+                let error = Arc::new(error);
+                for id in ids {
+                    state.settle(&id, Err(Arc::clone(&error)), now);
+                }
+            }
+            answer => {
+                let mut results = answer.and_then(Result::ok).unwrap_or_default().into_iter();
+                for id in ids {
+                    let result = results.next().unwrap_or_else(|| {
+                        let context = "the service's answer leaves this file's link out";
+                        Err(RemoteError::new(RemoteErrorKind::Malformed, context))
+                    });
+                    state.settle(&id, result.map_err(Arc::new), now);
+                }
             }
         }
         drop(state);

@@ -143,10 +143,11 @@ impl Content {
     /// call, those are asked for together.
     pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[NodeId]) {
         let deadline = self.shared.clock.now() + self.shared.op_timeout;
-        if self.links.is_batching() && files.iter().any(|(id, ..)| self.links.lacks(id)) {
+        let has_wishes = || self.links.has_guesses() || files.iter().any(|(id, ..)| self.links.lacks(id));
+        if self.links.is_batching() && has_wishes() {
             self.shared.fetcher.resolve_ahead(upcoming, deadline);
         }
-        for (id, version, len) in files {
+        for (id, version, len) in files.into_iter().filter(|(id, ..)| !self.links.is_refused(id)) {
             let object = self.object(&id, version);
             self.shared.fetch_missing(&object, ByteRange::new(0, len), |_, _| {});
         }

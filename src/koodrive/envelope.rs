@@ -168,15 +168,6 @@ impl CallError {
         }
     }
 
-    /// The same error for each of the `count` things that the call was about.
-    pub(super) fn into_remotes(self, call: &str, count: usize) -> impl Iterator<Item = RemoteError> {
-        let (kind, failure_kind, retry_after) = (self.kind(), self.failure_kind(), self.retry_after());
-        let context = format!("{call}: {}", self.detail());
-        let again =
-            move || RemoteError::new(kind, &*context).with_failure_kind(failure_kind).with_retry_after(retry_after);
-        std::iter::repeat_with(again).take(count)
-    }
-
     /// The same as the remote side's error; `call` names what was called.
     pub(super) fn into_remote(self, call: &str) -> RemoteError {
         let (kind, failure_kind, retry_after) = (self.kind(), self.failure_kind(), self.retry_after());

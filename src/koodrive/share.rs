@@ -17,7 +17,7 @@ use super::share_calls::ShareCalls;
 use crate::clock::{Clock, lock};
 use crate::config::{Secret, ShareConfig};
 use crate::http::HttpConfig;
-use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// What `statfs` says of a share, whose true figures no call tells (koodrive-api.md, 8.2): 1 TiB, all of it in use, so that
 /// nobody believes there is room for writing.
@@ -225,11 +225,11 @@ impl Remote for ShareClient {
         1
     }
 
-    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
         let resolve = |id| {
             self.with_token("download", deadline, |token| self.calls.download(&self.info.share_id, id, token, deadline))
         };
-        ids.iter().map(resolve).collect()
+        Ok(ids.iter().map(resolve).collect())
     }
 
     fn capacity(&self) -> Capacity {

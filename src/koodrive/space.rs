@@ -17,7 +17,7 @@ use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::clock::{Clock, Ticker, lock};
 use crate::config::{SpaceConfig, SpaceSource, TeamKind};
 use crate::http::HttpConfig;
-use crate::remote::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Capacity, Cursor, Link, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// How often the figures for `statfs` are read, which is also the call that keeps a login alive: a token of the enterprise
 /// edition dies after 20 minutes without one (koodrive-api.md, 3.4), so three may fail in between.
@@ -176,15 +176,9 @@ impl OpenSpace {
         Ok(())
     }
 
-    fn links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>> {
-        let mut links = Vec::with_capacity(ids.len());
-        for batch in ids.chunks(LINKS_PER_CALL) {
-            match self.calls.links(&self.scope, batch, deadline) {
-                Ok(found) => links.extend(batch.iter().map(|id| link_of(id, &found))),
-                Err(error) => links.extend(error.into_remotes("download", batch.len()).map(Err)),
-            }
-        }
-        links
+    fn links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
+        let found = self.calls.links(&self.scope, ids, deadline).map_err(|error| error.into_remote("download"))?;
+        Ok(ids.iter().map(|id| link_of(id, &found)).collect())
     }
 }
 
@@ -326,7 +320,7 @@ impl Remote for SpaceClient {
         }
     }
 
-    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
         match self.drive.as_ref() {
             Drive::Space(space) => space.links(ids, deadline),
             Drive::Share(share, _) => share.resolve_links(ids, deadline),

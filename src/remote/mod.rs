@@ -138,6 +138,9 @@ pub struct Capacity {
     pub used_bytes: u64,
 }
 
+/// For each file that was named, its link or why there is none.
+pub type LinkResults = Vec<Result<Link, RemoteError>>;
+
 /// A drive that can be listed and read. Shared by all worker threads; every call may block until `deadline`.
 pub trait Remote: Send + Sync + 'static {
     /// The directory that the mount shows as its root.
@@ -155,8 +158,12 @@ pub trait Remote: Send + Sync + 'static {
     /// The most ids that one call of [`Remote::resolve_links`] may name; at least 1.
     fn max_links_per_call(&self) -> usize;
 
-    /// Fresh links for `ids`, which are files: one result for each, in the order asked. One attempt, as above.
-    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>>;
+    /// Fresh links for `ids`, which are files and at most [`Remote::max_links_per_call`]: one result for each, in the order asked.
+    /// One attempt, as above.
+    ///
+    /// # Errors
+    /// The call failed as a whole. If it was refused, that may be due to a single one of `ids`.
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError>;
 
     /// Figures for `statfs`, from memory: this call alone never blocks and never touches the network.
     fn capacity(&self) -> Capacity;

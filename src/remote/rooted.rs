@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Capacity, Cursor, Link, NodeId, Page, Remote, RemoteError};
+use super::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError};
 
 /// `inner`, whose root is the directory `root`.
 pub struct Rooted {
@@ -31,7 +31,7 @@ impl Remote for Rooted {
         self.inner.max_links_per_call()
     }
 
-    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
         self.inner.resolve_links(ids, deadline)
     }
 

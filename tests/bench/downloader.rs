@@ -53,7 +53,7 @@ fn resolve(endpoint: &str, agent: &str, code: &str, path: &str) -> (String, u64)
         found = page.nodes.into_iter().find(|node| node.name == name);
     }
     let node = found.expect("the file is on the first page of its directory");
-    let link = remote.resolve_links(&[node.id], Instant::now() + op_timeout).remove(0).unwrap();
+    let link = remote.resolve_links(&[node.id], Instant::now() + op_timeout).unwrap().remove(0).unwrap();
     (link.secret_url().to_owned(), node.version.size_bytes)
 }
 

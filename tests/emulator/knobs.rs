@@ -100,6 +100,18 @@ pub enum RefreshNesting {
     Alternate,
 }
 
+/// How a batch of links is answered of which one file has none (section 10.1 tells of `batchCode`, but not when it comes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchRefusal {
+    /// File by file, the others with their links.
+    Entries,
+    /// The whole call is refused with the code of the first such file: 13000302, 13000306, 13000406, 13000411.
+    Code,
+    /// The whole call is refused with 13000102, parameter check failed.
+    Parameter,
+}
+
 /// The settings. `Default` is a well-behaved service of the documented shape, without delays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -165,6 +177,8 @@ pub struct Knobs {
     pub detail_code: bool,
     /// A batch of links is answered in another order than asked.
     pub shuffle_downloads: bool,
+    /// How a batch of links is answered of which one file has none.
+    pub batch_refusal: BatchRefusal,
 
     /// Time before an API call is answered.
     #[serde(with = "seconds")]
@@ -279,6 +293,7 @@ impl Default for Knobs {
             recycled_in_listings: false,
             detail_code: false,
             shuffle_downloads: true,
+            batch_refusal: BatchRefusal::Entries,
             api_latency: Duration::ZERO,
             object_latency: Duration::ZERO,
             jitter: Duration::ZERO,
@@ -346,6 +361,7 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     ("recycled_in_listings", "listings of spaces show recycled entries, marked"),
     ("detail_code", "detail answers code and msg besides the file"),
     ("shuffle_downloads", "links of a batch come in another order than asked"),
+    ("batch_refusal", "a batch of links with a file that has none: entries, code or parameter (all refused)"),
     ("api_latency", "time before an API answer"),
     ("object_latency", "time before the first byte of an object"),
     ("jitter", "added to either latency, at random up to this"),

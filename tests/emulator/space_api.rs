@@ -8,10 +8,12 @@
 //! `pageSize` ends at 100; that `createdTime` is a day before `editedTime`; that `rootFileId` can be listed by nobody.
 
 use super::api::{
-    Call, DOWNLOAD_FAILED, FILE_RECYCLED, IS_A_FOLDER, NO_FILE, NO_PERMISSION, NO_RESOURCE, NO_SPACE, NOT_A_FOLDER,
-    NOT_ACTIVE, OTHER_SPACE, Payload, Refusal, check_fields, integer, mandatory, put, put_type_and_size, text, truth,
+    BAD_PARAMETER, Call, DOWNLOAD_FAILED, FILE_RECYCLED, IS_A_FOLDER, NO_FILE, NO_PERMISSION, NO_RESOURCE, NO_SPACE,
+    NOT_A_FOLDER, NOT_ACTIVE, OTHER_SPACE, Payload, Refusal, check_fields, integer, mandatory, put, put_type_and_size,
+    text, truth,
 };
 use super::faults::FaultKind;
+use super::knobs::BatchRefusal;
 use super::listing::{Bound, View};
 use super::spaces::{SharedFolder, Space, SpaceKind, SpaceState};
 use super::tree::{Lookup, Node, Tree};
@@ -534,6 +536,10 @@ impl SpaceCall<'_> {
                     self.shared.counters.file(&node.id, &node.name, |file| file.links += 1);
                     json!({"fileId": id, "fileName": node.name, "url": self.content_link(&node, &signer), "code": "0",
                         "msg": "success"})
+                }
+                Err(refusal) if self.knobs.batch_refusal == BatchRefusal::Code => return Err(refusal),
+                Err(_) if self.knobs.batch_refusal == BatchRefusal::Parameter => {
+                    return Err(Refusal::business(BAD_PARAMETER, "fileIds: one of them has no link"));
                 }
                 Err(refusal) => {
                     log::info!("spaceDownload: {id}: {} ({})", refusal.message, refusal.code);

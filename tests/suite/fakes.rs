@@ -1,6 +1,6 @@
 //! A remote drive, an object store and a clock in memory: they count calls, fail on demand and hold still.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
@@ -14,7 +14,7 @@ use koofs::policy::hash::stable_hash;
 use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
 use koofs::remote::{
-    Capacity, Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
+    Capacity, Cursor, Link, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
 };
 
 /// Nothing in a test waits longer for what must come.
@@ -129,6 +129,9 @@ pub struct RemoteState {
     pub link_failures: VecDeque<RemoteErrorKind>,
     /// Every listing call is throttled, and told to come again after this.
     pub throttled: Option<Duration>,
+    /// A call for links that names one of these is refused as a whole, like this.
+    pub refuses_links: Option<RemoteErrorKind>,
+    pub refused_ids: HashSet<String>,
     /// Fails the page at this index of every directory for good.
     pub broken_page: Option<(usize, RemoteErrorKind)>,
     pub loops: bool,
@@ -234,17 +237,20 @@ impl Remote for FakeRemote {
         self.batch.load(Ordering::SeqCst)
     }
 
-    fn resolve_links(&self, ids: &[NodeId], _deadline: Instant) -> Vec<Result<Link, RemoteError>> {
+    fn resolve_links(&self, ids: &[NodeId], _deadline: Instant) -> Result<LinkResults, RemoteError> {
         self.link_calls.fetch_add(1, Ordering::SeqCst);
         self.links_asked.fetch_add(ids.len(), Ordering::SeqCst);
         self.link_gate.pass();
         let mut state = self.state.lock().unwrap();
-        ids.iter()
-            .map(|id| match state.link_failures.pop_front() {
-                Some(kind) => Err(RemoteError::new(kind, "scripted failure")),
-                None => Ok(make_link(&mut state, id.as_str())),
-            })
-            .collect()
+        if ids.iter().any(|id| state.refused_ids.contains(id.as_str())) {
+            let kind = state.refuses_links.unwrap_or(RemoteErrorKind::NotFound);
+            return Err(RemoteError::new(kind, "one of the ids is bad"));
+        }
+        let resolve = |id: &NodeId| match state.link_failures.pop_front() {
+            Some(kind) => Err(RemoteError::new(kind, "scripted failure")),
+            None => Ok(make_link(&mut state, id.as_str())),
+        };
+        Ok(ids.iter().map(resolve).collect())
     }
 
     fn capacity(&self) -> Capacity {

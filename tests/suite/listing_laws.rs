@@ -8,7 +8,7 @@ use koofs::clock::SystemClock;
 use koofs::config::{Connection, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
-    Capacity, Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
+    Capacity, Cursor, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
 };
 
 use crate::fakes::ManualClock;
@@ -66,7 +66,7 @@ impl Remote for Drive {
         1
     }
 
-    fn resolve_links(&self, _: &[NodeId], _: Instant) -> Vec<Result<Link, RemoteError>> {
+    fn resolve_links(&self, _: &[NodeId], _: Instant) -> Result<LinkResults, RemoteError> {
         panic!("a listing needs no links")
     }
 

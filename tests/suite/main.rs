@@ -13,6 +13,7 @@ mod fakes;
 mod fs_laws;
 mod fs_model;
 mod layers;
+mod link_laws;
 mod listing_laws;
 mod log_keeper;
 mod login;

@@ -123,7 +123,7 @@ fn list(client: &ShareClient) -> Result<Page, RemoteError> {
 }
 
 fn resolve(client: &ShareClient) -> Result<Link, RemoteError> {
-    client.resolve_links(&[NodeId::new("Ffile")], soon()).remove(0)
+    client.resolve_links(&[NodeId::new("Ffile")], soon()).unwrap().remove(0)
 }
 
 fn listed(entries: Value) -> Result<Page, RemoteError> {
@@ -237,7 +237,7 @@ fn link_is_asked_for_by_share_id_one_file_per_call() {
     server.push(refused(400, 13_000_309));
     server.push(Answer::json(&json!({"data": {"downloadUrl": "https://b.example/3?s"}, "code": 0})));
     let ids = ["F1", "F2", "F3"].map(NodeId::new);
-    let links = client.resolve_links(&ids, soon());
+    let links = client.resolve_links(&ids, soon()).unwrap();
     assert_eq!(links[0].as_ref().unwrap().secret_url(), "https://b.example/1?s");
     assert_eq!(links[1].as_ref().unwrap_err().kind(), RemoteErrorKind::NotFound);
     assert_eq!(links[2].as_ref().unwrap().secret_url(), "https://b.example/3?s");

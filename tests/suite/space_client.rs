@@ -12,7 +12,7 @@ use koofs::http::{HttpConfig, ObjectClient};
 use koofs::koodrive::{OpenError, SpaceClient, VisibleKind, visible_spaces};
 use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
-use koofs::remote::{Capacity, Cursor, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
+use koofs::remote::{Capacity, Cursor, Link, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
 use serde_json::{Value, json};
 
 use crate::emulator::knobs::NumberShape;
@@ -72,7 +72,7 @@ pub(crate) fn names(client: &dyn Remote, directory: &NodeId) -> Vec<String> {
 
 /// The bytes behind the link of `id`.
 fn read(client: &dyn Remote, id: &str, len: u64) -> Vec<u8> {
-    let link = client.resolve_links(&[NodeId::new(id)], soon()).remove(0).unwrap();
+    let link = client.resolve_links(&[NodeId::new(id)], soon()).unwrap().remove(0).unwrap();
     let objects =
         ObjectClient::new(HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(30)) })
             .unwrap();
@@ -264,7 +264,7 @@ fn shared_folder_is_named_in_every_call() {
     });
     let client = open(&scripted_config(&server, SpaceSource::SharedFolder("SF/1".to_owned()))).unwrap();
     assert_eq!(client.root(), NodeId::new("Froot"));
-    client.resolve_links(&[NodeId::new("F1")], soon()).remove(0).unwrap();
+    client.resolve_links(&[NodeId::new("F1")], soon()).unwrap().remove(0).unwrap();
     for request in server.requests() {
         assert_eq!(request.header("x-hw-share-folder-id"), Some("SF/1"), "{}", request.path());
         if request.method == "POST" {
@@ -313,15 +313,18 @@ fn space_is_found_in_every_documented_form() {
 
 // ---- Links in batches ----
 
+type Told = (RemoteErrorKind, FailureKind);
+
 /// What a service answers for a batch, and what becomes of the ids F1, F2, F3.
-fn batch(answer: Answer) -> Vec<Result<String, (RemoteErrorKind, FailureKind)>> {
+fn batch(answer: Answer) -> Result<Vec<Result<String, Told>>, Told> {
     let server = scripted(move |request| request.path().ends_with("files/download").then(|| answer.clone()));
     let client = open(&scripted_config(&server, SpaceSource::Own)).unwrap();
     let links = client.resolve_links(&["F1", "F2", "F3"].map(NodeId::new), soon());
     let sent = server.requests().into_iter().find(|request| request.path().ends_with("files/download")).unwrap();
     assert_eq!(sent.json(), json!({"containerId": "IAAD1", "fileIds": ["F1", "F2", "F3"]}));
     let told = |error: RemoteError| (error.kind(), error.failure_kind());
-    links.into_iter().map(|link| link.map(|link| link.secret_url().to_owned()).map_err(told)).collect()
+    let urls = |link: Result<Link, RemoteError>| link.map(|link| link.secret_url().to_owned()).map_err(told);
+    links.map(|links| links.into_iter().map(urls).collect()).map_err(told)
 }
 
 #[test]
@@ -336,28 +339,29 @@ fn batch_is_matched_by_id_and_each_entry_fails_alone() {
         Answer::json(&json!({"downloads": entries, "batchCode": batch_code, "code": 0, "msg": "Success."}))
     };
     let all = answer(json!([good("F3"), good("F1"), good("F2")]), json!(1));
-    assert_eq!(batch(all), [link("F1"), link("F2"), link("F3")]);
+    assert_eq!(batch(all).unwrap(), [link("F1"), link("F2"), link("F3")]);
     let some = answer(json!([bad("F3", "13000410"), good("F2"), bad("F1", "13000306")]), json!("0"));
-    assert_eq!(batch(some), [Err((NotFound, Permanent)), link("F2"), Err((Denied, Permanent))]);
+    assert_eq!(batch(some).unwrap(), [Err((NotFound, Permanent)), link("F2"), Err((Denied, Permanent))]);
     let none =
         json!({"downloads": [bad("F1", "13000408"), bad("F2", "13009999"), bad("F3", "13000411")], "batchCode": 2});
     let want = [Err((Unavailable, Transient)), Err((Malformed, Permanent)), Err((NotFound, Permanent))];
     for (status, code) in [(200, json!(0)), (200, json!(13_000_408)), (400, json!(13_000_408))] {
         let mut none = none.clone();
         none["code"] = code;
-        assert_eq!(batch(Answer::new(status, none.to_string())), want, "HTTP {status}");
+        assert_eq!(batch(Answer::new(status, none.to_string())).unwrap(), want, "HTTP {status}");
     }
     // Left out, without a url, and one of two entries for an id.
     let odd = json!([{"fileId": "F2", "code": "0"}, bad("F3", "13000306"), good("F3"), good("Fother"), {"url": "https://b/x"}]);
-    assert_eq!(batch(answer(odd, json!(1))), [Err((Malformed, Unclear)), Err((Malformed, Unclear)), link("F3")]);
+    assert_eq!(
+        batch(answer(odd, json!(1))).unwrap(),
+        [Err((Malformed, Unclear)), Err((Malformed, Unclear)), link("F3")]
+    );
 }
 
 #[test]
-fn refused_batch_fails_every_file_of_it_in_the_same_way() {
+fn batch_that_is_refused_as_a_whole_fails_as_a_whole() {
     let refused = Answer::new(400, json!({"code": 13_000_410, "msg": "no"}).to_string());
-    for result in batch(refused) {
-        assert_eq!(result, Err((RemoteErrorKind::Denied, FailureKind::Permanent)));
-    }
+    assert_eq!(batch(refused), Err((RemoteErrorKind::Denied, FailureKind::Permanent)));
 }
 
 #[test]
@@ -368,7 +372,8 @@ fn batches_hold_a_hundred_ids_and_faults_hit_only_their_own_files() {
     tree.recycle(&ids[7]);
     let client = opened(&emulator, SpaceSource::Own);
     let ids: Vec<NodeId> = ids.iter().map(|id| NodeId::new(id)).collect();
-    let links = client.resolve_links(&ids, soon());
+    let max = client.max_links_per_call();
+    let links: Vec<_> = ids.chunks(max).flat_map(|batch| client.resolve_links(batch, soon()).unwrap()).collect();
     assert_eq!(links.len(), 250);
     for (index, link) in links.iter().enumerate() {
         match link {
@@ -378,7 +383,7 @@ fn batches_hold_a_hundred_ids_and_faults_hit_only_their_own_files() {
     }
     assert_eq!(emulator.counters().batch_sizes.into_iter().collect::<Vec<_>>(), [(50, 1), (100, 2)]);
     emulator.fault(Fault::api("spaceDownload", FaultKind::PartialBatch).limit(1));
-    let links = client.resolve_links(&ids[20..40], soon());
+    let links = client.resolve_links(&ids[20..40], soon()).unwrap();
     let failed: Vec<_> = links.iter().filter_map(|link| link.as_ref().err()).collect();
     assert!(!failed.is_empty() && failed.len() < 20);
     assert!(failed.iter().all(|error| error.failure_kind() == FailureKind::Transient));
