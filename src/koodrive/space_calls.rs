@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::caller::{Call, payload};
-use super::convert::{self, Folder, NoLink, Space, bad};
+use super::convert::{self, BadField, Folder, NoLink, Space, bad};
 use super::envelope::{CallError, cleaned};
 use super::service::Account;
 use super::share_calls::{ASCENDING, PAGE_SIZE, SORT_BY_NAME};
@@ -158,8 +158,8 @@ impl SpaceCalls {
         spaces(having(envelope, SPACE_KEYS)?)
     }
 
-    /// 8.1: the teams from number `offset` on.
-    pub(super) fn teams(&self, offset: u32, deadline: Instant) -> Result<Vec<Space>, CallError> {
+    /// 8.1: the teams from number `offset` on; `None` for each that cannot be read.
+    pub(super) fn teams(&self, offset: u32, deadline: Instant) -> Result<Vec<Option<Space>>, CallError> {
         let (offset, limit) = (offset.to_string(), TEAMS_PER_PAGE.to_string());
         let call = Call {
             name: "teamList",
@@ -170,12 +170,11 @@ impl SpaceCalls {
         };
         let (envelope, _) = self.account.call(&call, deadline)?;
         let answer: TeamsAnswer = payload(having(envelope, &["teams"])?)?;
-        let teams = answer.teams.unwrap_or_default().into_iter().map(convert::space);
-        teams.collect::<Result<_, _>>().map_err(CallError::Bad)
+        Ok(readable(answer.teams.unwrap_or_default(), convert::space))
     }
 
-    /// 8.3: the shared folders from number `offset` on.
-    pub(super) fn shared_folders(&self, offset: u32, deadline: Instant) -> Result<Vec<Folder>, CallError> {
+    /// 8.3: the shared folders from number `offset` on; `None` for each that cannot be read.
+    pub(super) fn shared_folders(&self, offset: u32, deadline: Instant) -> Result<Vec<Option<Folder>>, CallError> {
         let (offset, limit) = (offset.to_string(), FOLDERS_PER_PAGE.to_string());
         let call = Call {
             name: "sharefolder/list",
@@ -186,8 +185,7 @@ impl SpaceCalls {
         };
         let (envelope, _) = self.account.call(&call, deadline)?;
         let answer: SharedFoldersAnswer = payload(having(envelope, &["folders"])?)?;
-        let folders = answer.folders.unwrap_or_default().into_iter().map(convert::folder);
-        folders.collect::<Result<_, _>>().map_err(CallError::Bad)
+        Ok(readable(answer.folders.unwrap_or_default(), convert::folder))
     }
 
     /// 8.3: one shared folder.
@@ -213,7 +211,13 @@ const SPACE_KEYS: &[&str] = &["containerId", "data"];
 
 fn spaces(envelope: Envelope) -> Result<Vec<Space>, CallError> {
     let spaces = envelope.spaces().ok_or_else(|| CallError::Bad(bad("data", "not of the documented form")))?;
-    spaces.into_iter().map(convert::space).collect::<Result<_, _>>().map_err(CallError::Bad)
+    Ok(readable(spaces, convert::space).into_iter().flatten().collect())
+}
+
+/// The entries of a list, `None` for each that cannot be read: it must not hide the others.
+fn readable<T, U>(list: Vec<T>, convert: impl Fn(T) -> Result<U, BadField>) -> Vec<Option<U>> {
+    let told = |bad: &BadField| log::warn!("an entry of the service's list cannot be read: {}: {}", bad.field, bad.why);
+    list.into_iter().map(|entry| convert(entry).inspect_err(told).ok()).collect()
 }
 
 /// `envelope`, if it has one of `keys`. The tables of these answers are not known to the end (koodrive-api.md, 14), so the error

@@ -97,7 +97,7 @@ fn teams(calls: &SpaceCalls, found: &mut Vec<VisibleSpace>, deadline: Instant) -
         let offset = page * TEAMS_PER_PAGE;
         let teams = calls.account.caller().patiently(deadline, || calls.teams(offset, deadline))?;
         let is_last = teams.len() < TEAMS_PER_PAGE as usize;
-        found.extend(teams.iter().filter_map(|team| {
+        found.extend(teams.iter().flatten().filter_map(|team| {
             let id = team.id.as_ref()?;
             Some(visible(format!("team:{id}"), team, VisibleKind::Team))
         }));
@@ -113,7 +113,7 @@ fn shared_folders(calls: &SpaceCalls, found: &mut Vec<VisibleSpace>, deadline: I
         let offset = page * FOLDERS_PER_PAGE;
         let folders = calls.account.caller().patiently(deadline, || calls.shared_folders(offset, deadline))?;
         let is_last = folders.len() < FOLDERS_PER_PAGE as usize;
-        found.extend(folders.into_iter().filter(|folder| !folder.is_deleted).filter_map(|folder| {
+        found.extend(folders.into_iter().flatten().filter(|folder| !folder.is_deleted).filter_map(|folder| {
             Some(VisibleSpace {
                 source: format!("sharedfolder:{}", folder.id?),
                 name: folder.name.unwrap_or_default(),

@@ -3,9 +3,12 @@
 //! Must not know any other type of the crate. Nothing here fails because one field has an odd value: a [`Scalar`] keeps it, and
 //! `convert` says which field is bad. Answers have no `Debug`: they hold links and tokens.
 
-use serde::de::{DeserializeOwned, Deserializer};
+mod value;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+pub(super) use value::{Answer, DownloadLinks, Envelope, NotAScalar, Scalar};
+use value::{all_objects, object_or_none, objects};
 
 /// `POST /koodrive/ose/v1/share/public/files` (5.4).
 #[derive(Serialize)]
@@ -96,7 +99,9 @@ pub(super) struct LinksRequest<'a> {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct SessionAnswer {
+    #[serde(deserialize_with = "object_or_none")]
     pub(super) user_info: Option<UserInfo>,
+    #[serde(deserialize_with = "object_or_none")]
     pub(super) session_info: Option<SessionInfo>,
     pub(super) access_token: Scalar,
     pub(super) expires_in: Scalar,
@@ -123,8 +128,8 @@ pub(super) struct UserInfo {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct LinksAnswer {
+    #[serde(deserialize_with = "objects")]
     pub(super) downloads: Option<Vec<LinkEntry>>,
-    pub(super) batch_code: Scalar,
 }
 
 /// One file's link, or why there is none.
@@ -154,6 +159,7 @@ pub(super) struct SpaceInfo {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct TeamsAnswer {
+    #[serde(deserialize_with = "all_objects")]
     pub(super) teams: Option<Vec<SpaceInfo>>,
 }
 
@@ -161,7 +167,9 @@ pub(super) struct TeamsAnswer {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct SharedFoldersAnswer {
+    #[serde(deserialize_with = "all_objects")]
     pub(super) folders: Option<Vec<SharedFolder>>,
+    #[serde(deserialize_with = "object_or_none")]
     pub(super) sharefolder: Option<SharedFolder>,
 }
 
@@ -181,16 +189,17 @@ pub(super) struct SharedFolder {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct FilesAnswer {
     /// `None` if there is no such key; `null` counts as empty.
-    #[serde(deserialize_with = "present_list")]
+    #[serde(deserialize_with = "all_objects")]
     pub(super) files: Option<Vec<ShareFile>>,
     pub(super) next_cursor: Scalar,
+    #[serde(deserialize_with = "object_or_none")]
     pub(super) link: Option<ShareLink>,
 }
 
 /// The answer to `userInfo` (5.2).
 #[derive(Deserialize)]
 pub(super) struct UserInfoAnswer {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_none")]
     pub(super) link: Option<ShareLink>,
 }
 
@@ -231,6 +240,7 @@ pub(super) struct ShareLink {
     pub(super) owner_name: Scalar,
     pub(super) expire_time: Scalar,
     pub(super) status: Scalar,
+    #[serde(deserialize_with = "object_or_none")]
     pub(super) permission: Option<Permission>,
 }
 
@@ -241,119 +251,6 @@ pub(super) struct Permission {
     pub(super) download: Scalar,
 }
 
-/// A value that the pages give now as a number, now as a string.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(super) enum Scalar {
-    /// No such key, or `null`.
-    #[default]
-    Absent,
-    Text(String),
-    Integer(i128),
-    Flag(bool),
-    /// An array, an object, a fraction.
-    Other,
-}
-
-impl Scalar {
-    /// The text, or the digits of the number; `Ok(None)` where there is nothing.
-    pub(super) fn text(self) -> Result<Option<String>, NotAScalar> {
-        match self {
-            Scalar::Absent => Ok(None),
-            Scalar::Text(text) => Ok(Some(text)),
-            Scalar::Integer(number) => Ok(Some(number.to_string())),
-            Scalar::Flag(_) | Scalar::Other => Err(NotAScalar),
-        }
-    }
-
-    /// The number, also out of a text of digits; `Ok(None)` where there is nothing, or an empty text.
-    pub(super) fn integer(&self) -> Result<Option<i128>, NotAScalar> {
-        match self {
-            Scalar::Absent => Ok(None),
-            Scalar::Integer(number) => Ok(Some(*number)),
-            Scalar::Text(text) if text.trim().is_empty() => Ok(None),
-            Scalar::Text(text) => text.trim().parse().map(Some).map_err(|_: std::num::ParseIntError| NotAScalar),
-            Scalar::Flag(_) | Scalar::Other => Err(NotAScalar),
-        }
-    }
-
-    /// Whether this is the flag `wanted`, as such or as a text.
-    pub(super) fn is_flag(&self, wanted: bool) -> bool {
-        match self {
-            Scalar::Flag(flag) => *flag == wanted,
-            Scalar::Text(text) => text.eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
-            Scalar::Absent | Scalar::Integer(_) | Scalar::Other => false,
-        }
-    }
-
-    fn of(value: Value) -> Scalar {
-        match value {
-            Value::Null => Scalar::Absent,
-            Value::Bool(flag) => Scalar::Flag(flag),
-            Value::String(text) => Scalar::Text(text),
-            Value::Number(number) => whole(&number).map_or(Scalar::Other, Scalar::Integer),
-            Value::Array(_) | Value::Object(_) => Scalar::Other,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
-        Value::deserialize(deserializer).map(Scalar::of)
-    }
-}
-
-/// The value is of a kind that its field cannot have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NotAScalar;
-
-/// The integer that a JSON number is. `1.06437e5` is one too; beyond 2^53 a fraction's notation is no longer exact.
-fn whole(number: &serde_json::Number) -> Option<i128> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if let Some(number) = number.as_i128() {
-        return Some(number);
-    }
-    let number = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
-    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
-    Some(number as i128)
-}
-
-/// The link to the content among `downloadLinks`, of which five forms are known (12, row 1). Anything else, and every other
-/// usage, is no link: a thumbnail must never pass for the file.
-#[derive(Clone, Default)]
-pub(super) struct DownloadLinks {
-    pub(super) content: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for DownloadLinks {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DownloadLinks, D::Error> {
-        let content = match Value::deserialize(deserializer)? {
-            Value::String(link) => Some(link),
-            Value::Array(links) => {
-                links.iter().find(|link| link["usage"] == CONTENT).and_then(|link| text_at(link, "downloadLink"))
-            }
-            Value::Object(by_usage) => by_usage.get(CONTENT).and_then(|link| match link {
-                Value::String(link) => Some(link.clone()),
-                link => text_at(link, "downloadLink"),
-            }),
-            Value::Null | Value::Bool(_) | Value::Number(_) => None,
-        };
-        Ok(DownloadLinks { content: content.filter(|link| !link.is_empty()) })
-    }
-}
-
-/// The one usage that means the file itself.
-const CONTENT: &str = "content";
-
-fn text_at(object: &Value, key: &str) -> Option<String> {
-    object.get(key)?.as_str().map(str::to_owned)
-}
-
-fn present_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<ShareFile>>, D::Error> {
-    Option::<Vec<ShareFile>>::deserialize(deserializer).map(|list| Some(list.unwrap_or_default()))
-}
-
-/// What an envelope may hold.
-pub(super) trait Answer: DeserializeOwned {}
 impl Answer for FilesAnswer {}
 impl Answer for UserInfoAnswer {}
 impl Answer for VerifyAnswer {}
@@ -363,72 +260,6 @@ impl Answer for LinksAnswer {}
 impl Answer for SpaceInfo {}
 impl Answer for TeamsAnswer {}
 impl Answer for SharedFoldersAnswer {}
-
-/// An answer's envelope (4.1), and its payload, which may also lie under `data`.
-pub(super) struct Envelope {
-    /// `code`, or the gateway's `error_code`.
-    pub(super) code: Scalar,
-    /// `msg`, or the gateway's `error_msg`.
-    pub(super) msg: Scalar,
-    payload: Map<String, Value>,
-}
-
-impl Envelope {
-    /// Reads `body`; `None` if it is not one JSON object.
-    pub(super) fn parse(body: &[u8]) -> Option<Envelope> {
-        let Ok(Value::Object(mut payload)) = serde_json::from_slice(body) else { return None };
-        let mut take = |names: [&str; 2]| {
-            names.iter().filter_map(|name| payload.remove(*name)).map(Scalar::of).find(|value| *value != Scalar::Absent)
-        };
-        let code = take(["code", "error_code"]).unwrap_or_default();
-        let msg = take(["msg", "error_msg"]).unwrap_or_default();
-        match payload.remove("data") {
-            Some(Value::Object(data)) => {
-                for (key, value) in data {
-                    let at_top = payload.entry(key).or_insert(Value::Null);
-                    if at_top.is_null() {
-                        *at_top = value;
-                    }
-                }
-            }
-            Some(data @ Value::Array(_)) => {
-                payload.insert("data".to_owned(), data);
-            }
-            _ => {}
-        }
-        Some(Envelope { code, msg, payload })
-    }
-
-    /// Whether the payload has `key`, be it null.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.payload.contains_key(key)
-    }
-
-    /// The payload's keys, for a message about one that is missing.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.payload.keys().map(String::as_str)
-    }
-
-    /// Whether the answer tells of each part of a batch by itself (10.1), whatever it says of the whole.
-    pub(super) fn is_batch(&self) -> bool {
-        let batch_code = self.payload.get("batchCode").cloned().map(Scalar::of);
-        let is_known = batch_code.is_some_and(|code| matches!(code.integer(), Ok(Some(0..=2))));
-        is_known && self.payload.get("downloads").and_then(Value::as_array).is_some_and(|list| !list.is_empty())
-    }
-
-    /// The spaces that `data` lists (v2), or the one that the payload is (12, row 19).
-    pub(super) fn spaces(mut self) -> Option<Vec<SpaceInfo>> {
-        match self.payload.remove("data") {
-            Some(list) => serde_json::from_value(list).ok(),
-            None => self.payload().map(|space| vec![space]),
-        }
-    }
-
-    /// The payload as `T`; `None` if it has not its form. (Serde's own message would quote what it read: links, tokens.)
-    pub(super) fn payload<T: Answer>(self) -> Option<T> {
-        serde_json::from_value(Value::Object(self.payload)).ok()
-    }
-}
 
 /// The JSON text of a request.
 pub(super) fn to_json(request: &impl Serialize) -> Vec<u8> {

@@ -587,6 +587,25 @@ fn endpoints_that_an_edition_lacks_are_left_out_of_what_is_seen() {
     says(&error, &["does not answer like KooDrive", "--endpoint"]);
 }
 
+#[test]
+fn team_that_cannot_be_read_hides_no_other() {
+    let team = |number: usize| match number {
+        7 => json!({"id": {"odd": true}, "groupName": "odd"}),
+        8 => json!({"id": "108", "groupName": ["odd"]}),
+        number => json!({"id": format!("{}", 100 + number), "groupName": format!("team {number}")}),
+    };
+    let server = scripted(move |request| match request.path() {
+        "/koodrive/ose/v1/space/teamList" => {
+            let offset = if request.target.contains("offset=0") { 0 } else { 100 };
+            let teams: Vec<Value> = (offset..(offset + 100).min(130)).map(team).collect();
+            Some(Answer::json(&json!({"code": 0, "total": 130, "teams": teams})))
+        }
+        _ => None,
+    });
+    let seen = visible_spaces(&scripted_config(&server, SpaceSource::Own), Arc::new(SystemClock)).unwrap();
+    assert_eq!(seen.iter().filter(|space| space.kind == VisibleKind::Team).count(), 128);
+}
+
 // ---- Refusals that a person meets ----
 
 #[test]
