@@ -28,6 +28,8 @@ pub enum ListError {
     NotADirectory(String),
     /// The service did not list the directory.
     Remote(String, RemoteError),
+    /// The service lists so many entries in a way that cannot be read; which is the first, and why.
+    Unreadable(usize, String, &'static str),
     /// The service's listing goes in circles, or on and on.
     Endless(String),
     /// Standard output does not take it.
@@ -41,6 +43,9 @@ impl fmt::Display for ListError {
             ListError::NotADirectory(path) => write!(f, "{path} is a file"),
             ListError::Remote(path, _) => write!(f, "cannot list {path}"),
             ListError::Endless(path) => write!(f, "the listing of {path} does not end; given up, incomplete"),
+            ListError::Unreadable(count, name, why) => {
+                write!(f, "{count} of the entries cannot be read, the first is {name}: {why}")
+            }
             ListError::Output(_) => f.write_str("cannot write the listing"),
         }
     }
@@ -73,13 +78,18 @@ pub fn list(
         Found::Directory(directory) => directory,
         Found::File(name, node) => return print(&name, &node, config.format, is_terminal, out),
     };
+    let (mut unreadable, mut first) = (0, None);
     while let Some(entries) = directory.next_page()? {
         for (name, node) in &entries {
             print(name, node, config.format, is_terminal, out)?;
+            if let NodeKind::Unreadable(why) = node.kind {
+                unreadable += 1;
+                first.get_or_insert_with(|| (printable(name.as_str()).into_owned(), why));
+            }
         }
         out.flush().map_err(ListError::Output)?;
     }
-    Ok(())
+    first.map_or(Ok(()), |(name, why)| Err(ListError::Unreadable(unreadable, name, why)))
 }
 
 /// The directory that `path` names, or `None` if that is a file. Names are those that the mount shows.
@@ -122,6 +132,7 @@ impl<'a> Walk<'a> {
                 NodeKind::Directory => directory = Directory::new(self, path, node.id),
                 NodeKind::File if index + 1 == names.len() => return Ok(Found::File(entry, node)),
                 NodeKind::File => return Err(ListError::NotADirectory(path)),
+                NodeKind::Unreadable(why) => return Err(ListError::Unreadable(1, path, why)),
             }
         }
         Ok(Found::Directory(directory))
@@ -184,19 +195,26 @@ fn print(
     out: &mut dyn Write,
 ) -> Result<(), ListError> {
     let shown = if is_terminal { printable(name.as_str()) } else { name.as_str().into() };
-    let is_directory = node.kind == NodeKind::Directory;
+    // Type, size where there is one, and what comes behind the name.
+    let (kind, size, mark) = match node.kind {
+        NodeKind::Directory => ("directory", None, "/"),
+        NodeKind::File => ("file", Some(node.version.size_bytes), ""),
+        NodeKind::Unreadable(_) => ("unreadable", None, "?"),
+    };
     let time = modified(node.version.edited_ms);
     match format {
         ListFormat::Names => writeln!(out, "{shown}"),
         ListFormat::Long => {
-            let size = if is_directory { "-".to_owned() } else { node.version.size_bytes.to_string() };
-            let slash = if is_directory { "/" } else { "" };
-            writeln!(out, "{size:>15} {:20} {shown}{slash}", time.as_deref().unwrap_or("-"))
+            let size = size.map_or("-".to_owned(), |size| size.to_string());
+            writeln!(out, "{size:>15} {:20} {shown}{mark}", time.as_deref().unwrap_or("-"))
         }
         ListFormat::JsonLines => {
-            let kind = if is_directory { "directory" } else { "file" };
             let time = time.map_or("null".to_owned(), |time| json_text(&time));
-            let (name, size) = (json_text(name.as_str()), node.version.size_bytes);
+            let size = match node.kind {
+                NodeKind::Directory | NodeKind::File => node.version.size_bytes.to_string(),
+                NodeKind::Unreadable(_) => "null".to_owned(),
+            };
+            let name = json_text(name.as_str());
             writeln!(out, "{{\"name\":{name},\"type\":\"{kind}\",\"size\":{size},\"modified\":{time}}}")
         }
     }

@@ -28,6 +28,8 @@ pub enum FsError {
     DeadlinePassed,
     /// So much waits already that more would not be answered in time.
     Overloaded,
+    /// The service lists the entry, but with something that nothing can have: what, in a few words.
+    Unreadable(&'static str),
     /// A listing failed.
     Listing(Arc<RemoteError>),
     /// A listing of the service never ends: more pages than any directory has, or a cursor that came before.
@@ -50,6 +52,7 @@ impl fmt::Display for FsError {
             FsError::NameTooLong => "name too long",
             FsError::DeadlinePassed => "no answer before the operation's deadline",
             FsError::Overloaded => "too many operations are waiting",
+            FsError::Unreadable(why) => return write!(f, "the service lists it in a way that cannot be read: {why}"),
             FsError::Listing(_) => "the listing failed",
             FsError::EndlessListing => "the service's listing does not end",
             FsError::Content(_) => "the content could not be read",

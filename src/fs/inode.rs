@@ -55,10 +55,23 @@ pub struct Entry {
     pub name: EntryName,
     /// The service's id.
     pub id: NodeId,
-    /// Directory or file.
+    /// Directory or file, or unreadable.
     pub kind: NodeKind,
     /// Length and time.
     pub version: Version,
+}
+
+impl Entry {
+    /// Whether more than its name can be known.
+    ///
+    /// # Errors
+    /// [`FsError::Unreadable`]
+    pub fn readable(&self) -> Result<(), FsError> {
+        match self.kind {
+            NodeKind::Directory | NodeKind::File => Ok(()),
+            NodeKind::Unreadable(why) => Err(FsError::Unreadable(why)),
+        }
+    }
 }
 
 /// All inodes that the kernel or a listing knows.
@@ -111,7 +124,8 @@ impl InodeTable {
     /// A file that is alive and can be opened, and its content; `make` is asked for that at the first opening.
     ///
     /// # Errors
-    /// [`FsError::NotFound`], [`FsError::IsADirectory`], and [`FsError::Outdated`] where the store has other content by now.
+    /// [`FsError::NotFound`], [`FsError::IsADirectory`], [`FsError::Unreadable`], and [`FsError::Outdated`] where the store has other
+    /// content by now.
     pub fn open(
         &self,
         ino: Ino,
@@ -130,6 +144,7 @@ impl InodeTable {
     fn openable(&self, ino: Ino) -> Result<(Arc<Entry>, Option<FileContent>), FsError> {
         let slots = lock(&self.slots);
         let slot = slots.get(&ino).ok_or(FsError::NotFound)?;
+        slot.entry.readable()?;
         if slot.entry.kind == NodeKind::Directory {
             return Err(FsError::IsADirectory);
         }
@@ -156,10 +171,28 @@ impl InodeTable {
         enlist_one(&mut lock(&self.slots), outdated.parent, outdated.name.clone(), node)
     }
 
-    /// Enters what one page of `parent`'s listing shows; each entry counts as listed once more.
+    /// Enters what one page of `parent`'s listing shows; each entry counts as listed once more. Logs those that are new and
+    /// unreadable.
     pub fn enlist(&self, parent: Ino, named_nodes: Vec<(EntryName, Node)>) -> Vec<Arc<Entry>> {
         let mut slots = lock(&self.slots);
-        named_nodes.into_iter().map(|(name, node)| enlist_one(&mut slots, parent, name, node)).collect()
+        let mut new_unreadable = Vec::new();
+        let mut enlist = |(name, node)| {
+            let entry = enlist_one(&mut slots, parent, name, node);
+            let is_new = || slots.get(&entry.ino).is_some_and(|slot| slot.listings == 1 && slot.lookups == 0);
+            if let NodeKind::Unreadable(why) = entry.kind
+                && is_new()
+            {
+                new_unreadable.push((Arc::clone(&entry), why));
+            }
+            entry
+        };
+        let entries = named_nodes.into_iter().map(&mut enlist).collect();
+        drop(slots);
+        if let Some((first, why)) = new_unreadable.first() {
+            let (dir, name, count) = (self.path(parent), first.name.as_str().escape_debug(), new_unreadable.len());
+            log::warn!("{dir}: {count} of the entries cannot be read, the first is {name}: {why}");
+        }
+        entries
     }
 
     /// A listing that showed `entries` is gone.
@@ -295,6 +328,8 @@ fn enlist_one(slots: &mut HashMap<Ino, Slot>, parent: Ino, name: EntryName, node
 fn candidate(parent: Ino, node: &Node, attempt: u32) -> Ino {
     let version = match node.kind {
         NodeKind::Directory => [0; 16],
+        // No version of a file: a size of 2^64 - 1 bytes is none.
+        NodeKind::Unreadable(_) => [u8::MAX; 16],
         NodeKind::File => {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&node.version.size_bytes.to_le_bytes());

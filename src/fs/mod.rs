@@ -195,9 +195,10 @@ impl DriveFs {
     /// The attributes of an inode, always from memory, and for how long they may be believed.
     ///
     /// # Errors
-    /// [`FsError::NotFound`] for a number that is not alive.
+    /// [`FsError::NotFound`] for a number that is not alive, [`FsError::Unreadable`].
     pub fn getattr(&self, ino: Ino) -> Result<(Attr, Duration), FsError> {
         let entry = self.inodes.get(ino).ok_or(FsError::NotFound)?;
+        entry.readable()?;
         Ok((Attr::of(&entry), self.config.ttl))
     }
 
@@ -292,8 +293,8 @@ impl DriveFs {
     /// Opens a file for reading. Touches no network.
     ///
     /// # Errors
-    /// [`FsError::NotFound`], [`FsError::IsADirectory`], and [`FsError::Outdated`] for an inode whose content is no longer the file's:
-    /// its name has another one by now.
+    /// [`FsError::NotFound`], [`FsError::IsADirectory`], [`FsError::Unreadable`], and [`FsError::Outdated`] for an inode whose content
+    /// is no longer the file's: its name has another one by now.
     pub fn open(&self, ino: Ino) -> Result<Fh, FsError> {
         self.freshness.notice_suspension();
         let (entry, content) =
@@ -379,6 +380,7 @@ impl DriveFs {
 
     fn directory(&self, ino: Ino) -> Result<Arc<Entry>, FsError> {
         let entry = self.inodes.get(ino).ok_or(FsError::NotFound)?;
+        entry.readable()?;
         if entry.kind == NodeKind::Directory { Ok(entry) } else { Err(FsError::NotADirectory) }
     }
 
@@ -430,6 +432,7 @@ impl Finder {
         let validity = self.listing.validity(self.clock.boot(), self.ttl);
         match self.listing.find(&self.name) {
             Answer::Found(entry) => {
+                entry.readable()?;
                 self.inodes.remember(&[entry.ino]);
                 Ok(Lookup::Found(Attr::of(&entry), validity))
             }
@@ -491,7 +494,9 @@ impl Emitter {
             };
             for entry in entries {
                 let name = entry.name.as_str();
-                let item = DirItem { name, attr: Attr::of(&entry), next_cookie: cookie + 1, validity: self.validity };
+                // Its name shows; whoever wants more of it asks, and is told.
+                let validity = if entry.readable().is_ok() { self.validity } else { Duration::ZERO };
+                let item = DirItem { name, attr: Attr::of(&entry), next_cookie: cookie + 1, validity };
                 if !sink.add(item) {
                     return Ok(());
                 }

@@ -23,7 +23,11 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::NameTooLong => Errno::ENAMETOOLONG,
         FsError::DeadlinePassed => Errno::ETIMEDOUT,
         // Not EAGAIN, which would tell a program that the file is non-blocking.
-        FsError::Overloaded | FsError::EndlessListing | FsError::Disputed(_) | FsError::Internal => Errno::EIO,
+        FsError::Unreadable(_)
+        | FsError::Overloaded
+        | FsError::EndlessListing
+        | FsError::Disputed(_)
+        | FsError::Internal => Errno::EIO,
         FsError::Listing(error) => remote_errno(error.kind()),
         FsError::Content(error) => match error.kind() {
             // Opened, and deleted since: gone under the handle, as read(2) knows no ENOENT.
@@ -43,10 +47,15 @@ fn remote_errno(kind: RemoteErrorKind) -> Errno {
     }
 }
 
-/// Whether a failure is an everyday answer to an everyday question, not worth a warning.
+/// Whether a failure is not worth a warning: an everyday answer to an everyday question, or told when its directory was listed.
 pub fn is_expected(error: &FsError) -> bool {
     matches!(
         error,
-        FsError::NotFound | FsError::NotADirectory | FsError::IsADirectory | FsError::NameTooLong | FsError::Outdated
+        FsError::NotFound
+            | FsError::NotADirectory
+            | FsError::IsADirectory
+            | FsError::NameTooLong
+            | FsError::Unreadable(_)
+            | FsError::Outdated
     )
 }

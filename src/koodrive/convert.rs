@@ -85,40 +85,73 @@ pub(super) fn share(link: ShareLink) -> Result<Share, BadField> {
 /// key means another kind of answer, and an empty directory must not come of it. `null` is empty.
 pub(super) fn page(answer: FilesAnswer, moment: Moment) -> Result<Page, BadField> {
     let files = answer.files.ok_or_else(|| bad("files", "missing"))?;
-    let mut nodes = Vec::with_capacity(files.len());
+    let mut nodes: Vec<Node> = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
         // In the recycle bin: no longer a part of the share (6.3).
         if !file.recycled.is_flag(true) {
-            nodes.push(node(file, index, moment)?);
+            let node = node(file, moment, &nodes).map_err(|why| bad(format!("files[{index}].id"), why))?;
+            nodes.push(node);
         }
     }
     Ok(Page { nodes, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
 }
 
-/// One entry. A missing or negative size is 0 (koodrive-api.md, 12, row 6), a size that is no number is an error: a wrong size
-/// would be a wrong file. A directory has neither size nor link, whatever the service says (14).
-fn node(file: ShareFile, index: usize, moment: Moment) -> Result<Node, BadField> {
-    let name_of = |field: &str| format!("files[{index}].{field}");
-    let id = text(file.id, &name_of("id"))?.filter(|id| !id.is_empty()).ok_or_else(|| bad(name_of("id"), "missing"))?;
-    let name = text(file.file_name, &name_of("fileName"))?.unwrap_or_default();
-    let kind = match text(file.file_type, &name_of("fileType"))?.as_deref().map(str::trim) {
-        // Folder and smart folder (6.2); an uploader may give any other value.
-        Some("10" | "11") => NodeKind::Directory,
-        _ => NodeKind::File,
-    };
+/// One entry, which follows `before`. A missing or negative size is 0 (koodrive-api.md, 12, row 6). A directory has neither size nor
+/// link, whatever the service says (14). What cannot be believed makes the entry unreadable: a wrong size would be a wrong
+/// file, and a directory without one of its names a wrong directory.
+///
+/// # Errors
+/// What is wrong with its id, if it has no name under which that can be told either.
+fn node(file: ShareFile, moment: Moment, before: &[Node]) -> Result<Node, &'static str> {
+    let name = text(file.file_name, "").ok().flatten().unwrap_or_default();
     let edited_ms = date_ms(file.edited_time).unwrap_or(0);
-    let (size_bytes, link) = match kind {
-        NodeKind::Directory => (0, None),
-        NodeKind::File => (size(&file.size, &name_of("size"))?, file.download_links.content),
+    let unreadable = |id, name, why| {
+        let version = Version { size_bytes: 0, edited_ms };
+        Node { id, name, kind: NodeKind::Unreadable(why), version, link: None }
     };
-    let link = link.and_then(|url| listed_link(&url, moment));
-    Ok(Node { id: NodeId::new(&id), name, kind, version: Version { size_bytes, edited_ms }, link })
+    let id = match id(file.id) {
+        Ok(id) => id,
+        Err(why) if name.is_empty() => return Err(why),
+        Err(why) => return Ok(unreadable(stand_in(&name, before), name, why)),
+    };
+    // Folder and smart folder (6.2); an uploader may give any other value.
+    let is_directory = matches!(file.file_type.text(), Ok(Some(code)) if ["10", "11"].contains(&code.trim()));
+    if is_directory {
+        let version = Version { size_bytes: 0, edited_ms };
+        return Ok(Node { id, name, kind: NodeKind::Directory, version, link: None });
+    }
+    match size(&file.size) {
+        Ok(size_bytes) => {
+            let link = file.download_links.content.and_then(|url| listed_link(&url, moment));
+            let version = Version { size_bytes, edited_ms };
+            Ok(Node { id, name, kind: NodeKind::File, version, link })
+        }
+        Err(why) => Ok(unreadable(id, name, why)),
+    }
 }
 
-fn size(value: &Scalar, field: &str) -> Result<u64, BadField> {
-    let size = value.integer().map_err(|NotAScalar| bad(field, "not a number"))?.unwrap_or(0).max(0);
+/// An id that the service will know again. Ids are ASCII (8.1), so one with U+FFFD in it is not as the service has it.
+fn id(value: Scalar) -> Result<NodeId, &'static str> {
+    match value.text() {
+        Ok(Some(id)) if id.contains(char::REPLACEMENT_CHARACTER) => Err("its id is no text"),
+        Ok(Some(id)) if !id.is_empty() => Ok(NodeId::new(&id)),
+        Ok(_) => Err("its id is missing"),
+        Err(NotAScalar) => Err("its id is no text"),
+    }
+}
+
+/// What no service has as an id, for an entry without one: the same on every listing, and another for the next of the same name.
+fn stand_in(name: &str, before: &[Node]) -> NodeId {
+    let id = |nth: usize| NodeId::new(&format!("\0{nth}\0{name}"));
+    let is_free = |id: &NodeId| before.iter().all(|node| node.id != *id);
+    // One more than there are entries before it cannot all be taken.
+    (0..=before.len()).map(id).find(is_free).unwrap_or_else(|| id(before.len()))
+}
+
+fn size(value: &Scalar) -> Result<u64, &'static str> {
+    let size = value.integer().map_err(|NotAScalar| "its size is no whole number")?.unwrap_or(0).max(0);
     // Offsets of files are signed 64 bit in Linux.
-    i64::try_from(size).map(i64::unsigned_abs).map_err(|_: std::num::TryFromIntError| bad(field, "too large"))
+    i64::try_from(size).map(i64::unsigned_abs).map_err(|_: std::num::TryFromIntError| "its size is too large")
 }
 
 /// What a login or a refresh gives.

@@ -279,6 +279,7 @@ mod hostile_answers {
     use super::*;
     use crate::http::ApiAnswer;
     use crate::policy::server_time::ServerOffset;
+    use crate::remote::NodeKind;
 
     const ROUNDS: usize = 30_000;
 
@@ -296,6 +297,24 @@ mod hostile_answers {
             "data": {"files": null}, "code": 0, "msg": "Success."})
     }
 
+    /// Stands for the escape of half a surrogate pair, which no text of Rust can hold.
+    const HALF_A_PAIR: &str = "\u{f8ff}";
+
+    /// Stands for a number that no type of Rust can hold.
+    const HUGE: &str = "1e999";
+
+    /// How many entries a listing must have that is read from `answer`; none if there is no list.
+    fn entries(answer: &Value) -> Option<usize> {
+        let at = |value: &Value| value.get("files").filter(|files| !files.is_null()).cloned();
+        let files = at(answer).or_else(|| at(answer.get("data")?))?;
+        let is_recycled = |entry: &&Value| match &entry["recycled"] {
+            Value::Bool(flag) => *flag,
+            Value::String(text) => text.eq_ignore_ascii_case("true"),
+            _ => false,
+        };
+        Some(files.as_array()?.iter().filter(|entry| !is_recycled(entry)).count())
+    }
+
     /// Something that may stand where something else was expected.
     fn odd(random: &mut Rng) -> Value {
         let numbers = [json!(-1), json!(u64::MAX), json!(i64::MIN), json!(1e308), json!(-0.0), json!(0.1)];
@@ -308,6 +327,8 @@ mod hostile_answers {
             "1e9",
             "%",
             "content",
+            HALF_A_PAIR,
+            HUGE,
         ];
         match random.u8(..6) {
             0 => Value::Null,
@@ -354,30 +375,38 @@ mod hostile_answers {
     }
 
     #[test]
-    fn hostile_answer_never_panics_and_bad_data_is_never_a_node() {
+    fn hostile_answer_never_panics_and_bad_data_is_neither_a_node_nor_a_shorter_listing() {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = Rng::with_seed(seed);
         let moment =
             Moment { received_at: UNIX_EPOCH + Duration::from_secs(1_746_086_400), server: ServerOffset::default() };
-        let mut pages = 0;
+        let (mut pages, mut unreadable) = (0, 0);
         for _ in 0..ROUNDS {
             let mut value = valid();
             for _ in 0..random.usize(..6) {
                 mutate(&mut value, &mut random);
             }
-            let mut body = value.to_string().into_bytes();
-            for _ in 0..random.usize(..3) {
-                let at = random.usize(..body.len());
-                body[at] = random.u8(..);
-            }
-            if random.u8(..16) == 0 {
-                body.truncate(random.usize(..body.len()));
+            let body = value.to_string().replace(HALF_A_PAIR, "\\ud800").replace(&format!("\"{HUGE}\""), HUGE);
+            let mut body = body.into_bytes();
+            let is_damaged = random.bool();
+            if is_damaged {
+                for _ in 0..random.usize(..3) {
+                    let at = random.usize(..body.len());
+                    body[at] = random.u8(..);
+                }
+                if random.u8(..8) == 0 {
+                    body.truncate(random.usize(..body.len()));
+                }
             }
             let status = [200, 200, 200, 200, 400, 401, 429, 500][random.usize(..8)];
             let answer = ApiAnswer { status, date: None, retry_after: None, body };
             if let Some(Ok(page)) = payload(&answer, "files").map(|files| page(files, moment)) {
                 pages += 1;
+                if !is_damaged {
+                    assert_eq!(page.nodes.len(), entries(&value).unwrap_or(0), "no shorter than it is: {value}");
+                }
+                unreadable += page.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Unreadable(_))).count();
                 assert!(page.nodes.iter().all(|node| !node.id.as_str().is_empty()));
                 assert!(page.nodes.iter().all(|node| i64::try_from(node.version.size_bytes).is_ok()));
             }
@@ -386,5 +415,6 @@ mod hostile_answers {
             let _ = payload::<VerifyAnswer>(&answer, "kdstoken").map(|verified| text(verified.kdstoken, "kdstoken"));
         }
         assert!(pages > ROUNDS / 20, "only {pages} mutants were still a page");
+        assert!(unreadable > ROUNDS / 1000, "only {unreadable} entries were unreadable");
     }
 }

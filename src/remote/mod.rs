@@ -44,6 +44,8 @@ pub enum NodeKind {
     Directory,
     /// Has content and no children.
     File,
+    /// Is listed under its name, but with something that nothing can have: what, in a few words. Its other fields mean nothing.
+    Unreadable(&'static str),
 }
 
 /// Which content of a file is meant. Two equal versions of one id have equal bytes, as far as the service tells.
@@ -58,11 +60,11 @@ pub struct Version {
 /// One entry of a listing, as the service describes it.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The service's id.
+    /// The service's id; of a node that is [`NodeKind::Unreadable`] one that no other node has.
     pub id: NodeId,
     /// The service's name: any text at all, `/` and NUL included. Not yet fit for Linux.
     pub name: String,
-    /// Directory or file.
+    /// Directory or file, or unreadable.
     pub kind: NodeKind,
     /// Length and modification time; a directory's length is 0.
     pub version: Version,

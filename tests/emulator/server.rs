@@ -11,7 +11,7 @@ use super::knobs::Knobs;
 use super::listing::Listings;
 use super::sign::Keys;
 use super::spaces::Spaces;
-use super::tree::{Object, Tree};
+use super::tree::{LONE_SURROGATE, Object, Tree};
 use super::{api as calls, control, dav, lock, objects, share_api};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -464,7 +464,7 @@ async fn api(
                 log::error!("{}: {error}", endpoint.name);
                 Abort
             })?;
-    let mut text = answer.body.to_string();
+    let mut text = answer.body.to_string().replace(LONE_SURROGATE, "\\ud800");
     let mut content_type = "application/json;charset=UTF-8";
     match kind {
         Some(FaultKind::TruncatedJson) => {

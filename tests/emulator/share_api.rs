@@ -235,6 +235,7 @@ impl ShareCall<'_> {
             entry.insert("labels".to_owned(), json!([{"id": "F0", "fileName": "not this one", "size": -1}]));
             entry.insert("recycled".to_owned(), json!(false));
         }
+        node.put_described(&mut entry);
         Value::Object(entry)
     }
 

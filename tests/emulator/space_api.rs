@@ -412,6 +412,7 @@ impl SpaceCall<'_> {
             file.insert("owners".to_owned(), json!([{"id": "F0", "fileName": "not this one", "size": -1}]));
             file.insert("version".to_owned(), json!(7));
         }
+        node.put_described(&mut file);
         file
     }
 

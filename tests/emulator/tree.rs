@@ -11,6 +11,7 @@ use super::sign::hex;
 use base64::Engine as _;
 use hyper::body::Bytes;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Suffix of the object key of a thumbnail.
 const THUMBNAIL: &str = "_thumb";
+/// Stands for what no text of Rust can hold: the escape `\ud800` without its other half.
+pub const LONE_SURROGATE: char = '\u{f8ff}';
 /// Size of every thumbnail in bytes.
 const THUMBNAIL_SIZE: u64 = 2000;
 /// A directory is searched for an unknown id at most this often.
@@ -49,6 +52,8 @@ pub struct Node {
     pub file_type: Option<String>,
     /// Key of the object with its content; empty for folders.
     pub object: String,
+    /// Fields that listings give another value, however odd.
+    pub described: Vec<(&'static str, Value)>,
     generation: u32,
 }
 
@@ -59,6 +64,11 @@ impl Node {
             Some((_, suffix)) if !self.folder => suffix,
             _ => "",
         }
+    }
+
+    /// Puts what listings say otherwise into `entry`.
+    pub fn put_described(&self, entry: &mut Map<String, Value>) {
+        entry.extend(self.described.iter().map(|(field, value)| ((*field).to_owned(), value.clone())));
     }
 
     /// `fileType` (section 6.2).
@@ -468,6 +478,12 @@ impl Tree {
         self.change().edit(id, |node| node.size = size);
     }
 
+    /// Gives `field` of an entry this value in listings, whatever it is; the file itself stays as it is. A [`LONE_SURROGATE`] in it
+    /// goes out as half of a surrogate pair.
+    pub fn describe(&self, id: &str, field: &'static str, value: Value) {
+        self.change().edit(id, |node| node.described.push((field, value)));
+    }
+
     /// Deletes the object of a file that stays listed: links are handed out, and get 404.
     pub fn delete_object(&self, id: &str) {
         let mut tree = self.change();
@@ -546,6 +562,7 @@ impl Synthetic {
             edited,
             file_type: entry.file_type,
             object: String::new(),
+            described: Vec::new(),
             generation: 0,
         };
         if let Some(content) = entry.content {
@@ -775,6 +792,7 @@ fn node_of(place: &str, path: &Path, metadata: &Metadata) -> Option<Node> {
         edited: metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
         file_type: None,
         object: if metadata.is_dir() { String::new() } else { object_key(place, bytes) },
+        described: Vec::new(),
         generation: 0,
     })
 }

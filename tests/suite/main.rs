@@ -9,6 +9,7 @@ mod config_laws;
 mod content_laws;
 mod emulator_laws;
 mod emulator_space_laws;
+mod entry_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;

@@ -41,6 +41,7 @@ fn child_acts_on_a_mount() {
         "until it fails" => until_it_fails(&path, Path::new(arguments[0])),
         "race" => race(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         "read places" => read_places(&path, arguments[0], &arguments[1..]),
+        "errors" => errors(&path),
         "hold" => hold(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         act => panic!("no such act: {act}"),
     }
@@ -571,6 +572,16 @@ fn stream_until_error(path: &Path, seed: &str) {
     };
     say(offset);
     say(errno);
+}
+
+/// Says the errno of each way to get at a name that is there.
+fn errors(path: &Path) {
+    let errno = |error: Option<io::Error>| error.and_then(|error| error.raw_os_error()).unwrap_or(0);
+    say(errno(std::fs::symlink_metadata(path).err()));
+    say(errno(File::open(path).err()));
+    say(errno(std::fs::read_link(path).err()));
+    say(errno(std::fs::metadata(path.join("below")).err()));
+    say(errno(std::fs::metadata(path).err()));
 }
 
 /// Opens the file and reads its first bytes; says that by creating `signals`.opened, and waits for `signals`.go. Opens the
