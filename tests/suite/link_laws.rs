@@ -15,11 +15,19 @@ use crate::emulator::{Emulator, Entry};
 use crate::fakes::{Bench, FakeRemote, file};
 use crate::space_client::{config, open, soon};
 
-/// A clock whose pauses last until so many threads pause at once: what is wanted at the same time is wanted together, on the
-/// slowest machine.
-struct Gathering {
-    threads: usize,
+/// A clock whose pauses last until all threads that are expected have come to pause: what is wanted at the same time is wanted
+/// together, on the slowest machine.
+#[derive(Default)]
+pub(crate) struct Gathering {
+    expected: AtomicUsize,
     paused: AtomicUsize,
+}
+
+impl Gathering {
+    /// So many more threads will come.
+    pub(crate) fn expect(&self, threads: usize) {
+        self.expected.fetch_add(threads, Ordering::SeqCst);
+    }
 }
 
 impl Clock for Gathering {
@@ -38,7 +46,7 @@ impl Clock for Gathering {
     fn sleep(&self, _: Duration) {
         self.paused.fetch_add(1, Ordering::SeqCst);
         let patience = Instant::now() + Duration::from_secs(10);
-        while self.paused.load(Ordering::SeqCst) < self.threads && Instant::now() < patience {
+        while self.paused.load(Ordering::SeqCst) < self.expected.load(Ordering::SeqCst) && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -52,8 +60,9 @@ fn ids(numbers: std::ops::Range<usize>) -> Vec<NodeId> {
 fn get_together(remote: &Arc<dyn Remote>, ids: &[NodeId]) -> (LinkStore, Vec<Option<RemoteErrorKind>>) {
     // Who completes a batch does not pause.
     assert!(ids.len() < remote.max_links_per_call());
-    let clock = Gathering { threads: ids.len(), paused: AtomicUsize::new(0) };
-    let links = LinkStore::new(Arc::clone(remote), Arc::new(clock));
+    let clock = Arc::new(Gathering::default());
+    clock.expect(ids.len());
+    let links = LinkStore::new(Arc::clone(remote), clock);
     let failures = get_all(&links, ids);
     (links, failures)
 }

@@ -20,6 +20,7 @@ use crate::emulator::spaces::{
     DEPARTMENT, DEPARTMENT_ID, FAMILY, GROUP, GROUP_ID, OWN, SECOND, SHARED_FOLDER_ID, USER_ID,
 };
 use crate::emulator::{Emulator, Entry, Fault, FaultKind, SpaceState};
+use crate::link_laws::Gathering;
 use crate::scripted_server::{Answer, Request, ScriptedServer};
 
 pub(crate) const TOKEN: &str = "Bearer 5ca1ab1e0123456789abcdef";
@@ -390,27 +391,6 @@ fn batches_hold_a_hundred_ids_and_faults_hit_only_their_own_files() {
     emulator.assert_polite();
 }
 
-/// A clock whose pauses are ten times as long: a machine on which many threads start slowly is given the time for it.
-struct PatientClock;
-
-impl Clock for PatientClock {
-    fn boot(&self) -> BootTime {
-        SystemClock.boot()
-    }
-
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn utc(&self) -> SystemTime {
-        SystemTime::now()
-    }
-
-    fn sleep(&self, pause: Duration) {
-        std::thread::sleep(pause * 10);
-    }
-}
-
 #[test]
 fn four_thousand_files_wanted_by_their_siblings_cost_at_most_sixty_calls() {
     let emulator = Emulator::synthetic();
@@ -422,9 +402,11 @@ fn four_thousand_files_wanted_by_their_siblings_cost_at_most_sixty_calls() {
         .map(|id| NodeId::new(id))
         .collect();
     let client = Arc::new(opened(&emulator, SpaceSource::Own));
-    let links = Arc::new(LinkStore::new(client, Arc::new(PatientClock)));
-    // As the read-ahead of a copy asks: a hundred siblings at about the same time.
-    for siblings in ids.chunks(100) {
+    let clock = Arc::new(Gathering::default());
+    let links = Arc::new(LinkStore::new(client, Arc::clone(&clock) as _));
+    // As the read-ahead of a copy asks: a hundred siblings at about the same time. (Who completes a hundred does not wait.)
+    for siblings in ids.chunks(99) {
+        clock.expect(siblings.len());
         std::thread::scope(|scope| {
             for id in siblings {
                 scope.spawn(|| links.get(id, soon()).unwrap());
