@@ -130,8 +130,8 @@ impl<'a> Walk<'a> {
             let (entry, node) = directory.find(name)?.ok_or_else(|| ListError::NotFound(path.clone()))?;
             match node.kind {
                 NodeKind::Directory => directory = Directory::new(self, path, node.id),
-                NodeKind::File if index + 1 == names.len() => return Ok(Found::File(entry, node)),
-                NodeKind::File => return Err(ListError::NotADirectory(path)),
+                NodeKind::File | NodeKind::Unsized if index + 1 == names.len() => return Ok(Found::File(entry, node)),
+                NodeKind::File | NodeKind::Unsized => return Err(ListError::NotADirectory(path)),
                 NodeKind::Unreadable(why) => return Err(ListError::Unreadable(1, path, why)),
             }
         }
@@ -199,6 +199,7 @@ fn print(
     let (kind, size, mark) = match node.kind {
         NodeKind::Directory => ("directory", None, "/"),
         NodeKind::File => ("file", Some(node.version.size_bytes), ""),
+        NodeKind::Unsized => ("file", None, ""),
         NodeKind::Unreadable(_) => ("unreadable", None, "?"),
     };
     let time = modified(node.version.edited_ms);
@@ -212,7 +213,7 @@ fn print(
             let time = time.map_or("null".to_owned(), |time| json_text(&time));
             let size = match node.kind {
                 NodeKind::Directory | NodeKind::File => node.version.size_bytes.to_string(),
-                NodeKind::Unreadable(_) => "null".to_owned(),
+                NodeKind::Unsized | NodeKind::Unreadable(_) => "null".to_owned(),
             };
             let name = json_text(name.as_str());
             writeln!(out, "{{\"name\":{name},\"type\":\"{kind}\",\"size\":{size},\"modified\":{time}}}")

@@ -22,7 +22,7 @@ use crate::remote::{Link, NodeId};
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.
-const REFUSALS_MAX: u32 = 3;
+pub(super) const REFUSALS_MAX: u32 = 3;
 
 /// How much of an unwanted body is still read rather than the connection closed, in bytes: less than what a new
 /// connection costs in round trips at 25 MB/s.
@@ -196,6 +196,28 @@ impl Fetcher {
     /// Whether another fetch may be started that somebody waits for, or that is a guess.
     pub(super) fn has_room(&self, class: Class) -> bool {
         self.jobs.has_room(class)
+    }
+
+    /// The links of the objects.
+    pub(super) fn links(&self) -> &LinkStore {
+        &self.links
+    }
+
+    /// A ticket for other work with the object store, on the same threads.
+    pub(super) fn ticket(&self, task: Arc<dyn Task>) -> Ticket {
+        self.jobs.ticket(task, self.op_timeout)
+    }
+
+    /// Sends one request, which counts as one on its way until its head is in.
+    pub(super) fn request(
+        &self,
+        link: &Link,
+        asked: ByteRange,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<StoreAnswer, ContentError> {
+        let _in_flight = InFlight::start(self, asked.len());
+        self.store.get(link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))
     }
 
     /// Starts to fetch a run of new blocks of `object`, in order and without a gap.

@@ -10,6 +10,7 @@ pub mod fetcher;
 mod links;
 mod ranges;
 mod reader;
+mod sizes;
 mod store;
 
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ pub use error::{ContentError, StoreError};
 use fetcher::{CLIENT_BUFFER_BYTES, Fetcher};
 pub use links::LinkStore;
 pub use reader::FileReader;
+pub use sizes::SizeDone;
+use sizes::Sizes;
 pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
@@ -74,6 +77,7 @@ pub struct Content {
     shared: Arc<Shared>,
     links: Arc<LinkStore>,
     objects: Mutex<LruCache<(NodeId, Version), Arc<Object>>>,
+    sizes: Arc<Sizes>,
 }
 
 /// What all readers share.
@@ -104,7 +108,7 @@ impl Content {
         let (next_reader, running) = (AtomicU64::new(0), Mutex::default());
         let shared = Shared { blocks, fetcher, memory_bytes, op_timeout, clock, next_reader, running };
         let shared = Arc::new(shared);
-        Content { shared, links, objects: Mutex::new(LruCache::new(OBJECTS_MAX)) }
+        Content { shared, links, objects: Mutex::new(LruCache::new(OBJECTS_MAX)), sizes: Arc::default() }
     }
 
     /// The links of this mount.
@@ -116,6 +120,22 @@ impl Content {
     /// of the store. Touches no network.
     pub fn of(&self, id: &NodeId, version: Version) -> FileContent {
         FileContent(self.object(id, version))
+    }
+
+    /// The length of a file that is listed without one, if it was asked for before.
+    pub fn known_size(&self, id: &NodeId, edited_ms: i64) -> Option<u64> {
+        self.sizes.known(&(id.clone(), edited_ms))
+    }
+
+    /// The object of that file has turned out to be another: its length is to be asked for again.
+    pub fn forget_size(&self, id: &NodeId, edited_ms: i64) {
+        self.sizes.forget(&(id.clone(), edited_ms));
+    }
+
+    /// Asks the store for that length: one small request, and a link if there is none. The caller answers for the deadline; past it,
+    /// nothing is asked any more on this account.
+    pub fn ask_size(&self, id: &NodeId, edited_ms: i64, deadline: Instant, done: SizeDone) {
+        self.sizes.ask(&self.shared.fetcher, (id.clone(), edited_ms), deadline, done);
     }
 
     /// Opens a file. Touches no network.

@@ -13,9 +13,9 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub struct Attr {
     /// Its number.
     pub ino: Ino,
-    /// Directory or file, or unreadable.
+    /// Directory or file, or what shows its name only.
     pub kind: NodeKind,
-    /// Length in bytes; 0 for a directory, and for what is unreadable.
+    /// Length in bytes; 0 for a directory, and for what shows its name only.
     pub size: u64,
     /// `st_blocks`: 512-byte units that the content fills, rounded up, so that `du` adds up to the sizes.
     pub blocks: u64,
@@ -27,7 +27,7 @@ impl Attr {
     /// The attributes of `entry`.
     pub fn of(entry: &Entry) -> Attr {
         let size = match entry.kind {
-            NodeKind::Directory | NodeKind::Unreadable(_) => 0,
+            NodeKind::Directory | NodeKind::Unsized | NodeKind::Unreadable(_) => 0,
             NodeKind::File => entry.version.size_bytes,
         };
         Attr {

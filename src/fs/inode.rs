@@ -55,20 +55,22 @@ pub struct Entry {
     pub name: EntryName,
     /// The service's id.
     pub id: NodeId,
-    /// Directory or file, or unreadable.
+    /// Directory or file, or what shows its name only.
     pub kind: NodeKind,
     /// Length and time.
     pub version: Version,
 }
 
 impl Entry {
-    /// Whether more than its name can be known.
+    /// Whether more than its name is known.
     ///
     /// # Errors
-    /// [`FsError::Unreadable`]
+    /// [`FsError::Unreadable`]; and [`FsError::Outdated`] for a file whose length has to be asked for: looking it up does that, and
+    /// brings another inode.
     pub fn readable(&self) -> Result<(), FsError> {
         match self.kind {
             NodeKind::Directory | NodeKind::File => Ok(()),
+            NodeKind::Unsized => Err(FsError::Outdated),
             NodeKind::Unreadable(why) => Err(FsError::Unreadable(why)),
         }
     }
@@ -159,16 +161,12 @@ impl InodeTable {
         lock(&self.slots).get_mut(&ino).is_some_and(|slot| !std::mem::replace(&mut slot.is_outdated, true))
     }
 
-    /// The same file as `outdated`, as far as its listing says, under another number; it counts as listed once.
-    pub fn renew(&self, outdated: &Entry) -> Arc<Entry> {
-        let node = Node {
-            id: outdated.id.clone(),
-            name: outdated.name.as_str().to_owned(),
-            kind: outdated.kind,
-            version: outdated.version,
-            link: None,
-        };
-        enlist_one(&mut lock(&self.slots), outdated.parent, outdated.name.clone(), node)
+    /// The file `entry` as a file of this version; it counts as listed once. Under another number than `entry` if that is outdated, or
+    /// had another version.
+    pub fn enlist_again(&self, entry: &Entry, version: Version) -> Arc<Entry> {
+        let (id, name) = (entry.id.clone(), entry.name.as_str().to_owned());
+        let node = Node { id, name, kind: NodeKind::File, version, link: None };
+        enlist_one(&mut lock(&self.slots), entry.parent, entry.name.clone(), node)
     }
 
     /// Enters what one page of `parent`'s listing shows; each entry counts as listed once more. Logs those that are new and
@@ -329,7 +327,7 @@ fn candidate(parent: Ino, node: &Node, attempt: u32) -> Ino {
     let version = match node.kind {
         NodeKind::Directory => [0; 16],
         // No version of a file: a size of 2^64 - 1 bytes is none.
-        NodeKind::Unreadable(_) => [u8::MAX; 16],
+        NodeKind::Unsized | NodeKind::Unreadable(_) => [u8::MAX; 16],
         NodeKind::File => {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&node.version.size_bytes.to_le_bytes());

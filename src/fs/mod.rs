@@ -36,11 +36,11 @@ use retried::FailedReads;
 use walk::Walk;
 
 use crate::clock::{BootTime, Clock, Timer};
-use crate::content::{Content, ReadData};
+use crate::content::{Content, ContentError, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::NAME_MAX_BYTES;
 use crate::policy::range::ByteRange;
-use crate::remote::{Capacity, NodeKind, Remote};
+use crate::remote::{Capacity, NodeKind, Remote, Version};
 
 /// How many entries are copied out of a listing at a time: about what fits into one reply of 32 KiB.
 const ENTRIES_PER_STEP: usize = 256;
@@ -173,16 +173,18 @@ impl DriveFs {
             listing,
             inodes: Arc::clone(&self.inodes),
             freshness: Arc::clone(&self.freshness),
+            content: Arc::clone(&self.content),
             clock: Arc::clone(&self.clock),
-            ttl: self.config.ttl,
+            config: self.config,
             name: name.into(),
         };
         match finder.listing.find(name) {
             Answer::NotYet => {
                 let owed = self.owe(done);
                 let listing = Arc::clone(&finder.listing);
-                listing.when_name(name, Box::new(move || finder.answer(|result| owed.answer_with(result))));
+                listing.when_name(name, Box::new(move || finder.finish(owed)));
             }
+            Answer::Found(entry) if entry.kind == NodeKind::Unsized => finder.finish(self.owe(done)),
             _ => finder.answer(|result| done(result())),
         }
     }
@@ -333,10 +335,15 @@ impl DriveFs {
             Err(error) => return done(Err(error)),
         };
         let (failed_reads, clock) = (Arc::clone(&self.failed_reads), Arc::clone(&self.clock));
-        let (freshness, entry) = (Arc::clone(&self.freshness), Arc::clone(&handle.entry));
+        let (freshness, content) = (Arc::clone(&self.freshness), Arc::clone(&self.content));
+        let entry = Arc::clone(&handle.entry);
         let finish = move |result: Result<ReadData, FsError>| {
             let result = result.map_err(|error| freshness.judge(&entry, error));
             if let Err(error) = &result {
+                // Where its length was asked for, that was another object's.
+                if let FsError::Content(ContentError::OtherSize { .. }) | FsError::Disputed(_) = error {
+                    content.forget_size(&entry.id, entry.version.edited_ms);
+                }
                 failed_reads.note(ino, range, deadline, error, clock.now());
             }
             done(result);
@@ -421,15 +428,16 @@ struct Finder {
     listing: Arc<Listing>,
     inodes: Arc<InodeTable>,
     freshness: Arc<Freshness>,
+    content: Arc<Content>,
     clock: Arc<dyn Clock>,
-    ttl: Duration,
+    config: FsConfig,
     name: Box<str>,
 }
 
 impl Finder {
     /// The result of a lookup that is settled. A found entry counts as looked up from here on.
     fn result(&self) -> Result<Lookup, FsError> {
-        let validity = self.listing.validity(self.clock.boot(), self.ttl);
+        let validity = self.listing.validity(self.clock.boot(), self.config.ttl);
         match self.listing.find(&self.name) {
             Answer::Found(entry) => {
                 entry.readable()?;
@@ -439,6 +447,30 @@ impl Finder {
             Answer::Absent => Ok(Lookup::Absent(self.listing.note_absent(&self.name, validity))),
             Answer::Failed(error) => Err(error),
             Answer::NotYet => Err(FsError::Internal),
+        }
+    }
+
+    /// The listing says what it has to say. Of a file without a length, that is asked for first.
+    fn finish(self, owed: Owed<Lookup>) {
+        match self.listing.find(&self.name) {
+            Answer::Found(entry) if entry.kind == NodeKind::Unsized => self.finish_sized(entry, owed),
+            _ => self.answer(|result| owed.answer_with(result)),
+        }
+    }
+
+    fn finish_sized(self, entry: Arc<Entry>, owed: Owed<Lookup>) {
+        let (content, deadline) = (Arc::clone(&self.content), self.clock.now() + self.config.op_timeout);
+        let (id, edited_ms) = (entry.id.clone(), entry.version.edited_ms);
+        let finish = move |result| match result {
+            Ok(size_bytes) => {
+                self.listing.substitute(&entry, Version { size_bytes, edited_ms });
+                self.answer(|result| owed.answer_with(result));
+            }
+            Err(error) => owed.answer_with(|| Err(FsError::Content(error))),
+        };
+        match content.known_size(&id, edited_ms) {
+            Some(size) => finish(Ok(size)),
+            None => content.ask_size(&id, edited_ms, deadline, Box::new(finish)),
         }
     }
 

@@ -39,8 +39,8 @@ impl Owner {
 pub fn file_attr(attr: &Attr, owner: Owner) -> FileAttr {
     let (kind, perm, nlink) = match attr.kind {
         NodeKind::Directory => (FileType::Directory, 0o555, DIRECTORY_LINKS),
-        // What is unreadable shows its name only; as a file, it is not gone into.
-        NodeKind::File | NodeKind::Unreadable(_) => (FileType::RegularFile, 0o444, 1),
+        // The last two show their names only; as files, they are not gone into.
+        NodeKind::File | NodeKind::Unsized | NodeKind::Unreadable(_) => (FileType::RegularFile, 0o444, 1),
     };
     FileAttr {
         ino: INodeNo(attr.ino.0),

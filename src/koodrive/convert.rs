@@ -96,7 +96,7 @@ pub(super) fn page(answer: FilesAnswer, moment: Moment) -> Result<Page, BadField
     Ok(Page { nodes, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
 }
 
-/// One entry, which follows `before`. A missing or negative size is 0 (koodrive-api.md, 12, row 6). A directory has neither size nor
+/// One entry, which follows `before`. A missing or negative size is an unknown one. A directory has neither size nor
 /// link, whatever the service says (14). What cannot be believed makes the entry unreadable: a wrong size would be a wrong
 /// file, and a directory without one of its names a wrong directory.
 ///
@@ -121,10 +121,11 @@ fn node(file: ShareFile, moment: Moment, before: &[Node]) -> Result<Node, &'stat
         return Ok(Node { id, name, kind: NodeKind::Directory, version, link: None });
     }
     match size(&file.size) {
-        Ok(size_bytes) => {
+        Ok(size) => {
             let link = file.download_links.content.and_then(|url| listed_link(&url, moment));
-            let version = Version { size_bytes, edited_ms };
-            Ok(Node { id, name, kind: NodeKind::File, version, link })
+            let version = Version { size_bytes: size.unwrap_or(0), edited_ms };
+            let kind = if size.is_some() { NodeKind::File } else { NodeKind::Unsized };
+            Ok(Node { id, name, kind, version, link })
         }
         Err(why) => Ok(unreadable(id, name, why)),
     }
@@ -148,10 +149,12 @@ fn stand_in(name: &str, before: &[Node]) -> NodeId {
     (0..=before.len()).map(id).find(is_free).unwrap_or_else(|| id(before.len()))
 }
 
-fn size(value: &Scalar) -> Result<u64, &'static str> {
-    let size = value.integer().map_err(|NotAScalar| "its size is no whole number")?.unwrap_or(0).max(0);
+/// A length in bytes; none where there is none, or a negative one.
+fn size(value: &Scalar) -> Result<Option<u64>, &'static str> {
+    let size = value.integer().map_err(|NotAScalar| "its size is no whole number")?.filter(|size| *size >= 0);
     // Offsets of files are signed 64 bit in Linux.
-    i64::try_from(size).map(i64::unsigned_abs).map_err(|_: std::num::TryFromIntError| "its size is too large")
+    let fits = |size| i64::try_from(size).map(i64::unsigned_abs);
+    size.map(fits).transpose().map_err(|_: std::num::TryFromIntError| "its size is too large")
 }
 
 /// What a login or a refresh gives.

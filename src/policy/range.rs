@@ -162,6 +162,34 @@ pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
     }
 }
 
+/// What an answer to a request for the first bytes of an object says about its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeVerdict {
+    /// It is so many bytes.
+    Is(u64),
+    /// The link is no good: get another and ask again.
+    RefusedLink,
+    /// Ask again later.
+    Busy,
+    /// Nothing that can be believed.
+    Unknown,
+}
+
+/// Judges the answer to a request for the first bytes of an object of unknown length. An empty object has no bytes to answer with,
+/// which is a 416 (OBS API reference; RFC 9110, 15.5.17).
+pub fn judge_size(head: AnswerHead<'_>) -> SizeVerdict {
+    let size = match head.status {
+        206 => head.content_range.and_then(parse_content_range).and_then(|(_, total)| total),
+        416 => head.content_range.and_then(|range| parse_decimal(range.trim().strip_prefix("bytes */")?)),
+        200 => head.content_length,
+        400 | 401 | 403 | 404 | 410 => return SizeVerdict::RefusedLink,
+        408 | 429 | 500..=599 => return SizeVerdict::Busy,
+        _ => None,
+    };
+    // Offsets of files are signed 64 bit in Linux.
+    size.filter(|size| i64::try_from(*size).is_ok()).map_or(SizeVerdict::Unknown, SizeVerdict::Is)
+}
+
 fn judge_partial(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
     let Some((range, total)) = head.content_range.and_then(parse_content_range) else {
         return Verdict::Malformed;
@@ -275,6 +303,28 @@ mod tests {
             Verdict::OtherSize(Some(101)),
             "before anything else"
         );
+    }
+
+    #[test]
+    fn length_is_told_by_any_answer_that_has_it_and_by_no_other() {
+        let size = |status, range, length| judge_size(answer(status, range, length));
+        assert_eq!(size(206, Some("bytes 0-1/1234"), Some(2)), SizeVerdict::Is(1234));
+        assert_eq!(size(206, Some("bytes 0-0/1"), Some(1)), SizeVerdict::Is(1));
+        assert_eq!(size(416, Some("bytes */0"), Some(300)), SizeVerdict::Is(0));
+        assert_eq!(size(200, None, Some(77)), SizeVerdict::Is(77));
+        for (status, range, length) in [
+            (206, Some("bytes 0-1/*"), Some(2)),
+            (206, None, Some(2)),
+            (416, None, Some(0)),
+            (416, Some("bytes */x"), None),
+            (200, None, None),
+            (200, None, Some(u64::MAX)),
+            (302, None, Some(5)),
+        ] {
+            assert_eq!(size(status, range, length), SizeVerdict::Unknown, "{status} {range:?}");
+        }
+        assert_eq!(size(403, None, None), SizeVerdict::RefusedLink);
+        assert_eq!(size(503, None, None), SizeVerdict::Busy);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub enum NodeKind {
     Directory,
     /// Has content and no children.
     File,
+    /// A file that is listed without a length: the object store has to be asked for it. The length of its version means nothing.
+    Unsized,
     /// Is listed under its name, but with something that nothing can have: what, in a few words. Its other fields mean nothing.
     Unreadable(&'static str),
 }

@@ -6,7 +6,7 @@ use koofs::remote::{Node, NodeKind, Remote};
 use serde_json::{Value, json};
 
 use crate::emulator::tree::LONE_SURROGATE;
-use crate::emulator::{Emulator, Entry};
+use crate::emulator::{Emulator, Entry, Fault, FaultKind};
 use crate::fakes::{self, FakeRemote, dir, file};
 use crate::log_keeper::{keep_log, kept_log};
 use crate::mount_bench::{Bench, do_act, run, tool};
@@ -161,4 +161,76 @@ fn ls_shows_unreadable_entries_marked_and_ends_with_one_line_and_1() {
     let one = ls(&["odd-1"]);
     assert!(one.code == Some(1) && one.error.contains("odd-1: its size"), "{one:?}");
     assert_eq!(ls(&["folder"]).well(), "inner\n");
+}
+
+/// What a service may say of a length that it does not know.
+const UNKNOWN_SIZES: [fn() -> Value; 4] = [|| Value::Null, || json!(-1), || json!("-5"), || json!("")];
+
+#[test]
+fn file_without_a_size_is_as_long_as_the_store_says_and_never_empty() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let tree = emulator.tree();
+    let mut wanted = String::new();
+    for (number, size) in UNKNOWN_SIZES.into_iter().enumerate() {
+        let text = "0123456789".repeat(number * 100);
+        let id = tree.add("", Entry::bytes(format!("file-{number}"), text.clone()));
+        tree.describe(&id, "size", size());
+        wanted.push_str(&text);
+    }
+    let large = tree.add("", Entry::file("large", 3 << 20));
+    tree.describe(&large, "size", Value::Null);
+    let bench = Bench::new(emulator);
+    let root = bench.mountpoint.path().to_str().unwrap();
+    assert_eq!(tool("ls", [root]).well().lines().count(), 5, "all names show");
+    assert_eq!(bench.emulator.counters().calls_of("object"), 0, "listing asks for no length");
+    let sizes = tool("sh", ["-c", "stat -c %s \"$0\"/file-* \"$0\"/large", root]).well();
+    assert_eq!(sizes, format!("0\n1000\n2000\n3000\n{}\n", 3 << 20));
+    let asked = bench.emulator.counters().calls_of("object");
+    assert_eq!(asked, 5);
+    assert_eq!(tool("sh", ["-c", "stat -c %s \"$0\"/file-* \"$0\"/large", root]).well(), sizes);
+    assert_eq!(bench.emulator.counters().calls_of("object"), asked, "each length is asked for once");
+    let text = tool("sh", ["-c", "cat \"$0\"/file-*", root]).well();
+    assert_eq!(text, wanted);
+    assert_eq!(tool("sh", ["-c", "wc -c < \"$0\"/large", root]).well().trim(), (3 << 20).to_string());
+    bench.end();
+}
+
+#[test]
+fn file_whose_size_cannot_be_had_is_an_error_and_not_an_empty_file() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let id = emulator.tree().add("", Entry::bytes("file", "hello"));
+    emulator.tree().describe(&id, "size", Value::Null);
+    emulator.fault(Fault::object(FaultKind::Forbidden));
+    let bench = Bench::with(emulator, &["--op-timeout", "5"], &[]);
+    let (file, copy) = (bench.path("file"), bench.mountpoint.beside("copy"));
+    let said = tool("cp", [&file, &copy]);
+    assert!(said.code == Some(1) && said.error.contains("Permission denied"), "{said:?}");
+    assert!(!copy.exists());
+    assert_eq!(tool("ls", [bench.mountpoint.path()]).well(), "file\n");
+    bench.emulator.clear_faults();
+    tool("cp", [&file, &copy]).well();
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), "hello");
+    bench.end();
+}
+
+#[test]
+fn length_that_is_asked_for_by_many_at_once_is_one_request() {
+    let mut unsized_file = file("F", "f", 0);
+    unsized_file.kind = NodeKind::Unsized;
+    let bench = fakes::Bench::new(FakeRemote::new([("root", vec![unsized_file])]));
+    bench.store.sizes.lock().unwrap().insert("F".to_owned(), 777);
+    bench.store.gate.close();
+    let lookups: Vec<_> = (0..5).map(|_| bench.lookup_later(Ino::ROOT, "f")).collect();
+    bench.store.gate.open();
+    for lookup in lookups {
+        let Ok(Lookup::Found(attr, _)) = lookup.recv_timeout(fakes::PATIENCE).unwrap() else { panic!("not found") };
+        assert_eq!((attr.size, attr.kind), (777, NodeKind::File));
+    }
+    assert_eq!(bench.store.gets().len(), 1);
 }

@@ -429,8 +429,8 @@ fn name_is_kept_as_it_is_whatever_it_holds() {
 #[test]
 fn entry_without_an_id_is_unreadable_and_without_a_name_either_the_whole_listing() {
     for id in [json!(null), json!(""), json!({}), json!(true), json!(1e300), json!("F\u{fffd}")] {
-        let entries = json!([{"id": "F0", "fileName": "a"}, {"id": id, "fileName": "b"}, {"id": id, "fileName": "b"},
-            {"id": id, "fileName": "c"}]);
+        let entries = json!([{"id": "F0", "fileName": "a", "size": 0}, {"id": id, "fileName": "b"},
+            {"id": id, "fileName": "b"}, {"id": id, "fileName": "c"}]);
         let nodes = listed(entries).unwrap().nodes;
         let names: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.kind == NodeKind::File)).collect();
         assert_eq!(names, [("a", true), ("b", false), ("b", false), ("c", false)], "{id}");
@@ -455,7 +455,7 @@ fn odd_text_is_read_as_far_as_it_goes_and_takes_no_other_entry_with_it() {
         {"id": "F2", "fileName": "good \ud83d\ude00", "size": 2, "size": 3, "downloadLinks": "\ud800"},
         {"id": "F\ud800", "fileName": "no id", "size": 3},
         {"id": "F4", "fileName": "no size", "size": 1e400},
-        {"id": "F5", "fileName": {"en": "no name"}, "fileType": ["15"], "editedTime": 1e999}]}"#;
+        {"id": "F5", "fileName": {"en": "no name"}, "fileType": ["15"], "size": 5, "editedTime": 1e999}]}"#;
     server.push(Answer::new(200, body));
     let nodes = list(&client).unwrap().nodes;
     let is_file = |node: &Node| node.kind == NodeKind::File;
@@ -465,7 +465,7 @@ fn odd_text_is_read_as_far_as_it_goes_and_takes_no_other_entry_with_it() {
         ("good \u{1f600}", true, 3),
         ("no id", false, 0),
         ("no size", false, 0),
-        ("", true, 0),
+        ("", true, 5),
     ];
     assert_eq!(shown, want);
     // A cursor that was not understood leads nowhere, rather than to the end.

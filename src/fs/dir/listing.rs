@@ -15,7 +15,7 @@ use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
 use crate::clock::{BootTime, lock};
 use crate::jobs::Ticket;
-use crate::remote::{Cursor, Node, NodeId, NodeKind, name_page};
+use crate::remote::{Cursor, Node, NodeId, NodeKind, Version, name_page};
 
 /// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
 const PAGES_MAX: usize = 100_000;
@@ -328,13 +328,13 @@ impl Listing {
         let _ = self.ticket.set(ticket.clone());
     }
 
-    /// Puts the same file under another number into the place of `outdated`, if that is still there.
-    pub(in crate::fs) fn renew(&self, outdated: &Entry) {
-        let renewed = self.inodes.renew(outdated);
+    /// Puts the file `entry` as one of this version into its place, if that is still where it was.
+    pub(in crate::fs) fn substitute(&self, entry: &Entry, version: Version) {
+        let renewed = self.inodes.enlist_again(entry, version);
         let replaced = {
             let mut state = lock(&self.state);
-            let index = state.by_name.get(outdated.name.as_str()).map(|found| found.1);
-            match index.filter(|index| state.entries[*index as usize].ino == outdated.ino) {
+            let index = state.by_name.get(entry.name.as_str()).map(|found| found.1);
+            match index.filter(|index| state.entries[*index as usize].ino == entry.ino) {
                 Some(index) => {
                     state.by_name.replace(ByName(Arc::clone(&renewed), index));
                     std::mem::replace(&mut state.entries[index as usize], renewed)

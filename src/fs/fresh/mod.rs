@@ -187,7 +187,7 @@ impl Freshness {
         if list_anew {
             self.listings.take_out(|dir| dir == file.parent).iter().for_each(|listing| listing.set_outdated());
         } else if let Some(listing) = self.listings.peek(file.parent, self.clock.boot()) {
-            listing.renew(file);
+            listing.substitute(file, file.version);
         }
         self.tell(Change::Names(file.parent, vec![file.name.as_str().into()]));
     }

@@ -1,0 +1,164 @@
+//! Lengths of files that the service lists without one: asked of the object store, by a range of two bytes, and remembered.
+//!
+//! One file is never asked about twice at once. Locks: one, never held over a request or a completion.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use lru::LruCache;
+
+use super::ContentError;
+use super::fetcher::Fetcher;
+use crate::clock::lock;
+use crate::jobs::{Attempt, Class, End, Failure, Task, Ticket, Urgency};
+use crate::policy::printable::one_line;
+use crate::policy::range::{self, ByteRange, SizeVerdict};
+use crate::remote::NodeId;
+
+/// The most lengths that are remembered, of about 150 bytes each.
+const SIZES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// A file as its listing tells it: its id, and when it was edited.
+pub(super) type SizeKey = (NodeId, i64);
+
+/// What is to be done with a length.
+pub type SizeDone = Box<dyn FnOnce(Result<u64, ContentError>) + Send>;
+
+/// The lengths that are known, and the requests under way for more.
+pub(super) struct Sizes(Mutex<State>);
+
+struct State {
+    known: LruCache<SizeKey, u64>,
+    /// Who waits for which request. Bounded by the operations that wait.
+    asked: HashMap<SizeKey, (Ticket, Vec<SizeDone>)>,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes(Mutex::new(State { known: LruCache::new(SIZES_MAX), asked: HashMap::new() }))
+    }
+}
+
+impl Sizes {
+    /// The length, if it was asked for before.
+    pub(super) fn known(&self, key: &SizeKey) -> Option<u64> {
+        lock(&self.0).known.get(key).copied()
+    }
+
+    /// The object is another one than when it was asked about.
+    pub(super) fn forget(&self, key: &SizeKey) {
+        lock(&self.0).known.pop(key);
+    }
+
+    /// Asks the store, until `deadline`; `done` is called on a worker thread.
+    pub(super) fn ask(self: &Arc<Self>, fetcher: &Arc<Fetcher>, key: SizeKey, deadline: Instant, done: SizeDone) {
+        if !fetcher.has_room(Class::Foreground) {
+            return done(Err(ContentError::Overloaded));
+        }
+        let mut state = lock(&self.0);
+        if let Some((ticket, waiters)) = state.asked.get_mut(&key) {
+            waiters.push(done);
+            let ticket = ticket.clone();
+            drop(state);
+            // One that is over has taken its waiters along: they are answered by it.
+            ticket.promote(deadline);
+            return;
+        }
+        let task = SizeTask {
+            sizes: Arc::clone(self),
+            fetcher: Arc::clone(fetcher),
+            key: key.clone(),
+            progress: Mutex::default(),
+        };
+        let ticket = fetcher.ticket(Arc::new(task));
+        state.asked.insert(key, (ticket.clone(), vec![done]));
+        drop(state);
+        ticket.start(Urgency::Awaited(deadline));
+    }
+
+    fn answer(&self, key: &SizeKey, result: Result<u64, ContentError>) {
+        let waiters = {
+            let mut state = lock(&self.0);
+            if let Ok(size) = result {
+                state.known.put(key.clone(), size);
+            }
+            state.asked.remove(key).map(|(_, waiters)| waiters).unwrap_or_default()
+        };
+        for done in waiters {
+            done(result.clone());
+        }
+    }
+}
+
+/// One request for a length.
+struct SizeTask {
+    sizes: Arc<Sizes>,
+    fetcher: Arc<Fetcher>,
+    key: SizeKey,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    refusals: u32,
+    error: Option<ContentError>,
+}
+
+impl SizeTask {
+    fn ask(&self, deadline: Instant) -> Result<u64, ContentError> {
+        let (id, _) = &self.key;
+        loop {
+            let link = self.fetcher.links().get(id, deadline)?;
+            // Two bytes, as OBS ignores a range of one (policy::range::never_one_byte).
+            let answer = self.fetcher.request(&link, ByteRange::new(0, 2), None, deadline)?;
+            match range::judge_size(answer.head()) {
+                SizeVerdict::Is(size) => return Ok(size),
+                SizeVerdict::RefusedLink => {
+                    self.fetcher.links().refuse(id, &link);
+                    let refusals = {
+                        let mut progress = lock(&self.progress);
+                        progress.refusals += 1;
+                        progress.refusals
+                    };
+                    if refusals >= super::fetcher::REFUSALS_MAX {
+                        return Err(ContentError::Refused { status: answer.status });
+                    }
+                }
+                SizeVerdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
+                SizeVerdict::Unknown => return Err(ContentError::Malformed { status: answer.status }),
+            }
+        }
+    }
+}
+
+impl Task for SizeTask {
+    fn attempt(&self, _ticket: &Ticket, deadline: Instant) -> Attempt {
+        match self.ask(deadline) {
+            Ok(size) => {
+                self.sizes.answer(&self.key, Ok(size));
+                Attempt::Done
+            }
+            Err(error) => {
+                let (kind, retry_after) = (error.failure_kind(), error.retry_after());
+                log::debug!("the length of a file could not be asked for: {}", one_line(&error));
+                lock(&self.progress).error = Some(error);
+                Attempt::Failed(Failure { kind, retry_after, has_progressed: false })
+            }
+        }
+    }
+
+    fn end(&self, why: End) {
+        let error = match why {
+            End::Failed => lock(&self.progress).error.take().unwrap_or(ContentError::Internal),
+            End::Panicked => ContentError::Internal,
+            End::Cancelled | End::Closed => ContentError::Cancelled,
+        };
+        self.sizes.answer(&self.key, Err(error));
+    }
+
+    fn retries_guesses(&self) -> bool {
+        false
+    }
+}
