@@ -16,7 +16,7 @@ use super::login_error::LoginError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
-use crate::clock::lock;
+use crate::clock::{BootTime, lock};
 use crate::config::{Credentials, Secret, SecretSource};
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
@@ -59,8 +59,8 @@ struct Session {
 
 #[derive(Clone, Copy)]
 struct Life {
-    renew_at: Instant,
-    ends_at: Instant,
+    renew_at: BootTime,
+    ends_at: BootTime,
 }
 
 /// The login of one client.
@@ -68,7 +68,7 @@ pub(super) struct Login {
     source: Arc<PassSource>,
     pass: Renewable<Pass, LoginError>,
     /// Until when no pass is renewed ahead of time, as that has failed.
-    early_after: Mutex<Option<Instant>>,
+    early_after: Mutex<Option<BootTime>>,
     user_id: Option<String>,
 }
 
@@ -129,7 +129,7 @@ impl Login {
             };
         }
         let Some(life) = held.value.session.as_ref().and_then(|session| session.life) else { return Ok(held) };
-        let now = caller.clock().now();
+        let now = caller.clock().boot();
         if now < life.renew_at {
             return Ok(held);
         }
@@ -293,7 +293,7 @@ impl PassSource {
             }
             SecretSource::Given(secret) => (secret.clone(), None),
         };
-        let asked_at = caller.clock().now();
+        let asked_at = caller.clock().boot();
         let withheld = lock(&self.passwords).may_send(&stamp, caller.clock().boot());
         withheld.map_err(|withheld| CallError::Login(LoginError::of_withheld(withheld)))?;
         let body = to_json(&LoginRequest { account, auth_type: BY_PASSWORD, password: password.expose() });
@@ -330,21 +330,21 @@ fn refresh(caller: &Caller, old: &Pass, refresh_token: &Secret, deadline: Instan
         secrets: &secrets,
         ..Call::default()
     };
-    let asked_at = caller.clock().now();
+    let asked_at = caller.clock().boot();
     let (envelope, _) = caller.attempt(&call, &[("authorization", old.secret.expose())], &[], deadline)?;
     session_pass(payload(envelope)?, Some(old), asked_at).map_err(CallError::Bad)
 }
 
 /// What a login or a refresh answers, whose session may lie one level deeper (koodrive-api.md, 12, row 9). What a refresh leaves
 /// out stays as it was.
-fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: Instant) -> Result<Pass, convert::BadField> {
+fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: BootTime) -> Result<Pass, convert::BadField> {
     let session = convert::session(answer)?;
     let token = header_value(&Secret::new(session.access_token), "the access token of the service").ok();
     let token = token.ok_or_else(|| convert::bad("accessToken", "not a token"))?;
     let old_refresh_token = || old?.session.as_ref()?.refresh_token.clone();
-    let life = session.expires_in.and_then(|life| {
-        let renew_at = asked_at.checked_add(life * RENEW_AT_PERCENT / 100)?;
-        Some(Life { renew_at, ends_at: asked_at.checked_add(life)? })
+    let life = session.expires_in.map(|life| {
+        let renew_at = asked_at + life * RENEW_AT_PERCENT / 100;
+        Life { renew_at, ends_at: asked_at + life }
     });
     Ok(Pass {
         secret: token,

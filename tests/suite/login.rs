@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use koofs::clock::SystemClock;
+use koofs::clock::{BootTime, Clock, SystemClock};
 use koofs::config::{Credentials, Secret, SecretSource, SpaceConfig, SpaceSource};
 use koofs::koodrive::{OpenError, SpaceClient};
 use koofs::remote::{Remote, RemoteErrorKind};
@@ -354,6 +354,43 @@ fn short_lived_tokens_are_read_with_for_long_without_one_error() {
     let is_token = |word: &str| word.len() >= 32 && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let line = log.lines().find(|line| line.split([' ', '"']).any(is_token));
     assert_eq!(line, None);
+}
+
+/// The machine's clocks, and how long it was suspended.
+#[derive(Default)]
+struct Suspended(AtomicU64);
+
+impl Clock for Suspended {
+    fn now(&self) -> Instant {
+        SystemClock.now()
+    }
+
+    fn boot(&self) -> BootTime {
+        SystemClock.boot() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    fn utc(&self) -> SystemTime {
+        SystemClock.utc()
+    }
+
+    fn sleep(&self, pause: Duration) {
+        SystemClock.sleep(pause);
+    }
+}
+
+#[test]
+fn token_that_ended_while_the_machine_was_suspended_is_renewed_before_it_is_sent() {
+    let emulator = serving_one_file();
+    emulator.knobs(|knobs| knobs.token_lifetime = Duration::from_secs(1800));
+    let clock = Arc::new(Suspended::default());
+    let client = SpaceClient::open(&by_password(&emulator, given(PASSWORD)), Arc::clone(&clock) as _).unwrap();
+    assert!(lists(&client));
+    assert_eq!(emulator.counters().calls_of("refreshToken"), 0);
+    clock.0.store(3600, Ordering::SeqCst);
+    emulator.revoke_access_tokens();
+    assert!(lists(&client));
+    assert_eq!((emulator.counters().calls_of("refreshToken"), emulator.counters().refused_tokens), (1, 0));
+    emulator.assert_polite();
 }
 
 #[test]
