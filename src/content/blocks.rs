@@ -1,328 +1,22 @@
-//! The block cache: a byte-bounded LRU of blocks, at most one fetch for each, and the readers that wait for them.
+//! The block cache: a byte-bounded LRU of whole blocks, and those on their way, at most one fetch for each.
 //!
-//! A block is either on its way or whole; its bytes are written once, by the one fetch that fills it, and are shared from
-//! then on without a copy. Readers are woken as soon as *their* bytes are in.
-//! Locks: the cache's, then nothing; a block's, then nothing. Completions run outside both.
+//! Locks: one, never held over a block's; completions run outside.
 
 use std::collections::HashMap;
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
 
 use super::ContentError;
-use super::buffers::{Buffer, BufferPool, Joined};
-use super::ranges::Ranges;
+use super::block::{Block, within};
+use super::buffers::{Buffer, BufferPool};
+use super::object::Object;
+use super::parked::ReadData;
 use crate::clock::lock;
-use crate::jobs::Ticket;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
-use crate::remote::{NodeId, Version};
 
 /// What a cached block costs beyond its bytes: its own record, two map entries and the allocator's rounding, rounded up.
 const BLOCK_OVERHEAD_BYTES: u64 = 512;
-
-/// One version of one file's content, shared by all its handles and blocks.
-#[derive(Debug)]
-pub struct Object {
-    /// Tells it from every other object of this process.
-    number: u64,
-    /// The file.
-    pub id: NodeId,
-    /// The version that the listing promised.
-    pub version: Version,
-    /// The store's version tag, pinned by the first answer; every later answer must carry the same.
-    pub etag: OnceLock<String>,
-    /// Whether the store serves ranges of it.
-    pub(super) ranges: Ranges,
-    /// The store has shown another version: no more bytes may come from this one.
-    changed: AtomicBool,
-}
-
-impl Object {
-    /// An object that nothing is known of but the listing's word.
-    pub fn new(id: NodeId, version: Version) -> Object {
-        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let (etag, ranges, changed) = (OnceLock::new(), Ranges::default(), AtomicBool::new(false));
-        Object { number, id, version, etag, ranges, changed }
-    }
-
-    /// The object's length in bytes.
-    pub fn size(&self) -> u64 {
-        self.version.size_bytes
-    }
-
-    /// Whether the store has shown another version.
-    pub fn is_changed(&self) -> bool {
-        self.changed.load(Ordering::Acquire)
-    }
-
-    /// The store has shown another version.
-    pub fn set_changed(&self) {
-        self.changed.store(true, Ordering::Release);
-    }
-}
-
-/// One block of an object: on its way, whole, or failed.
-pub struct Block {
-    /// Which bytes of the object it holds; never empty.
-    pub range: ByteRange,
-    data: OnceLock<Buffer>,
-    state: Mutex<BlockState>,
-}
-
-#[derive(Default)]
-struct BlockState {
-    failure: Option<ContentError>,
-    waiters: Vec<Waiter>,
-    /// The fetch that fills it, once it is started.
-    ticket: Option<Ticket>,
-    /// Until when somebody waits for a fetch that is not started yet.
-    awaited_until: Option<Instant>,
-}
-
-/// Bytes `from..to` of a block, for one part of a parked read.
-struct Waiter {
-    from: usize,
-    to: usize,
-    part: usize,
-    read: Arc<ParkedRead>,
-}
-
-impl Block {
-    fn new(range: ByteRange) -> Block {
-        Block { range, data: OnceLock::new(), state: Mutex::default() }
-    }
-
-    /// The block's length in bytes.
-    pub fn len(&self) -> usize {
-        usize::try_from(self.range.len()).unwrap_or(usize::MAX)
-    }
-
-    /// Never: a block has at least one byte.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-
-    /// Whether all its bytes are in.
-    pub fn is_whole(&self) -> bool {
-        self.data.get().is_some()
-    }
-
-    /// Says which fetch fills the block, before that is started; until when somebody waits for it already.
-    pub(super) fn set_ticket(&self, ticket: &Ticket) -> Option<Instant> {
-        let mut state = lock(&self.state);
-        state.ticket = Some(ticket.clone());
-        state.awaited_until
-    }
-
-    /// Somebody waits for the block until `until`: its fetch becomes urgent. `false` if that is over without having filled the
-    /// block, so that it must be fetched anew.
-    pub(super) fn hurry(&self, until: Instant) -> bool {
-        let mut state = lock(&self.state);
-        let Some(ticket) = state.ticket.clone() else {
-            state.awaited_until = state.awaited_until.max(Some(until));
-            return true;
-        };
-        drop(state);
-        ticket.promote(until) || self.is_whole()
-    }
-
-    /// Whether somebody waits for it.
-    fn is_awaited(&self) -> bool {
-        !lock(&self.state).waiters.is_empty()
-    }
-
-    /// Gives the block up, unless somebody waits for it: whoever comes later is told to ask anew. Whether it was given up.
-    fn abandon(&self) -> bool {
-        let mut state = lock(&self.state);
-        let is_unwanted = state.waiters.is_empty();
-        if is_unwanted {
-            state.failure = Some(ContentError::Cancelled);
-        }
-        is_unwanted
-    }
-
-    /// The block's first bytes are in: whoever needs no more gets a copy.
-    pub(super) fn offer_prefix(&self, prefix: &[u8]) {
-        let mut state = lock(&self.state);
-        if state.waiters.is_empty() {
-            return;
-        }
-        let waiters = std::mem::take(&mut state.waiters);
-        let (served, waiting): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|waiter| waiter.to <= prefix.len());
-        state.waiters = waiting;
-        drop(state);
-        for waiter in served {
-            waiter.read.deliver(waiter.part, Piece::Copied(prefix[waiter.from..waiter.to].into()));
-        }
-    }
-
-    /// All bytes are in.
-    pub(super) fn complete(self: &Arc<Block>, data: Buffer) {
-        debug_assert_eq!(data.len(), self.len());
-        let _ = self.data.set(data);
-        let waiters = std::mem::take(&mut lock(&self.state).waiters);
-        for waiter in waiters {
-            waiter.read.deliver(waiter.part, Piece::shared(self, waiter.from, waiter.to));
-        }
-    }
-
-    /// The fetch has failed.
-    pub(super) fn fail(&self, error: &ContentError) {
-        let waiters = {
-            let mut state = lock(&self.state);
-            state.failure = Some(error.clone());
-            std::mem::take(&mut state.waiters)
-        };
-        for waiter in waiters {
-            waiter.read.fail(error.clone());
-        }
-    }
-
-    /// Has bytes `from..to` of the block delivered as part `part` of `read`, now or when they are in.
-    ///
-    /// # Errors
-    /// If the block has failed; nothing will be delivered.
-    pub(super) fn deliver_to(
-        self: &Arc<Block>,
-        read: &Arc<ParkedRead>,
-        part: usize,
-        from: usize,
-        to: usize,
-    ) -> Result<(), ContentError> {
-        let mut state = lock(&self.state);
-        if let Some(error) = &state.failure {
-            return Err(error.clone());
-        }
-        // Looked at under the lock: `complete` sets the data first and takes the waiters after.
-        if self.is_whole() {
-            drop(state);
-            read.deliver(part, Piece::shared(self, from, to));
-        } else {
-            state.waiters.push(Waiter { from, to, part, read: Arc::clone(read) });
-        }
-        Ok(())
-    }
-}
-
-/// Some bytes of a read's result.
-enum Piece {
-    /// Part of a whole block.
-    Shared { block: Arc<Block>, from: usize, to: usize },
-    /// Copied out of a block that is still being filled.
-    Copied(Box<[u8]>),
-}
-
-impl Piece {
-    fn shared(block: &Arc<Block>, from: usize, to: usize) -> Piece {
-        Piece::Shared { block: Arc::clone(block), from, to }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Piece::Shared { block, from, to } => block.data.get().map_or(&[], |data| &data[*from..*to]),
-            Piece::Copied(bytes) => bytes,
-        }
-    }
-}
-
-/// The bytes that a read asked for: exactly as many as it asked for.
-pub struct ReadData {
-    pieces: Vec<Piece>,
-}
-
-impl ReadData {
-    /// No bytes: the end of the file.
-    pub fn empty() -> ReadData {
-        ReadData { pieces: Vec::new() }
-    }
-
-    /// The bytes as one slice: without a copy where they lie in one block.
-    pub fn bytes(&self) -> ReadBytes<'_> {
-        match &self.pieces[..] {
-            [] => ReadBytes::Slice(&[]),
-            [piece] => ReadBytes::Slice(piece.bytes()),
-            pieces => ReadBytes::Joined(Joined::of(pieces.iter().map(Piece::bytes))),
-        }
-    }
-}
-
-/// The bytes of a read as one slice.
-pub enum ReadBytes<'a> {
-    /// Part of one block.
-    Slice(&'a [u8]),
-    /// Put together from several.
-    Joined(Joined),
-}
-
-impl Deref for ReadBytes<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            ReadBytes::Slice(bytes) => bytes,
-            ReadBytes::Joined(bytes) => bytes,
-        }
-    }
-}
-
-/// What is to be done with a read's result.
-pub type ReadDone = Box<dyn FnOnce(Result<ReadData, ContentError>) + Send>;
-
-/// A read that waits for one or more blocks. Answered once: with all its parts, or with the first failure.
-pub(super) struct ParkedRead {
-    state: Mutex<ParkedState>,
-}
-
-struct ParkedState {
-    parts: Vec<Option<Piece>>,
-    missing: usize,
-    done: Option<ReadDone>,
-}
-
-impl ParkedRead {
-    /// A read in so many parts.
-    pub(super) fn new(parts: usize, done: ReadDone) -> Arc<ParkedRead> {
-        let state = ParkedState {
-            parts: std::iter::repeat_with(|| None).take(parts).collect(),
-            missing: parts,
-            done: Some(done),
-        };
-        Arc::new(ParkedRead { state: Mutex::new(state) })
-    }
-
-    fn deliver(&self, part: usize, piece: Piece) {
-        let mut state = lock(&self.state);
-        if state.parts[part].replace(piece).is_none() {
-            state.missing -= 1;
-        }
-        if state.missing > 0 {
-            return;
-        }
-        let done = state.done.take();
-        let pieces = std::mem::take(&mut state.parts).into_iter().flatten().collect();
-        drop(state);
-        if let Some(done) = done {
-            done(Ok(ReadData { pieces }));
-        }
-    }
-
-    /// Answers with `error`, unless it is answered already.
-    pub(super) fn fail(&self, error: ContentError) {
-        let done = lock(&self.state).done.take();
-        if let Some(done) = done {
-            done(Err(error));
-        }
-    }
-
-    /// Takes the completion back, so that the read can be tried anew.
-    pub(super) fn take_back(&self) -> Option<ReadDone> {
-        lock(&self.state).done.take()
-    }
-}
 
 /// All blocks: whole ones in a byte-bounded LRU, and those on their way.
 pub struct BlockCache {
@@ -379,9 +73,9 @@ impl BlockCache {
         for index in range.blocks() {
             let block = state.whole.get(&(object.number, index))?;
             let (from, to) = within(block, range);
-            pieces.push(Piece::shared(block, from, to));
+            pieces.push(block.piece(from, to)?);
         }
-        Some(ReadData { pieces })
+        Some(ReadData::of(pieces))
     }
 
     /// The blocks of `indices`: whole, coming, or new ones that the caller must have fetched.
@@ -408,7 +102,7 @@ impl BlockCache {
     /// A buffer for `block`'s bytes, after making room for it.
     pub(super) fn buffer(&self, block: &Block) -> Buffer {
         self.charge(cost(block));
-        self.buffers.take(block.len())
+        self.buffers.take(block.byte_count())
     }
 
     /// The buffer that was taken for `block` has been given up.
@@ -528,13 +222,6 @@ fn key_of(object: &Object, block: &Block) -> (u64, u64) {
 
 fn cost(block: &Block) -> u64 {
     block.range.len() + BLOCK_OVERHEAD_BYTES
-}
-
-/// Which bytes of `block` belong to `range`, counted from the block's start.
-pub(super) fn within(block: &Block, range: ByteRange) -> (usize, usize) {
-    let from = range.start.max(block.range.start) - block.range.start;
-    let to = range.end.min(block.range.end).saturating_sub(block.range.start);
-    (usize::try_from(from).unwrap_or(usize::MAX), usize::try_from(to).unwrap_or(usize::MAX))
 }
 
 /// The runs of adjacent new blocks.

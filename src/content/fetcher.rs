@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::blocks::{Block, BlockCache, Object};
+use super::block::Block;
+use super::blocks::BlockCache;
 use super::buffers::Buffer;
+use super::object::Object;
 use super::store::{ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
@@ -294,7 +296,7 @@ impl Fetcher {
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
             let waited = self.clock.now().saturating_duration_since(sent);
             match range::judge(asked, object.size(), answer.head()) {
-                Verdict::Use { .. } if !is_same_version(object, answer.etag.as_deref()) => {
+                Verdict::Use { .. } if !object.is_same_version(answer.etag.as_deref()) => {
                     self.doubt_link(object, progress, &link, ContentError::Changed)?;
                 }
                 Verdict::Use { skip } => {
@@ -309,8 +311,7 @@ impl Fetcher {
                 Verdict::RefusedLink => self.note_refusal(object, progress, &link, answer.status)?,
                 Verdict::Changed => self.doubt_link(object, progress, &link, ContentError::Changed)?,
                 Verdict::OtherSize(stored) => {
-                    let error = other_size(object, stored);
-                    self.doubt_link(object, progress, &link, error)?;
+                    self.doubt_link(object, progress, &link, object.other_size(stored))?;
                 }
                 // Dropped unread, which closes the connection.
                 Verdict::RangeIgnored(why) => {
@@ -433,20 +434,6 @@ impl Drop for InFlight<'_> {
         self.fetcher.blocks.uncharge(self.held_bytes);
         self.fetcher.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Whether an answer is of the version that is pinned. The first answer's tag is the object's.
-fn is_same_version(object: &Object, etag: Option<&str>) -> bool {
-    let Some(etag) = etag else { return true };
-    object.etag.get_or_init(|| etag.to_owned()) == etag
-}
-
-/// Why the object is not the one that was opened: of one that has been read before, another size is another version.
-fn other_size(object: &Object, stored: Option<u64>) -> ContentError {
-    if object.etag.get().is_some() {
-        return ContentError::Changed;
-    }
-    ContentError::OtherSize { listed: object.size(), stored }
 }
 
 fn skip_bytes(

@@ -3,11 +3,14 @@
 //! Knows the remote side's links and an object store; knows neither inodes nor replies. Nothing above [`blocks`] knows
 //! where a block lives.
 
+mod block;
 pub mod blocks;
 mod buffers;
 mod error;
 pub mod fetcher;
 mod links;
+mod object;
+mod parked;
 mod ranges;
 mod reader;
 mod sizes;
@@ -21,11 +24,12 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use blocks::{BlockCache, Object};
-pub use blocks::{ReadData, ReadDone};
+use blocks::BlockCache;
 pub use error::{ContentError, StoreError};
 use fetcher::{CLIENT_BUFFER_BYTES, Fetcher};
 pub use links::LinkStore;
+use object::Object;
+pub use parked::{ReadData, ReadDone};
 pub use reader::FileReader;
 pub use sizes::SizeDone;
 use sizes::Sizes;

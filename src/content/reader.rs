@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::blocks::{Acquired, BlockCache, Object, ParkedRead, ReadData, ReadDone, new_runs, within};
+use super::block::within;
+use super::blocks::{Acquired, BlockCache, new_runs};
 use super::fetcher::Fetcher;
+use super::object::Object;
+use super::parked::{ParkedRead, ReadData, ReadDone};
 use super::{ContentError, Shared};
 use crate::clock::lock;
 use crate::jobs::{Class, Ticket, Urgency};

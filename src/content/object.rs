@@ -1,0 +1,64 @@
+//! One version of one file's content, as its handles and blocks share it. Locks: none.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::ContentError;
+use super::ranges::Ranges;
+use crate::remote::{NodeId, Version};
+
+/// One version of one file's content, shared by all its handles and blocks.
+#[derive(Debug)]
+pub struct Object {
+    /// Tells it from every other object of this process.
+    pub(super) number: u64,
+    /// The file.
+    pub id: NodeId,
+    /// The version that the listing promised.
+    pub version: Version,
+    /// The store's version tag, pinned by the first answer; every later answer must carry the same.
+    pub etag: OnceLock<String>,
+    /// Whether the store serves ranges of it.
+    pub(super) ranges: Ranges,
+    /// The store has shown another version: no more bytes may come from this one.
+    changed: AtomicBool,
+}
+
+impl Object {
+    /// An object that nothing is known of but the listing's word.
+    pub fn new(id: NodeId, version: Version) -> Object {
+        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (etag, ranges, changed) = (OnceLock::new(), Ranges::default(), AtomicBool::new(false));
+        Object { number, id, version, etag, ranges, changed }
+    }
+
+    /// The object's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.version.size_bytes
+    }
+
+    /// Whether the store has shown another version.
+    pub fn is_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// The store has shown another version.
+    pub fn set_changed(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// Whether an answer with this tag is of the version that is pinned. The first answer's tag is the object's.
+    pub(super) fn is_same_version(&self, etag: Option<&str>) -> bool {
+        let Some(etag) = etag else { return true };
+        self.etag.get_or_init(|| etag.to_owned()) == etag
+    }
+
+    /// Why it is not the object that was opened, where the store has another size: if it has been read before, another version.
+    pub(super) fn other_size(&self, stored: Option<u64>) -> ContentError {
+        if self.etag.get().is_some() {
+            return ContentError::Changed;
+        }
+        ContentError::OtherSize { listed: self.size(), stored }
+    }
+}
