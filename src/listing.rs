@@ -14,10 +14,7 @@ use crate::config::{ListConfig, ListFormat};
 use crate::policy::name::EntryName;
 use crate::policy::printable::json_text;
 use crate::policy::printable::printable;
-use crate::remote::{Cursor, Node, NodeId, NodeKind, Remote, RemoteError, name_page};
-
-/// The most pages that are read of one directory: ten million entries at 100 a page, far above what a share may hold.
-const MAX_PAGES: usize = 100_000;
+use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Remote, RemoteError};
 
 /// A failed listing. What was printed before it is true, but not all there is.
 #[derive(Debug)]
@@ -146,15 +143,13 @@ struct Directory<'a> {
     id: NodeId,
     /// The page to ask for: the first, one at a cursor, or none as the listing is complete.
     next: Option<Option<Cursor>>,
-    cursors: HashSet<Cursor>,
-    ids: HashSet<NodeId>,
+    pages: Pages,
     names: HashSet<EntryName>,
 }
 
 impl<'a> Directory<'a> {
     fn new(walk: Walk<'a>, path: String, id: NodeId) -> Self {
-        let (cursors, ids, names) = Default::default();
-        Directory { walk, path, id, next: Some(None), cursors, ids, names }
+        Directory { walk, path, id, next: Some(None), pages: Pages::default(), names: HashSet::new() }
     }
 
     /// The entry `wanted`, looked for no further than its page.
@@ -175,13 +170,9 @@ impl<'a> Directory<'a> {
         let list = || remote.list_page(&self.id, cursor.as_ref(), deadline);
         let page = patiently(clock, deadline, list, |error| (error.failure_kind(), error.retry_after()));
         let page = page.map_err(|error| ListError::Remote(self.path.clone(), error))?;
-        if let Some(next) = page.next {
-            if self.cursors.len() >= MAX_PAGES || !self.cursors.insert(next.clone()) {
-                return Err(ListError::Endless(self.path.clone()));
-            }
-            self.next = Some(Some(next));
-        }
-        let named = name_page(page.nodes, &mut self.ids, |name| self.names.contains(name));
+        let next = self.pages.go_on(page.next).map_err(|Endless| ListError::Endless(self.path.clone()))?;
+        self.next = next.map(Some);
+        let named = self.pages.name(page.nodes, |name| self.names.contains(name));
         self.names.extend(named.iter().map(|(name, _)| name.clone()));
         Ok(Some(named))
     }

@@ -4,6 +4,7 @@
 //! none ever waits. A completion that is handed on has a deadline ([`owed`]).
 //! Knows the traits of the remote side and the content room; knows neither fuser nor HTTP nor JSON.
 
+mod ahead;
 pub mod attr;
 pub mod dir;
 mod error;
@@ -13,13 +14,12 @@ pub mod inode;
 pub mod lister;
 pub mod owed;
 pub mod retried;
-mod walk;
-mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ahead::Ahead;
 pub use attr::Attr;
 use dir::{Answer, Listing, ListingCache};
 pub use error::FsError;
@@ -33,7 +33,6 @@ use lister::Lister;
 pub use owed::Done;
 use owed::Owed;
 use retried::FailedReads;
-use walk::Walk;
 
 use crate::clock::{BootTime, Clock, Timer};
 use crate::content::{Content, ContentError, ReadData};
@@ -100,7 +99,7 @@ pub struct DriveFs {
     inodes: Arc<InodeTable>,
     listings: Arc<ListingCache>,
     lister: Arc<Lister>,
-    walk: Arc<Walk>,
+    ahead: Arc<Ahead>,
     freshness: Arc<Freshness>,
     content: Arc<Content>,
     files: HandleMap<FileHandle>,
@@ -126,7 +125,7 @@ impl DriveFs {
         let links = Arc::clone(content.links());
         let lister =
             Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, Arc::clone(&timer), config.op_timeout);
-        let walk = Walk::new(
+        let ahead = Ahead::new(
             Arc::clone(&listings),
             Arc::clone(&lister),
             Arc::clone(&inodes),
@@ -143,7 +142,7 @@ impl DriveFs {
             inodes,
             listings,
             lister,
-            walk,
+            ahead,
             freshness,
             content,
             files,
@@ -214,7 +213,7 @@ impl DriveFs {
         let dir = self.directory(ino)?;
         let (listing, was_guess) = self.current_listing(&dir);
         // After its own listing is on its way: what may come next never goes before what is asked for.
-        self.walk.dir_opened(&dir, pid, was_guess);
+        self.ahead.dir_opened(&dir, pid, was_guess);
         Ok(self.dirs.insert(DirHandle::new(ino, listing)))
     }
 
@@ -324,7 +323,7 @@ impl DriveFs {
             self.read_missing(&handle, range, done);
         }
         if begins {
-            self.walk.file_begun(&handle.entry);
+            self.ahead.file_begun(&handle.entry);
         }
     }
 

@@ -12,4 +12,5 @@ pub mod printable;
 pub mod range;
 pub mod readahead;
 pub mod retry;
+pub mod sequence;
 pub mod server_time;

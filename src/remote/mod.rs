@@ -4,7 +4,7 @@
 //! Every method of [`Remote`] blocks; only worker threads may call it. Implementations are shared by all threads.
 
 mod error;
-mod naming;
+mod pages;
 mod rooted;
 
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{RemoteError, RemoteErrorKind};
-pub use naming::name_page;
+pub use pages::{Endless, Pages};
 pub use rooted::Rooted;
 
 /// The opaque id that the service gives a file or a directory. Cheap to clone.

@@ -13,12 +13,10 @@ use std::time::Duration;
 
 use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
+use super::ino_order::InoOrder;
 use crate::clock::{BootTime, lock};
 use crate::jobs::Ticket;
-use crate::remote::{Cursor, Node, NodeId, NodeKind, Version, name_page};
-
-/// The most pages of one listing: ten million entries at 100 a page. A service that goes on is in a loop.
-const PAGES_MAX: usize = 100_000;
+use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Version};
 
 /// The most absent names that a listing remembers having told: those that turn up later are told to the kernel.
 const ABSENT_MAX: usize = 1024;
@@ -88,10 +86,8 @@ pub struct Listing {
     is_outdated: AtomicBool,
     /// Its entries have been given to the kernel to keep.
     is_kept: AtomicBool,
-    /// The indices of all entries by inode number, once somebody has gone through them in that order.
-    by_ino: OnceLock<Box<[u32]>>,
-    /// The places of the subdirectories in that order.
-    subdirs_by_ino: OnceLock<Box<[u32]>>,
+    /// The order by inode number, once the listing is complete.
+    ino_order: OnceLock<InoOrder>,
     /// Nobody has asked for it yet: its failure is nobody's answer.
     is_guess: AtomicBool,
     /// Its loading, once that is started.
@@ -109,15 +105,8 @@ struct State {
     absent: HashSet<Box<str>>,
     /// When the last page came in.
     paged_at: Option<BootTime>,
-    /// Only while loading: ids seen (a duplicate is dropped) and cursors used (a repeated one is an error).
-    seen: Seen,
-}
-
-#[derive(Default)]
-struct Seen {
-    ids: HashSet<NodeId>,
-    cursors: HashSet<Cursor>,
-    pages: usize,
+    /// Only while loading.
+    pages: Pages,
 }
 
 /// An entry and its index, looked up by its name: the name is stored once.
@@ -154,15 +143,14 @@ impl Listing {
             waiters: Vec::new(),
             absent: HashSet::new(),
             paged_at: None,
-            seen: Seen::default(),
+            pages: Pages::default(),
         };
         let (is_guess, ticket) = (AtomicBool::new(false), OnceLock::new());
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
         let is_outdated = AtomicBool::new(false);
         let state = Mutex::new(state);
-        let (by_ino, subdirs_by_ino) = (OnceLock::new(), OnceLock::new());
-        let inodes = Arc::clone(inodes);
-        Listing { dir, id, inodes, state, is_refreshed, is_outdated, is_kept, by_ino, subdirs_by_ino, is_guess, ticket }
+        let (ino_order, inodes) = (OnceLock::new(), Arc::clone(inodes));
+        Listing { dir, id, inodes, state, is_refreshed, is_outdated, is_kept, ino_order, is_guess, ticket }
     }
 
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
@@ -355,62 +343,32 @@ impl Listing {
         lock(&self.state).entries.get(index).cloned()
     }
 
-    /// The place of entry `index` among all entries by inode number, which is the order of `cp -r` and of `find` in large
-    /// directories; `None` before the listing is complete.
-    pub fn rank_by_ino(&self, index: usize) -> Option<usize> {
-        let order = self.order_by_ino()?;
-        let state = lock(&self.state);
-        let ino = state.entries.get(index)?.ino;
-        order.binary_search_by_key(&ino, |place| state.entries[*place as usize].ino).ok()
+    /// The order of the entries by inode number, which is that of `cp -r`, and of `find` in large directories; `None` before
+    /// the listing is complete.
+    pub(in crate::fs) fn ino_order(&self) -> Option<&InoOrder> {
+        self.ino_order.get()
     }
 
-    /// The entry at place `rank` by inode number.
-    pub fn entry_by_ino(&self, rank: usize) -> Option<Arc<Entry>> {
-        let index = *self.order_by_ino()?.get(rank)?;
-        self.entry(index as usize)
-    }
-
-    fn order_by_ino(&self) -> Option<&[u32]> {
-        if let Some(order) = self.by_ino.get() {
-            return Some(order);
-        }
+    /// How many entries there are; `None` before the listing is complete.
+    pub(in crate::fs) fn complete_len(&self) -> Option<usize> {
         let state = lock(&self.state);
-        if !matches!(state.progress, Progress::Complete(_)) {
-            return None;
-        }
-        let mut order: Vec<u32> = (0..u32::try_from(state.entries.len()).ok()?).collect();
-        order.sort_unstable_by_key(|index| state.entries[*index as usize].ino);
-        drop(state);
-        Some(self.by_ino.get_or_init(|| order.into_boxed_slice()))
+        matches!(state.progress, Progress::Complete(_)).then_some(state.entries.len())
     }
 
     /// The first subdirectory at or after entry `index`, with its own index.
     pub fn subdir_from(&self, index: usize) -> Option<(usize, Arc<Entry>)> {
         let state = lock(&self.state);
-        let place = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
-        let found = *state.subdirs.get(place)? as usize;
+        let nth = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
+        let found = *state.subdirs.get(nth)? as usize;
         Some((found, Arc::clone(&state.entries[found])))
     }
 
     /// The last subdirectory before entry `index`, with its own index.
     pub fn subdir_before(&self, index: usize) -> Option<(usize, Arc<Entry>)> {
         let state = lock(&self.state);
-        let place = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
-        let found = *state.subdirs.get(place.checked_sub(1)?)? as usize;
+        let nth = state.subdirs.partition_point(|subdir| (*subdir as usize) < index);
+        let found = *state.subdirs.get(nth.checked_sub(1)?)? as usize;
         Some((found, Arc::clone(&state.entries[found])))
-    }
-
-    /// The first subdirectory at or after place `rank` by inode number, with its own place; `None` before the listing is
-    /// complete.
-    pub fn subdir_by_ino_from(&self, rank: usize) -> Option<(usize, Arc<Entry>)> {
-        let order = self.order_by_ino()?;
-        let state = lock(&self.state);
-        let subdirs = self.subdirs_by_ino.get_or_init(|| {
-            let is_dir = |rank: &u32| state.entries[order[*rank as usize] as usize].kind == NodeKind::Directory;
-            (0..u32::try_from(order.len()).unwrap_or(u32::MAX)).filter(is_dir).collect()
-        });
-        let found = *subdirs.get(subdirs.partition_point(|subdir| (*subdir as usize) < rank))? as usize;
-        Some((found, Arc::clone(&state.entries[order[found] as usize])))
     }
 
     /// Whether all entries are in.
@@ -420,39 +378,44 @@ impl Listing {
 
     /// Takes in the next page; says where to go on. One loader at a time calls this.
     pub fn accept(&self, nodes: Vec<Node>, next: Option<Cursor>, now: BootTime) -> Next {
-        let named = {
+        let (named, next) = {
             let mut state = lock(&self.state);
-            let State { by_name, seen, .. } = &mut *state;
-            name_page(nodes, &mut seen.ids, |name| by_name.contains(name))
+            let State { by_name, pages, .. } = &mut *state;
+            (pages.name(nodes, |name| by_name.contains(name)), pages.go_on(next))
         };
         let entries = self.inodes.enlist(self.dir, named);
-        let mut state = lock(&self.state);
-        for entry in entries {
-            // PAGES_MAX pages of 100 entries are far from 2^32.
-            let index = u32::try_from(state.entries.len()).unwrap_or(u32::MAX);
-            if entry.kind == NodeKind::Directory {
-                state.subdirs.push(index);
-            }
-            state.by_name.insert(ByName(Arc::clone(&entry), index));
-            state.entries.push(entry);
+        {
+            let mut state = lock(&self.state);
+            state.extend(entries);
+            state.paged_at = Some(now);
         }
-        state.seen.pages += 1;
-        state.paged_at = Some(now);
+        if matches!(next, Ok(None)) {
+            self.set_ino_order();
+        }
+        let mut state = lock(&self.state);
         let next = match next {
-            None => {
+            Ok(Some(cursor)) => Next::Page(cursor),
+            Ok(None) => {
                 state.end(Progress::Complete(now));
                 Next::Ended
             }
-            Some(cursor) if state.seen.pages < PAGES_MAX && state.seen.cursors.insert(cursor.clone()) => {
-                Next::Page(cursor)
-            }
-            Some(_) => {
+            Err(Endless) => {
                 state.end(Progress::Failed(now, FsError::EndlessListing));
                 Next::Ended
             }
         };
         wake_settled(state);
         next
+    }
+
+    /// Computes the order by inode number of a listing whose last page is in: here, by whoever loads it, so that no reader ever
+    /// waits for it; and without the lock, as sorting a million entries takes a tenth of a second.
+    fn set_ino_order(&self) {
+        let (inos, subdirs) = {
+            let state = lock(&self.state);
+            (state.entries.iter().map(|entry| entry.ino).collect::<Vec<_>>(), state.subdirs.clone())
+        };
+        let _ = self.ino_order.set(InoOrder::new(&inos, &subdirs));
     }
 
     /// The listing has failed as a whole; whoever waits is told.
@@ -483,6 +446,18 @@ impl Drop for Listing {
 }
 
 impl State {
+    fn extend(&mut self, entries: Vec<Arc<Entry>>) {
+        for entry in entries {
+            // As many pages as there may be, of 100 entries each, are far from 2^32.
+            let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+            if entry.kind == NodeKind::Directory {
+                self.subdirs.push(index);
+            }
+            self.by_name.insert(ByName(Arc::clone(&entry), index));
+            self.entries.push(entry);
+        }
+    }
+
     fn ended<T>(&self) -> Answer<T> {
         match &self.progress {
             Progress::Loading => Answer::NotYet,
@@ -502,7 +477,7 @@ impl State {
 
     fn end(&mut self, progress: Progress) {
         self.progress = progress;
-        self.seen = Seen::default();
+        self.pages = Pages::default();
         self.entries.shrink_to_fit();
         self.by_name.shrink_to_fit();
     }

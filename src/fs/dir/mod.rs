@@ -1,6 +1,7 @@
 //! Directories: one listing each, and the cache of listings.
 
 mod cache;
+mod ino_order;
 mod listing;
 
 pub use cache::ListingCache;
