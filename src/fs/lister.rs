@@ -238,7 +238,8 @@ impl Task for LoadTask {
 
     fn end(&self, why: End) {
         let Some(listing) = self.listing.upgrade() else { return };
-        let error = match (why, lock(&self.progress).error.take()) {
+        let last_error = lock(&self.progress).error.take();
+        let error = match (why, last_error) {
             (End::Failed, Some(error)) => FsError::Listing(error),
             (End::Failed | End::Cancelled | End::Panicked, _) => FsError::Internal,
             (End::Closed, _) => FsError::Overloaded,

@@ -42,7 +42,8 @@ impl Shared {
     }
 
     fn refresh(&self) {
-        if let Some(drive) = lock(&self.drive).clone() {
+        let drive = lock(&self.drive).clone();
+        if let Some(drive) = drive {
             info!("SIGHUP: forgetting what is remembered of the tree");
             drive.refresh(Ino::ROOT, Box::new(|_| {}));
         }

@@ -1,9 +1,11 @@
 //! The laws of reading: right bytes under every fault, few requests, deadlines, bounded memory.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use koofs::content::ContentError;
+use koofs::content::{ContentError, ReadData};
 use koofs::fs::{Fh, FsError};
 use koofs::policy::range::{BLOCK_BYTES, ByteRange};
 use koofs::remote::{Node, RemoteErrorKind};
@@ -85,6 +87,36 @@ fn reader_is_woken_as_soon_as_its_bytes_are_in() {
     bench.store.body_gate.open();
     assert!(late.recv_timeout(PATIENCE).unwrap().unwrap() == content("F", ByteRange::new(60_000, 64_096)));
     assert_eq!(bench.store.gets().len(), 1);
+}
+
+/// Reads `len` bytes at `offset`, and once more when that is answered, in the completion itself.
+fn read_twice(bench: &Bench, fh: Fh, offset: u64, len: u32) -> Receiver<Result<Vec<u8>, FsError>> {
+    let (sender, second) = channel();
+    let fs = Arc::clone(&bench.fs);
+    let done = move |first: Result<ReadData, FsError>| {
+        drop(first);
+        let send = move |again: Result<ReadData, FsError>| drop(sender.send(again.map(|data| data.bytes().to_vec())));
+        fs.read(fh, offset, len, Box::new(send));
+    };
+    bench.fs.read(fh, offset, len, Box::new(done));
+    second
+}
+
+#[test]
+fn completion_may_read_the_same_block_again() {
+    let (bench, fh) = with_file(BLOCK_BYTES);
+    bench.store.free_bytes.store(20_000, Ordering::SeqCst);
+    bench.store.body_gate.close();
+    let last = BLOCK_BYTES - 4096;
+    let (early, late) = (read_twice(&bench, fh, 0, 4096), read_twice(&bench, fh, last, 4096));
+    assert!(early.recv_timeout(PATIENCE).unwrap().unwrap() == content("F", ByteRange::new(0, 4096)));
+    bench.store.body_gate.open();
+    assert!(late.recv_timeout(PATIENCE).unwrap().unwrap() == content("F", ByteRange::new(last, BLOCK_BYTES)));
+
+    let (bench, fh) = with_file(BLOCK_BYTES);
+    bench.store.fault([StoreFault::Panic]);
+    let after_failure = read_twice(&bench, fh, 0, 4096);
+    assert!(after_failure.recv_timeout(PATIENCE).unwrap().unwrap() == content("F", ByteRange::new(0, 4096)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use koofs::fs::{FsError, Ino, Lookup};
@@ -28,6 +28,20 @@ fn lookup_of_a_name_on_an_early_page_does_not_wait_for_the_rest() {
     assert_eq!(later.recv_timeout(A_WHILE).unwrap_err(), RecvTimeoutError::Timeout);
     bench.remote.later_page_gate.open();
     assert!(matches!(later.recv_timeout(PATIENCE).unwrap(), Ok(Lookup::Found(..))));
+}
+
+#[test]
+fn completion_may_look_into_the_same_directory_again() {
+    let bench = Bench::new(FakeRemote::new([("root", numbered(150))]));
+    bench.remote.later_page_gate.close();
+    let (sender, again) = channel();
+    let fs = Arc::clone(&bench.fs);
+    let second = move |_: Result<Lookup, FsError>| {
+        fs.lookup(Ino::ROOT, b"no-such-name", Box::new(move |result| drop(sender.send(result))));
+    };
+    bench.fs.lookup(Ino::ROOT, b"f00149", Box::new(second));
+    bench.remote.later_page_gate.open();
+    assert!(matches!(again.recv_timeout(PATIENCE).unwrap(), Ok(Lookup::Absent(_))));
 }
 
 #[test]

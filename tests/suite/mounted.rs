@@ -140,7 +140,8 @@ impl Watched {
     /// Waits for the end. Fails if the watchdog had to bring it about.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         loop {
-            if let Some(status) = self.child.lock().unwrap().try_wait().unwrap() {
+            let ended = self.child.lock().unwrap().try_wait().unwrap();
+            if let Some(status) = ended {
                 assert!(self.bitten.try_recv().is_err(), "process {} hung and was killed", self.pid);
                 return status;
             }
