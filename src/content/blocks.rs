@@ -124,7 +124,7 @@ impl BlockCache {
         let room = self.budget_bytes.saturating_sub(state.charged_bytes + state.reserved_bytes);
         drop(state);
         drop(evicted);
-        self.buffers.make_do_with(room);
+        self.buffers.shrink_to(room);
     }
 
     /// So much of the budget is not for blocks: readers may hold as much of blocks that the cache has given up.
@@ -133,9 +133,9 @@ impl BlockCache {
     }
 
     /// Nobody reads: buffers that are not in use go back to the system.
-    pub(super) fn rest(&self) {
+    pub(super) fn release_unused(&self) {
         self.reserve(0);
-        self.buffers.make_do_with(0);
+        self.buffers.shrink_to(0);
     }
 
     /// That memory is in use no more.

@@ -16,10 +16,10 @@ use crate::policy::range::BLOCK_BYTES;
 
 /// The most buffers that are kept unused where the budget has room for them, 32 MiB in all: what a run of reads at speed may have
 /// more or less of from one moment to the next.
-const UNUSED_MAX: usize = 256;
+const MAX_UNUSED: usize = 256;
 
 /// As many are kept in any case, 4 MiB in all: what runs give up behind them in one step, four times.
-const UNUSED_ALWAYS: usize = 32;
+const MIN_UNUSED: usize = 32;
 
 /// Hands out buffers and takes them back.
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Unused {
 
 impl Default for Unused {
     fn default() -> Unused {
-        Unused { buffers: Vec::new(), max: UNUSED_ALWAYS }
+        Unused { buffers: Vec::new(), max: MIN_UNUSED }
     }
 }
 
@@ -63,9 +63,9 @@ impl BufferPool {
         used.or_else(|| MmapMut::map_anon(len).ok())
     }
 
-    /// There is room for `bytes` of unused buffers.
-    pub(super) fn make_do_with(&self, bytes: u64) {
-        let max = usize::try_from(bytes / BLOCK_BYTES).unwrap_or(usize::MAX).clamp(UNUSED_ALWAYS, UNUSED_MAX);
+    /// Keeps no more unused buffers than fit into `bytes`, but a few in any case.
+    pub(super) fn shrink_to(&self, bytes: u64) {
+        let max = usize::try_from(bytes / BLOCK_BYTES).unwrap_or(usize::MAX).clamp(MIN_UNUSED, MAX_UNUSED);
         let mut unused = lock(&self.unused);
         unused.max = max;
         let surplus = unused.buffers.len().saturating_sub(max);
@@ -112,7 +112,7 @@ impl Drop for Buffer {
 }
 
 /// The most joined buffers that are kept unused, of up to 1 MiB each: what a few readers have in use at one moment.
-const JOINED_UNUSED_MAX: usize = 4;
+const MAX_UNUSED_JOINED: usize = 4;
 
 /// Joined buffers that are not in use. One for the process: a reply knows no cache.
 static JOINED_UNUSED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -141,7 +141,7 @@ impl Deref for Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         let mut unused = lock(&JOINED_UNUSED);
-        if unused.len() < JOINED_UNUSED_MAX {
+        if unused.len() < MAX_UNUSED_JOINED {
             unused.push(std::mem::take(&mut self.0));
         }
     }
@@ -166,15 +166,15 @@ mod tests {
     #[test]
     fn unused_buffers_are_bounded_by_what_room_there_is() {
         let pool = Arc::new(BufferPool::default());
-        for (room, kept) in [(0, UNUSED_ALWAYS), (100 * BLOCK_BYTES, 100), (u64::MAX, UNUSED_MAX), (0, UNUSED_ALWAYS)] {
-            pool.make_do_with(room);
-            let buffers: Vec<Buffer> = (0..2 * UNUSED_MAX).map(|_| pool.take(128 * 1024)).collect();
+        for (room, kept) in [(0, MIN_UNUSED), (100 * BLOCK_BYTES, 100), (u64::MAX, MAX_UNUSED), (0, MIN_UNUSED)] {
+            pool.shrink_to(room);
+            let buffers: Vec<Buffer> = (0..2 * MAX_UNUSED).map(|_| pool.take(128 * 1024)).collect();
             drop(buffers);
             assert_eq!(lock(&pool.unused).buffers.len(), kept);
         }
-        pool.make_do_with(u64::MAX);
-        drop((0..UNUSED_MAX).map(|_| pool.take(128 * 1024)).collect::<Vec<Buffer>>());
-        pool.make_do_with(50 * BLOCK_BYTES);
+        pool.shrink_to(u64::MAX);
+        drop((0..MAX_UNUSED).map(|_| pool.take(128 * 1024)).collect::<Vec<Buffer>>());
+        pool.shrink_to(50 * BLOCK_BYTES);
         assert_eq!(lock(&pool.unused).buffers.len(), 50);
     }
 }

@@ -4,7 +4,7 @@
 //! object store; knows neither handles nor replies.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use super::store::{ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
+use crate::policy::budget::{CLIENT_BUFFER_BYTES, MAX_STREAMS};
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
@@ -30,11 +31,6 @@ pub(super) const REFUSALS_MAX: u32 = 3;
 /// connection costs in round trips at 25 MB/s.
 const DRAIN_MAX_BYTES: u64 = 256 * 1024;
 
-/// What is counted for what the HTTP client holds for a request, in bytes: hyper reads up to 408 KiB at a time (its
-/// `DEFAULT_MAX_BUFFER_SIZE`), and one such piece waits to be read. An allowance and no bound: of 100 readers, the allocator's heap
-/// was mostly 0.9 MiB for each of 64 requests, and once, with both processors busy, 1.5 (smaps).
-pub const CLIENT_BUFFER_BYTES: u64 = 1024 * 1024;
-
 /// Fetches blocks on worker threads.
 pub struct Fetcher {
     store: Arc<dyn ObjectStore>,
@@ -44,7 +40,11 @@ pub struct Fetcher {
     jobs: JobQueue,
     op_timeout: Duration,
     pace: Mutex<Pace>,
-    ceiling: AtomicUsize,
+    /// [`Pace::planned`] and [`Pace::part_bytes`] as they last were, for reads that need no lock for them.
+    planned: AtomicUsize,
+    part_bytes: AtomicU64,
+    /// No more requests run ahead of the readers than this, whatever the pace.
+    max_streams: AtomicUsize,
     started: Instant,
     /// Requests on their way.
     in_flight: AtomicUsize,
@@ -154,9 +154,20 @@ impl Fetcher {
     ) -> Arc<Fetcher> {
         let pace = Pace::default();
         jobs.set_background_limit(pace.streams());
-        let (pace, ceiling) = (Mutex::new(pace), AtomicUsize::new(usize::MAX));
-        let (started, in_flight) = (clock.now(), AtomicUsize::new(0));
-        Arc::new(Fetcher { store, links, blocks, clock, jobs, op_timeout, pace, ceiling, started, in_flight })
+        Arc::new(Fetcher {
+            store,
+            links,
+            blocks,
+            started: clock.now(),
+            clock,
+            jobs,
+            op_timeout,
+            planned: AtomicUsize::new(pace.planned()),
+            part_bytes: AtomicU64::new(pace.part_bytes()),
+            pace: Mutex::new(pace),
+            max_streams: AtomicUsize::new(MAX_STREAMS),
+            in_flight: AtomicUsize::new(0),
+        })
     }
 
     /// Has the links of `ids` asked for in as few calls as can be, ahead of the fetches that will need them.
@@ -169,15 +180,21 @@ impl Fetcher {
         }
     }
 
-    /// What is known of the store's pace at the moment.
-    pub fn pace(&self) -> Pace {
-        *lock(&self.pace)
+    /// How many requests are worth planning ahead of one reader at the moment.
+    pub(super) fn planned(&self) -> usize {
+        self.planned.load(Ordering::Relaxed).min(self.max_streams.load(Ordering::Relaxed))
+    }
+
+    /// The longest request worth making at the moment, in bytes.
+    pub(super) fn part_bytes(&self) -> u64 {
+        self.part_bytes.load(Ordering::Relaxed)
     }
 
     /// No more than so many requests run ahead of the readers there are.
-    pub fn set_ceiling(&self, ceiling: usize) {
-        if self.ceiling.swap(ceiling, Ordering::Relaxed) != ceiling {
-            self.jobs.set_background_limit(self.pace().streams().min(ceiling));
+    pub(super) fn set_max_streams(&self, max: usize) {
+        let pace = lock(&self.pace);
+        if self.max_streams.swap(max, Ordering::Relaxed) != max {
+            self.jobs.set_background_limit(pace.streams().min(max));
         }
     }
 
@@ -187,11 +204,13 @@ impl Fetcher {
         let mut pace = lock(&self.pace);
         let before = pace.streams();
         tell(&mut pace, now);
+        self.planned.store(pace.planned(), Ordering::Relaxed);
+        self.part_bytes.store(pace.part_bytes(), Ordering::Relaxed);
         let after = pace.streams();
-        drop(pace);
         if after != before {
+            self.jobs.set_background_limit(after.min(self.max_streams.load(Ordering::Relaxed)));
+            drop(pace);
             log::debug!("{after} requests ahead at a time, were {before}");
-            self.jobs.set_background_limit(after.min(self.ceiling.load(Ordering::Relaxed)));
         }
     }
 
@@ -305,7 +324,7 @@ impl Fetcher {
                         206 => object.ranges.note_served(),
                         _ => object.ranges.note_whole(),
                     }
-                    lock(&self.pace).on_first_byte(waited);
+                    self.adjust_pace(|pace, _| pace.on_first_byte(waited));
                     self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start))?;
                 }
                 Verdict::RefusedLink => self.note_refusal(object, progress, &link, answer.status)?,

@@ -13,10 +13,10 @@ mod object;
 mod parked;
 mod ranges;
 mod reader;
+mod running;
 mod sizes;
 mod store;
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -26,18 +26,19 @@ use lru::LruCache;
 
 use blocks::BlockCache;
 pub use error::{ContentError, StoreError};
-use fetcher::{CLIENT_BUFFER_BYTES, Fetcher};
+use fetcher::Fetcher;
 pub use links::LinkStore;
 use object::Object;
 pub use parked::{ReadData, ReadDone};
 pub use reader::FileReader;
+use running::{Activity, Running};
 pub use sizes::SizeDone;
 use sizes::Sizes;
 pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
 use crate::jobs::{Class, JobQueue, Ticket, Urgency};
-use crate::policy::pace::STREAMS_START;
+use crate::policy::budget::{Budget, MAX_STREAMS_PER_READER, Shares};
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::Window;
 use crate::policy::retry::FailureKind;
@@ -47,20 +48,11 @@ use crate::remote::{NodeId, RemoteErrorKind, Version};
 /// again: about 200 bytes each, and more than the blocks that fit into a GiB.
 const OBJECTS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// The most requests that may be on their way for one reader.
-const STREAMS_PER_READER_MAX: usize = 32;
-
-/// The longest reply to a read, in bytes: what the kernel asks for at most (kernel/session.rs).
-const REPLY_BYTES_MAX: u64 = 1024 * 1024;
-
-/// A reader that has planned nothing for so long has no claim on the budget any more.
-const IDLE_AFTER: Duration = Duration::from_secs(2);
-
 /// What the content room is told at the start.
 #[derive(Clone, Copy, Debug)]
 pub struct ContentConfig {
     /// The budget of all cached and prefetched bytes.
-    pub memory_bytes: u64,
+    pub budget: Budget,
     /// The deadline of every operation.
     pub op_timeout: Duration,
 }
@@ -88,12 +80,10 @@ pub struct Content {
 struct Shared {
     blocks: Arc<BlockCache>,
     fetcher: Arc<Fetcher>,
-    memory_bytes: u64,
     op_timeout: Duration,
     clock: Arc<dyn Clock>,
     next_reader: AtomicU64,
-    /// When each reader with a run last planned.
-    running: Mutex<HashMap<u64, Instant>>,
+    running: Running,
 }
 
 impl Content {
@@ -105,13 +95,12 @@ impl Content {
         jobs: JobQueue,
         clock: Arc<dyn Clock>,
     ) -> Content {
-        let blocks = Arc::new(BlockCache::new(config.memory_bytes));
-        let ContentConfig { memory_bytes, op_timeout } = config;
+        let ContentConfig { budget, op_timeout } = config;
+        let blocks = Arc::new(BlockCache::new(budget.bytes()));
         let fetcher =
             Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, op_timeout);
-        let (next_reader, running) = (AtomicU64::new(0), Mutex::default());
-        let shared = Shared { blocks, fetcher, memory_bytes, op_timeout, clock, next_reader, running };
-        let shared = Arc::new(shared);
+        let (next_reader, running) = (AtomicU64::new(0), Running::new(budget, Arc::clone(&clock)));
+        let shared = Arc::new(Shared { blocks, fetcher, op_timeout, clock, next_reader, running });
         Content { shared, links, objects: Mutex::new(LruCache::new(OBJECTS_MAX)), sizes: Arc::default() }
     }
 
@@ -179,7 +168,7 @@ impl Content {
 
     /// The budget of all cached and prefetched bytes.
     pub fn memory_budget(&self) -> u64 {
-        self.shared.memory_bytes
+        self.shared.running.budget().bytes()
     }
 
     /// Bytes held now, and the most that ever were.
@@ -189,29 +178,18 @@ impl Content {
 }
 
 impl Shared {
-    /// How far reader `number`, which runs, may look ahead. Of the budget, requests on their way get at most a quarter and replies
-    /// on theirs another; seven eighths of what replies leave are shared by the readers' windows, so that what is fetched
-    /// ahead is not evicted before it is read.
-    fn window(&self, number: u64) -> Window {
-        let now = self.clock.now();
-        let mut running = lock(&self.running);
-        running.insert(number, now);
-        if running.len() > 1 {
-            running.retain(|_, planned| now.saturating_duration_since(*planned) < IDLE_AFTER);
+    /// How far reader `number`, which reads, may look ahead.
+    fn window(&self, number: u64, activity: &Arc<Activity>) -> Window {
+        if let Some(shares) = self.running.note_read(number, activity) {
+            self.keep_to(shares);
         }
-        let readers = running.len();
-        drop(running);
-        let requests_max = usize::try_from(self.memory_bytes / 4 / CLIENT_BUFFER_BYTES).unwrap_or(usize::MAX);
-        let requests_max = (readers * STREAMS_PER_READER_MAX).min(requests_max).max(STREAMS_START);
-        self.fetcher.set_ceiling(requests_max);
-        let replies = (readers as u64 * REPLY_BYTES_MAX).min(self.memory_bytes / 4);
-        self.blocks.reserve(replies);
+        let requests = self.fetcher.planned().min(MAX_STREAMS_PER_READER);
+        Window::new(requests, self.fetcher.part_bytes(), self.running.window_bytes())
+    }
 
-        let pace = self.fetcher.pace();
-        let requests = pace.planned().min(STREAMS_PER_READER_MAX).min(requests_max);
-        // Not less what requests hold: that is over when their bytes are in.
-        let rest = self.memory_bytes - replies;
-        Window::new(requests, pace.part_bytes(), rest / 8 * 7 / readers as u64)
+    fn keep_to(&self, shares: Shares) {
+        self.fetcher.set_max_streams(shares.max_streams);
+        self.blocks.reserve(shares.replies_bytes);
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each fetch. Nothing is fetched
@@ -228,12 +206,9 @@ impl Shared {
     }
 
     fn reader_closed(&self, number: u64) {
-        let mut running = lock(&self.running);
-        running.remove(&number);
-        let is_resting = running.is_empty();
-        drop(running);
-        if is_resting {
-            self.blocks.rest();
+        match self.running.note_closed(number) {
+            Some(shares) => self.keep_to(shares),
+            None => self.blocks.release_unused(),
         }
     }
 }

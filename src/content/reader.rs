@@ -12,6 +12,7 @@ use super::blocks::{Acquired, BlockCache, new_runs};
 use super::fetcher::Fetcher;
 use super::object::Object;
 use super::parked::{ParkedRead, ReadData, ReadDone};
+use super::running::Activity;
 use super::{ContentError, Shared};
 use crate::clock::lock;
 use crate::jobs::{Class, Ticket, Urgency};
@@ -30,6 +31,7 @@ pub struct FileReader {
     number: u64,
     object: Arc<Object>,
     shared: Arc<Shared>,
+    activity: Arc<Activity>,
     plans: Mutex<Plans>,
 }
 
@@ -43,7 +45,7 @@ struct Plans {
 impl FileReader {
     pub(super) fn new(object: Arc<Object>, shared: Arc<Shared>) -> FileReader {
         let number = shared.next_reader.fetch_add(1, Ordering::Relaxed);
-        FileReader { number, object, shared, plans: Mutex::default() }
+        FileReader { number, object, shared, activity: Arc::default(), plans: Mutex::default() }
     }
 
     /// The bytes of `range`, which must lie within the file, if all of them are in memory. Plans ahead either way.
@@ -119,7 +121,7 @@ impl FileReader {
     }
 
     fn plan(&self, range: ByteRange, must_wait: bool) -> Plan {
-        let window = self.shared.window(self.number);
+        let window = self.shared.window(self.number, &self.activity);
         let mut plans = lock(&self.plans);
         let plan = plans.read_ahead.on_read(range, self.object.size(), window, must_wait);
         if let Some(abandoned) = plan.abandoned {

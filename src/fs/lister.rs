@@ -13,17 +13,11 @@ use super::dir::{Listing, ListingCache, Next};
 use crate::clock::{Clock, Timer, lock};
 use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
+use crate::policy::budget::{MAX_LISTINGS_AHEAD, START_LISTINGS_AHEAD};
 use crate::policy::retry::FailureKind;
 use crate::remote::{Cursor, Page, Remote, RemoteError};
 
-/// With how many listings ahead a service is first met.
-const AHEAD_START: usize = 8;
-
-/// The most listings that are loaded ahead at a time, reached after 128 pages without a refusal; of 32 threads, these leave some
-/// to whoever waits.
-const AHEAD_MAX: usize = 24;
-
-/// So many pages must come in before one more listing is loaded ahead again.
+/// So many pages must come in before one more listing is loaded ahead again: the most are reached after 128 pages without a refusal.
 const PAGES_PER_RAISE: usize = 8;
 
 /// So many pages of a directory are loaded before anybody asks for it, 400 entries: most directories have fewer, and of one that has
@@ -96,8 +90,8 @@ impl Lister {
         timer: Arc<Timer>,
         page_timeout: Duration,
     ) -> Arc<Lister> {
-        jobs.set_background_limit(AHEAD_START);
-        let ahead = Mutex::new(Ahead { limit: AHEAD_START, pages: 0, rests_until: None, rest: REST_MIN });
+        jobs.set_background_limit(START_LISTINGS_AHEAD);
+        let ahead = Mutex::new(Ahead { limit: START_LISTINGS_AHEAD, pages: 0, rests_until: None, rest: REST_MIN });
         let clock = Arc::clone(timer.clock());
         let behind = Arc::default();
         Arc::new(Lister { remote, links, listings, jobs, timer, clock, page_timeout, ahead, behind })
@@ -178,7 +172,7 @@ impl Lister {
         let mut ahead = lock(&self.ahead);
         ahead.pages += 1;
         ahead.rest = REST_MIN;
-        if ahead.pages < PAGES_PER_RAISE || ahead.limit >= AHEAD_MAX {
+        if ahead.pages < PAGES_PER_RAISE || ahead.limit >= MAX_LISTINGS_AHEAD {
             return;
         }
         (ahead.limit, ahead.pages) = (ahead.limit + 1, 0);

@@ -68,17 +68,12 @@ struct State {
 }
 
 impl JobQueue {
-    /// At most `threads_max` workers called `name`; at most `background_limit` of them run background jobs at a time. One is
-    /// started at once and lives as long as the queue.
+    /// At most `threads_max` workers called `name`. One is started at once and lives as long as the queue. No background job runs
+    /// before [`JobQueue::set_background_limit`] says how many may.
     ///
     /// # Errors
     /// Whatever keeps the system from starting a thread.
-    pub fn start(
-        name: &str,
-        threads_max: usize,
-        background_limit: usize,
-        timer: &Arc<Timer>,
-    ) -> std::io::Result<JobQueue> {
+    pub fn start(name: &str, threads_max: usize, timer: &Arc<Timer>) -> std::io::Result<JobQueue> {
         let state = State {
             waiting: BTreeMap::new(),
             waiting_background: 0,
@@ -86,7 +81,7 @@ impl JobQueue {
             first: -1,
             live: [0; 2],
             background_running: 0,
-            background_limit,
+            background_limit: 0,
             threads: 1,
             idle_threads: 0,
             closed: false,
@@ -316,7 +311,9 @@ mod tests {
 
     fn queue(threads: usize, background_limit: usize) -> JobQueue {
         let timer = Timer::new(Arc::new(SystemClock));
-        JobQueue::start("test", threads, background_limit, &timer).expect("threads start")
+        let queue = JobQueue::start("test", threads, &timer).expect("threads start");
+        queue.set_background_limit(background_limit);
+        queue
     }
 
     #[test]

@@ -348,8 +348,9 @@ mod tests {
         fn new() -> Bench {
             let clock = Arc::new(StillClock { start: Instant::now(), passed: Mutex::default() });
             let timer = Timer::new(Arc::clone(&clock) as _);
-            let queue = JobQueue::start("test", 1, 1, &timer);
-            Bench { queue: queue.unwrap_or_else(|error| panic!("{error}")), clock, timer }
+            let queue = JobQueue::start("test", 1, &timer).unwrap_or_else(|error| panic!("{error}"));
+            queue.set_background_limit(1);
+            Bench { queue, clock, timer }
         }
 
         fn ticket(&self, script: impl IntoIterator<Item = Attempt>, retries_guesses: bool) -> (Ticket, Receiver<Seen>) {
@@ -538,7 +539,7 @@ mod tests {
         let timer = Timer::new(Arc::new(SystemClock));
         let running = Arc::clone(&timer);
         let thread = std::thread::spawn(move || running.run());
-        let queue = JobQueue::start("test", 1, 1, &timer).unwrap_or_else(|error| panic!("{error}"));
+        let queue = JobQueue::start("test", 1, &timer).unwrap_or_else(|error| panic!("{error}"));
         let (seen, saw) = channel();
         let clock = Arc::new(StillClock { start: Instant::now(), passed: Mutex::default() });
         let script = Mutex::new([failed(FailureKind::Transient), Attempt::Done].into());

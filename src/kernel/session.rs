@@ -18,18 +18,10 @@ use log::{debug, error, info};
 use super::mountinfo::{self, MountEntry};
 use super::notify::Teller;
 use super::unmount::{self, Detachment};
+use crate::policy::linux::{MAX_BACKGROUND, MAX_REQUEST_BYTES, READ_AHEAD_KIB};
 
 /// Loop threads: each only translates and hands over, and 16 answered small reads 2.4 times as fast as one (fuse-notes B3).
 const LOOP_THREADS: usize = 16;
-
-/// Background requests (read-ahead) the kernel may have under way. The default of 16 stops read-ahead at 12 (B2).
-const MAX_BACKGROUND: u16 = 64;
-
-/// The largest request in bytes: makes `max_pages` 256, which is also the kernel's default limit (B1, D).
-const MAX_REQUEST_BYTES: u32 = 1 << 20;
-
-/// The kernel's read-ahead window in KiB: the fastest of those measured; 16 MiB was slower (B1).
-const READ_AHEAD_KIB: u32 = 4096;
 
 /// The longest source name, in bytes: /proc/self/mountinfo is read by line-oriented tools.
 const SOURCE_MAX_BYTES: usize = 128;

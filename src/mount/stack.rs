@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{Built, MountError};
 use crate::clock::{Clock, SystemClock, Timer};
 use crate::config::{MountConfig, Source};
-use crate::content::fetcher::CLIENT_BUFFER_BYTES;
 use crate::content::{Content, ContentConfig, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
 use crate::http::{HttpConfig, ObjectClient};
@@ -16,27 +15,8 @@ use crate::kernel::attr::Owner;
 use crate::kernel::process;
 use crate::koodrive::{ShareClient, SpaceClient};
 use crate::listing;
-use crate::policy::pace::STREAMS_START;
+use crate::policy::budget::{Budget, LISTING_THREADS};
 use crate::remote::{Remote, Rooted};
-
-/// Threads that list. Each holds one API call; they mostly sleep. What the service allows is not known (koodrive-api.md, 9):
-/// fs/lister.rs starts with few and halves on a refusal.
-const LISTING_THREADS: usize = 32;
-
-/// How many of them may list ahead of anybody's asking.
-const LISTING_AHEAD: usize = 8;
-
-/// Threads that fetch content: as many ranged GETs at once. They mostly sleep.
-const CONTENT_THREADS_MAX: usize = 64;
-
-/// As many there are with any budget.
-const CONTENT_THREADS_MIN: usize = 16;
-
-/// How many threads fetch content within a budget of `memory_bytes`, half of which may go into requests.
-fn content_threads(memory_bytes: u64) -> usize {
-    let threads = usize::try_from(memory_bytes / 2 / CLIENT_BUFFER_BYTES).unwrap_or(usize::MAX);
-    threads.clamp(CONTENT_THREADS_MIN, CONTENT_THREADS_MAX)
-}
 
 /// Opens what is to be mounted or listed. Blocks until it is known to be open, or the time limit of one operation.
 ///
@@ -101,11 +81,12 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let running = Arc::clone(&timer);
     std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
 
-    let jobs = start_jobs("koofs-content", content_threads(config.memory_bytes), STREAMS_START, &timer)?;
-    let content_config = ContentConfig { memory_bytes: config.memory_bytes, op_timeout };
+    let budget = Budget::new(config.memory_bytes);
+    let jobs = start_jobs("koofs-content", budget.content_threads(), &timer)?;
+    let content_config = ContentConfig { budget, op_timeout };
     let content = Arc::new(Content::new(content_config, store, links, jobs, clock));
 
-    let jobs = start_jobs("koofs-list", LISTING_THREADS, LISTING_AHEAD, &timer)?;
+    let jobs = start_jobs("koofs-list", LISTING_THREADS, &timer)?;
     let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
     let drive = Arc::new(fs);
@@ -126,8 +107,8 @@ fn rooted(remote: Arc<dyn Remote>, config: &MountConfig, clock: &dyn Clock) -> R
     }
 }
 
-fn start_jobs(name: &str, threads: usize, ahead: usize, timer: &Arc<Timer>) -> Result<JobQueue, MountError> {
-    JobQueue::start(name, threads, ahead, timer).map_err(no_thread)
+fn start_jobs(name: &str, threads: usize, timer: &Arc<Timer>) -> Result<JobQueue, MountError> {
+    JobQueue::start(name, threads, timer).map_err(no_thread)
 }
 
 fn no_thread(error: io::Error) -> MountError {

@@ -3,8 +3,10 @@
 //! Known by all rooms; knows only `std` (and `jiff` for dates). No clock, no IO, no threads: `tests/suite/layers.rs` sees to it.
 
 pub mod allowance;
+pub mod budget;
 pub mod hash;
 pub mod link_expiry;
+pub mod linux;
 pub mod name;
 pub mod pace;
 pub mod percent;

@@ -9,13 +9,8 @@
 
 use std::time::Duration;
 
+use super::budget::{MAX_STREAMS, START_STREAMS};
 use super::range::BLOCK_BYTES;
-
-/// With how many requests a store is first met.
-pub const STREAMS_START: usize = 4;
-
-/// The most requests ahead of the readers: of 64 threads, these leave some to whoever waits.
-pub const STREAMS_MAX: usize = 56;
 
 /// The longest parts where round trips cost nothing, in bytes: larger ones gain nothing then (1 GiB at no delay, median of three:
 /// 0.95 s by parts of 2 MiB, 0.94 s by 4, both between 0.93 and 0.99), and one that breaks or is overtaken loses more.
@@ -105,7 +100,7 @@ impl Default for Pace {
     fn default() -> Pace {
         let (last_sample, next_change) = (Duration::ZERO, Duration::ZERO);
         Pace {
-            streams: STREAMS_START,
+            streams: START_STREAMS,
             recent_byte_time: 0.0,
             samples: 0,
             byte_time: 0.0,
@@ -164,9 +159,9 @@ impl Pace {
             return;
         }
         let is_unqueued = self.wait < self.round_trip.as_secs_f64() * UNQUEUED;
-        if is_unqueued && in_flight >= self.streams && self.streams < STREAMS_MAX {
+        if is_unqueued && in_flight >= self.streams && self.streams < MAX_STREAMS {
             self.trial = None;
-            self.change((self.streams * 2).min(STREAMS_MAX), self.settling(), now);
+            self.change((self.streams * 2).min(MAX_STREAMS), self.settling(), now);
         }
     }
 
@@ -195,10 +190,10 @@ impl Pace {
                 self.trial_pause = (self.trial_pause * 2).min(TRIAL_PAUSE_MAX);
             }
             _ if speed < self.best_speed * CROWDED => {
-                self.change((self.streams / 2).max(STREAMS_START), self.settling() * 4, now);
+                self.change((self.streams / 2).max(START_STREAMS), self.settling() * 4, now);
             }
             // What is not used up tells nothing about having more of it.
-            _ if in_flight >= self.streams && self.is_awaited && self.streams < STREAMS_MAX => self.begin_trial(now),
+            _ if in_flight >= self.streams && self.is_awaited && self.streams < MAX_STREAMS => self.begin_trial(now),
             _ => {}
         }
     }
@@ -207,7 +202,7 @@ impl Pace {
         let doublings = if self.is_far() && self.trial_pause == TRIAL_PAUSE_MIN { 2 } else { 1 };
         let speed_needed = REWARDED.powi(doublings) / self.byte_time;
         self.trial = Some(Trial { streams_before: self.streams, speed_needed });
-        self.change((self.streams << doublings).min(STREAMS_MAX), self.settling(), now);
+        self.change((self.streams << doublings).min(MAX_STREAMS), self.settling(), now);
     }
 
     /// The store has refused a request for being one too many, or has broken a connection.
@@ -269,7 +264,7 @@ mod tests {
         for step in 0..1000 {
             pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), pace.streams(), Duration::from_millis(step * 5));
         }
-        assert_eq!(pace.streams(), STREAMS_START);
+        assert_eq!(pace.streams(), START_STREAMS);
     }
 
     #[test]
@@ -277,7 +272,7 @@ mod tests {
         let mut pace = Pace::default();
         pace.on_first_byte(Duration::from_millis(50));
         second(&mut pace, Duration::ZERO, |_| 25e6);
-        assert_eq!(pace.streams(), STREAMS_MAX);
+        assert_eq!(pace.streams(), MAX_STREAMS);
     }
 
     #[test]
@@ -286,7 +281,7 @@ mod tests {
         let round_trip = Duration::from_millis(50);
         let mut now = round_trip;
         pace.on_first_byte(round_trip);
-        while pace.streams() < STREAMS_MAX {
+        while pace.streams() < MAX_STREAMS {
             now += Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6) / u32::try_from(pace.streams()).expect("few");
             pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6), pace.streams(), now);
@@ -299,11 +294,11 @@ mod tests {
     fn hiccup_during_a_trial_costs_little() {
         let mut pace = Pace::default();
         pace.on_first_byte(Duration::from_millis(50));
-        let mut now = second(&mut pace, Duration::ZERO, |streams| if streams > STREAMS_START { 1e6 } else { 25e6 });
-        assert_eq!(pace.streams(), STREAMS_START);
+        let mut now = second(&mut pace, Duration::ZERO, |streams| if streams > START_STREAMS { 1e6 } else { 25e6 });
+        assert_eq!(pace.streams(), START_STREAMS);
         now = second(&mut pace, now, |_| 25e6);
         second(&mut pace, now, |_| 25e6);
-        assert_eq!(pace.streams(), STREAMS_MAX);
+        assert_eq!(pace.streams(), MAX_STREAMS);
     }
 
     #[test]
@@ -320,7 +315,7 @@ mod tests {
             pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, burst, streams, now);
         }
-        assert_eq!(pace.streams(), STREAMS_MAX);
+        assert_eq!(pace.streams(), MAX_STREAMS);
     }
 
     #[test]
@@ -337,7 +332,7 @@ mod tests {
         let mut now = Duration::ZERO;
         for _ in 0..60 {
             now = second(&mut pace, now, |streams| 5e6 / streams as f64);
-            assert!(pace.streams() <= 2 * STREAMS_START, "{}", pace.streams());
+            assert!(pace.streams() <= 2 * START_STREAMS, "{}", pace.streams());
         }
     }
 
@@ -361,7 +356,7 @@ mod tests {
             pace.on_first_byte(Duration::from_millis(50));
             pace.on_short_answer(pace.streams(), now);
         }
-        assert_eq!(pace.streams(), STREAMS_MAX);
+        assert_eq!(pace.streams(), MAX_STREAMS);
 
         let mut pace = Pace::default();
         for _ in 0..400 {
@@ -378,9 +373,9 @@ mod tests {
         let mut pace = Pace::default();
         let now = second(&mut pace, Duration::ZERO, |_| 25e6);
         pace.on_refusal(now);
-        assert_eq!(pace.streams(), STREAMS_MAX / 2);
+        assert_eq!(pace.streams(), MAX_STREAMS / 2);
         second(&mut pace, now, |_| 25e6);
-        assert_eq!(pace.streams(), STREAMS_MAX / 2);
+        assert_eq!(pace.streams(), MAX_STREAMS / 2);
     }
 
     #[test]
@@ -390,7 +385,7 @@ mod tests {
         for _ in 0..20 {
             now = second(&mut pace, now, |streams| 10e6 / streams as f64);
         }
-        assert!(pace.streams() <= STREAMS_MAX / 4, "{}", pace.streams());
+        assert!(pace.streams() <= MAX_STREAMS / 4, "{}", pace.streams());
     }
 
     #[test]
@@ -400,7 +395,7 @@ mod tests {
             pace.on_wait();
             pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), 1, Duration::from_millis(step * 5));
         }
-        assert_eq!(pace.streams(), STREAMS_START);
+        assert_eq!(pace.streams(), START_STREAMS);
     }
 
     #[test]

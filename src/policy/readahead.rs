@@ -4,6 +4,7 @@
 //! turns out to be a run looks ahead in proportion to what it has read, up to what the line and the memory allow. Pure:
 //! offsets in, ranges out.
 
+use super::linux::{DEFAULT_READ_AHEAD_BYTES, MAX_REQUEST_BYTES, READ_AHEAD_KIB};
 use super::range::{BLOCK_BYTES, ByteRange};
 
 /// The first request of a read at the start of a file, in bytes: whoever starts at 0 mostly goes on (mountpoint-s3 starts
@@ -35,8 +36,8 @@ const SPARE_PARTS: usize = 8;
 const LAST_PART: u64 = 2;
 
 /// How far before a cursor a read may start and still belong to it, in bytes: the kernel's asynchronous read-ahead, two
-/// windows of 4 MiB at the most, arrives shuffled, and programs step back a little.
-const BACKWARD_SLACK_BYTES: u64 = 8 * MIB;
+/// windows at the most, arrives shuffled, and programs step back a little.
+const BACKWARD_SLACK_BYTES: u64 = 2 * READ_AHEAD_KIB as u64 * 1024;
 
 /// So much is kept in memory behind a run, in bytes: what shuffled requests may still want, and a step back of as much.
 const KEPT_BEHIND_BYTES: u64 = 2 * BACKWARD_SLACK_BYTES;
@@ -48,10 +49,7 @@ const FORGET_STEP_BYTES: u64 = MIB;
 const FORWARD_SLACK_BYTES: u64 = 4 * MIB;
 
 /// How far past a single read the next one may start and make it a run, in bytes: a read of the kernel's default read-ahead.
-const FIRST_GAP_BYTES: u64 = 128 * 1024;
-
-/// The kernel asks for a longer read-ahead in requests of so much, in bytes, all at once; they arrive in any order.
-const REQUEST_BYTES: u64 = MIB;
+const FIRST_GAP_BYTES: u64 = DEFAULT_READ_AHEAD_BYTES;
 
 /// How many runs one handle may follow at a time: head, tail, middle, and one more.
 const CURSORS_MAX: usize = 4;
@@ -176,7 +174,7 @@ impl Cursor {
 
     /// Whether a read is the first half of one whose second half came first.
     fn is_preceded_by(&self, range: ByteRange) -> bool {
-        !self.is_run && range.end == self.start && range.len() >= REQUEST_BYTES
+        !self.is_run && range.end == self.start && range.len() >= u64::from(MAX_REQUEST_BYTES)
     }
 
     /// The run has gone on.

@@ -154,18 +154,22 @@ impl Ahead {
     /// Looks at what has happened, until there is nothing more.
     fn look(self: &Arc<Self>) {
         loop {
-            let event = {
+            let (event, is_overtaken) = {
                 let mut events = lock(&self.events);
                 let event = events.waiting.pop_front();
                 events.is_looking = event.is_some();
-                event
+                let is_overtaken = match (&event, events.waiting.front()) {
+                    (Some(Event::Begun(file)), Some(Event::Begun(next))) => file.parent == next.parent,
+                    _ => false,
+                };
+                (event, is_overtaken)
             };
             let Some(event) = event else { return };
             // A panic costs this event's guesses; the panic hook has logged it.
             let _ = catch_unwind(AssertUnwindSafe(|| match event {
                 Event::Opened(dir, pid, at) => self.follow_walk(&dir, pid, at),
                 Event::Grown(pid) => self.look_further(pid),
-                Event::Begun(file) => self.follow_reader(&file),
+                Event::Begun(file) => self.follow_reader(&file, is_overtaken),
                 Event::Carried(dir) => self.carry_on(dir),
             }));
         }
@@ -246,13 +250,16 @@ impl Ahead {
         Guess::New(listing)
     }
 
-    /// `file` has been begun: fetches the next ones if it belongs to a sequence.
-    fn follow_reader(&self, file: &Entry) {
+    /// `file` has been begun: fetches the next ones if it belongs to a sequence, and unless the next one of its directory has been
+    /// begun already.
+    fn follow_reader(&self, file: &Entry, is_overtaken: bool) {
         let Some(listing) = self.tree.listing(file.parent) else { return };
         let Some(index) = listing.index_of(file.name.as_str()) else { return };
         let ranks = ORDERS.map(|order| order.rank(&listing, index));
         let ahead = lock(&self.readers).get_or_insert_mut(file.parent, Readers::default).note_begun(ranks);
-        if let Some(ahead) = ahead {
+        if let Some(ahead) = ahead
+            && !is_overtaken
+        {
             self.fetch_ahead(&listing, ahead);
         }
     }

@@ -1,0 +1,97 @@
+//! Who reads at the moment, and what share of the budget each reader has.
+//!
+//! A reader has a claim on the budget from its first read until it is closed, or has not read for a while. The shares are computed
+//! when a reader comes or goes; a read that finds its bytes in memory only looks at them, and says when it was (three atomics).
+//! Locks: one, never taken by such a read.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, lock};
+use crate::policy::budget::{Budget, Shares};
+
+/// A reader that has read nothing for so long has no claim on the budget any more.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
+
+/// The readers of one mount that run.
+pub(super) struct Running {
+    budget: Budget,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    readers: Mutex<HashMap<u64, Arc<Activity>>>,
+    /// When idle readers are looked for again, in milliseconds since the start.
+    next_look_ms: AtomicU64,
+    /// The window of each reader ([`Shares::window_bytes`]).
+    window_bytes: AtomicU64,
+}
+
+/// When one reader has last read.
+#[derive(Default)]
+pub(super) struct Activity {
+    last_read_ms: AtomicU64,
+    is_running: AtomicBool,
+}
+
+impl Running {
+    /// Nobody reads yet.
+    pub(super) fn new(budget: Budget, clock: Arc<dyn Clock>) -> Running {
+        let (started, next_look_ms) = (clock.now(), AtomicU64::new(0));
+        let window_bytes = AtomicU64::new(budget.shares(1).window_bytes);
+        Running { budget, clock, started, readers: Mutex::default(), next_look_ms, window_bytes }
+    }
+
+    /// The budget that is shared.
+    pub(super) fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// How far ahead of each reader bytes may be fetched.
+    pub(super) fn window_bytes(&self) -> u64 {
+        self.window_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Reader `number` reads. If that makes other shares, they are given back, to be told to whoever keeps to them.
+    pub(super) fn note_read(&self, number: u64, activity: &Arc<Activity>) -> Option<Shares> {
+        let now = self.clock.now().saturating_duration_since(self.started);
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        activity.last_read_ms.store(now_ms, Ordering::Relaxed);
+        let is_new = !activity.is_running.swap(true, Ordering::Relaxed);
+        let is_time_to_look = now_ms >= self.next_look_ms.load(Ordering::Relaxed);
+        if !is_new && !is_time_to_look {
+            return None;
+        }
+        let idle_ms = u64::try_from(IDLE_AFTER.as_millis()).unwrap_or(u64::MAX);
+        let mut readers = lock(&self.readers);
+        let before = readers.len();
+        readers.insert(number, Arc::clone(activity));
+        if is_time_to_look {
+            self.next_look_ms.store(now_ms.saturating_add(idle_ms), Ordering::Relaxed);
+            readers.retain(|_, other| {
+                let is_idle = now_ms.saturating_sub(other.last_read_ms.load(Ordering::Relaxed)) >= idle_ms;
+                if is_idle {
+                    other.is_running.store(false, Ordering::Relaxed);
+                }
+                !is_idle
+            });
+        }
+        (readers.len() != before).then(|| self.share(readers.len()))
+    }
+
+    /// Reader `number` is closed. The shares of those that are left, or `None` if nobody reads any more.
+    pub(super) fn note_closed(&self, number: u64) -> Option<Shares> {
+        let mut readers = lock(&self.readers);
+        readers.remove(&number);
+        let count = readers.len();
+        let shares = self.share(count);
+        (count > 0).then_some(shares)
+    }
+
+    /// To be called under the lock, so that the last to come or go has the last word.
+    fn share(&self, readers: usize) -> Shares {
+        let shares = self.budget.shares(readers);
+        self.window_bytes.store(shares.window_bytes, Ordering::Relaxed);
+        shares
+    }
+}
