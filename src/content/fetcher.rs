@@ -12,7 +12,7 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::buffers::Buffer;
 use super::object::Object;
-use super::store::{ObjectStore, StoreAnswer};
+use super::store::{self, ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
@@ -339,7 +339,7 @@ impl Fetcher {
                         return Err(ContentError::RangeIgnored(why));
                     }
                 }
-                Verdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
+                Verdict::Busy => return Err(ContentError::Store(Arc::new(store::busy(&answer)))),
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
                 Verdict::Malformed => return Err(ContentError::Malformed { status: answer.status }),
             }
@@ -389,10 +389,10 @@ impl Fetcher {
         let mut read = |buffer: &mut [u8]| {
             // The store's own limit ends a stall; this one ends a trickle.
             if ticket.deadline().is_some_and(|deadline| self.clock.now() >= deadline) {
-                return Err(ContentError::Store(Arc::new(super::store_timeout())));
+                return Err(ContentError::Store(Arc::new(store::timeout())));
             }
             match answer.body.read_some(buffer) {
-                Ok(0) => Err(ContentError::Store(Arc::new(super::store_cut_short()))),
+                Ok(0) => Err(ContentError::Store(Arc::new(store::cut_short()))),
                 Ok(count) => Ok(count),
                 Err(error) => Err(ContentError::Store(Arc::new(error))),
             }

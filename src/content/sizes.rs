@@ -11,6 +11,7 @@ use lru::LruCache;
 
 use super::ContentError;
 use super::fetcher::Fetcher;
+use super::store;
 use crate::clock::lock;
 use crate::jobs::{Attempt, Class, End, Failure, Task, Ticket, Urgency};
 use crate::policy::printable::one_line;
@@ -126,7 +127,7 @@ impl SizeTask {
                         return Err(ContentError::Refused { status: answer.status });
                     }
                 }
-                SizeVerdict::Busy => return Err(ContentError::Store(Arc::new(super::store_busy(&answer)))),
+                SizeVerdict::Busy => return Err(ContentError::Store(Arc::new(store::busy(&answer)))),
                 SizeVerdict::Unknown => return Err(ContentError::Malformed { status: answer.status }),
             }
         }

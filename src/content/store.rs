@@ -6,7 +6,8 @@ use super::StoreError;
 use crate::http::{HttpError, ObjectBody, ObjectClient};
 use crate::policy::printable::one_line;
 use crate::policy::range::{AnswerHead, ByteRange};
-use crate::remote::Link;
+use crate::policy::retry::FailureKind;
+use crate::remote::{Link, RemoteErrorKind};
 
 /// Serves ranges of objects by signed links. Shared by all fetching threads; every call may block until `deadline`.
 pub trait ObjectStore: Send + Sync + 'static {
@@ -94,5 +95,44 @@ impl From<HttpError> for StoreError {
     fn from(error: HttpError) -> StoreError {
         let (kind, failure) = (error.kind().remote_kind(), error.kind().failure_kind());
         StoreError { kind, failure, retry_after: None, context: one_line(&error) }
+    }
+}
+
+/// The store has answered that it is busy.
+pub(super) fn busy(answer: &StoreAnswer) -> StoreError {
+    let kind = match answer.status {
+        429 => RemoteErrorKind::Throttled,
+        _ => RemoteErrorKind::Unavailable,
+    };
+    let failure = if answer.status == 429 || answer.error_code.as_deref() == Some("SlowDown") {
+        FailureKind::Throttled
+    } else {
+        FailureKind::Transient
+    };
+    let context = format!(
+        "the object store answered HTTP {} ({})",
+        answer.status,
+        answer.error_code.as_deref().unwrap_or("no code")
+    );
+    StoreError { kind, failure, retry_after: answer.retry_after, context }
+}
+
+/// The answer goes on past its deadline.
+pub(super) fn timeout() -> StoreError {
+    StoreError {
+        kind: RemoteErrorKind::Timeout,
+        failure: FailureKind::Permanent,
+        retry_after: None,
+        context: "the object store's answer did not end before the deadline".to_owned(),
+    }
+}
+
+/// The answer has ended before its announced end.
+pub(super) fn cut_short() -> StoreError {
+    StoreError {
+        kind: RemoteErrorKind::Unavailable,
+        failure: FailureKind::Interrupted,
+        retry_after: None,
+        context: "the object store's answer ended too soon".to_owned(),
     }
 }

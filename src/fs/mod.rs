@@ -6,13 +6,16 @@
 
 mod ahead;
 pub mod attr;
+mod config;
 pub mod dir;
 mod error;
 mod fresh;
 pub mod handle;
 pub mod inode;
 pub mod lister;
+mod lookup;
 pub mod owed;
+mod readdir;
 pub mod retried;
 
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use std::time::Duration;
 
 use ahead::Ahead;
 pub use attr::Attr;
+pub use config::FsConfig;
 use dir::{Answer, Listing, ListingCache};
 pub use error::FsError;
 use fresh::Freshness;
@@ -30,8 +34,12 @@ use handle::{DirHandle, FileHandle, HandleMap};
 pub use inode::Ino;
 use inode::{Entry, InodeTable};
 use lister::Lister;
+use lookup::Finder;
+pub use lookup::Lookup;
 pub use owed::Done;
 use owed::Owed;
+use readdir::{DOT_ENTRIES, Emitter};
+pub use readdir::{DirItem, DirSink};
 use retried::FailedReads;
 
 use crate::clock::{BootTime, Clock, Timer};
@@ -39,58 +47,7 @@ use crate::content::{Content, ContentError, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::NAME_MAX_BYTES;
 use crate::policy::range::ByteRange;
-use crate::remote::{Capacity, NodeKind, Remote, Version};
-
-/// How many entries are copied out of a listing at a time: about what fits into one reply of 32 KiB.
-const ENTRIES_PER_STEP: usize = 256;
-
-/// The cookies before the first child: `.` has 0, `..` has 1.
-const DOT_ENTRIES: u64 = 2;
-
-/// What the filesystem is told at the start.
-#[derive(Clone, Copy, Debug)]
-pub struct FsConfig {
-    /// For how long a complete listing is believed.
-    pub ttl: Duration,
-    /// The deadline of every operation.
-    pub op_timeout: Duration,
-    /// Whether a process is still there; asked on worker threads, for what is only worth doing if it is.
-    pub is_alive: fn(u32) -> bool,
-}
-
-/// What `lookup` found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// The entry; the kernel now holds one more lookup on it. The name may be believed for the given time.
-    Found(Attr, Duration),
-    /// There is no such name, which may be believed for the given time.
-    Absent(Duration),
-}
-
-/// One entry of a directory as readdir reports it.
-#[derive(Clone, Copy, Debug)]
-pub struct DirItem<'a> {
-    /// The name, `.` and `..` included.
-    pub name: &'a str,
-    /// What it stands for.
-    pub attr: Attr,
-    /// The cookie of the entry after this one.
-    pub next_cookie: u64,
-    /// For how long name and attributes may be believed.
-    pub validity: Duration,
-}
-
-/// Where readdir puts its entries: a reply with limited room.
-pub trait DirSink: Send {
-    /// Puts one entry in; `false` if it did not fit.
-    fn add(&mut self, item: DirItem<'_>) -> bool;
-
-    /// Whether an entry that was put in counts as a lookup (readdirplus) or not (readdir).
-    fn counts_lookups(&self) -> bool;
-
-    /// Sends what was put in, or the error. No entries and no error mean the end of the directory.
-    fn finish(self: Box<Self>, result: Result<(), FsError>);
-}
+use crate::remote::{Capacity, NodeKind, Remote};
 
 /// One mounted drive.
 pub struct DriveFs {
@@ -419,132 +376,5 @@ impl DriveFs {
                 handle.repin(current);
             }
         }
-    }
-}
-
-/// One lookup under way.
-struct Finder {
-    listing: Arc<Listing>,
-    inodes: Arc<InodeTable>,
-    freshness: Arc<Freshness>,
-    content: Arc<Content>,
-    clock: Arc<dyn Clock>,
-    config: FsConfig,
-    name: Box<str>,
-}
-
-impl Finder {
-    /// The result of a lookup that is settled. A found entry counts as looked up from here on.
-    fn result(&self) -> Result<Lookup, FsError> {
-        let validity = self.listing.validity(self.clock.boot(), self.config.ttl);
-        match self.listing.find(&self.name) {
-            Answer::Found(entry) => {
-                entry.readable()?;
-                self.inodes.remember(&[entry.ino]);
-                Ok(Lookup::Found(Attr::of(&entry), validity))
-            }
-            Answer::Absent => Ok(Lookup::Absent(self.listing.note_absent(&self.name, validity))),
-            Answer::Failed(error) => Err(error),
-            Answer::NotYet => Err(FsError::Internal),
-        }
-    }
-
-    /// The listing says what it has to say. Of a file without a length, that is asked for first.
-    fn finish(self, owed: Owed<Lookup>) {
-        match self.listing.find(&self.name) {
-            Answer::Found(entry) if entry.kind == NodeKind::Unsized => self.finish_sized(entry, owed),
-            _ => self.answer(|result| owed.answer_with(result)),
-        }
-    }
-
-    fn finish_sized(self, entry: Arc<Entry>, owed: Owed<Lookup>) {
-        let (content, deadline) = (Arc::clone(&self.content), self.clock.now() + self.config.op_timeout);
-        let (id, edited_ms) = (entry.id.clone(), entry.version.edited_ms);
-        let finish = move |result| match result {
-            Ok(size_bytes) => {
-                self.listing.substitute(&entry, Version { size_bytes, edited_ms });
-                self.answer(|result| owed.answer_with(result));
-            }
-            Err(error) => owed.answer_with(|| Err(FsError::Content(error))),
-        };
-        match content.known_size(&id, edited_ms) {
-            Some(size) => finish(Ok(size)),
-            None => content.ask_size(&id, edited_ms, deadline, Box::new(finish)),
-        }
-    }
-
-    /// Has `give` give the result. If the listing was outdated meanwhile, the kernel may believe it for too long.
-    fn answer(&self, give: impl FnOnce(&dyn Fn() -> Result<Lookup, FsError>)) {
-        let was_outdated = self.listing.is_outdated();
-        give(&|| self.result());
-        if !was_outdated && self.listing.is_outdated() {
-            self.freshness.tell_name_again(self.listing.dir, &self.name);
-        }
-    }
-}
-
-/// One readdir under way.
-struct Emitter {
-    listing: Arc<Listing>,
-    inodes: Arc<InodeTable>,
-    freshness: Arc<Freshness>,
-    validity: Duration,
-    cookie: u64,
-}
-
-impl Emitter {
-    /// Fills `sink` from the cookie on and sends it.
-    fn emit(self, mut sink: Box<dyn DirSink>, result: Result<(), FsError>) {
-        let mut shown = Vec::new();
-        let result = result.and_then(|()| self.fill(sink.as_mut(), &mut shown));
-        if sink.counts_lookups() {
-            self.inodes.remember(&shown);
-        }
-        sink.finish(result);
-        if !self.validity.is_zero() && self.listing.is_outdated() {
-            self.freshness.tell_again(&self.listing);
-        }
-    }
-
-    /// Puts entries in until there is no room or no entry; `shown` are the children that went in.
-    fn fill(&self, sink: &mut dyn DirSink, shown: &mut Vec<Ino>) -> Result<(), FsError> {
-        let mut cookie = self.cookie;
-        while cookie < DOT_ENTRIES {
-            if !self.add_dot(sink, cookie) {
-                return Ok(());
-            }
-            cookie += 1;
-        }
-        loop {
-            let index = usize::try_from(cookie - DOT_ENTRIES).unwrap_or(usize::MAX);
-            let entries = match self.listing.entries_from(index, ENTRIES_PER_STEP) {
-                Answer::Found(entries) => entries,
-                // What is in the sink already is sent; the error comes with the next call, from the cookie it failed at.
-                Answer::Failed(error) if cookie == self.cookie || shown.is_empty() => return Err(error),
-                Answer::Absent | Answer::NotYet | Answer::Failed(_) => return Ok(()),
-            };
-            for entry in entries {
-                let name = entry.name.as_str();
-                // Its name shows; whoever wants more of it asks, and is told.
-                let validity = if entry.readable().is_ok() { self.validity } else { Duration::ZERO };
-                let item = DirItem { name, attr: Attr::of(&entry), next_cookie: cookie + 1, validity };
-                if !sink.add(item) {
-                    return Ok(());
-                }
-                shown.push(entry.ino);
-                cookie += 1;
-            }
-        }
-    }
-
-    /// Puts `.` or `..` in.
-    fn add_dot(&self, sink: &mut dyn DirSink, cookie: u64) -> bool {
-        let Some(dir) = self.inodes.get(self.listing.dir) else { return true };
-        let (name, entry) = match cookie {
-            0 => (".", Some(dir)),
-            _ => ("..", self.inodes.get(dir.parent)),
-        };
-        let Some(entry) = entry else { return true };
-        sink.add(DirItem { name, attr: Attr::of(&entry), next_cookie: cookie + 1, validity: self.validity })
     }
 }

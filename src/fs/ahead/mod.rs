@@ -26,7 +26,7 @@ use lru::LruCache;
 use order::{ORDERS, Order};
 use selection::Selection;
 use traversal::{KnownTree, Traversal};
-use walkers::{Opened, Walkers};
+use walkers::{MAX_DIRS_AHEAD, Opened, Walkers};
 
 use super::dir::{Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
@@ -34,9 +34,6 @@ use super::lister::Lister;
 use crate::clock::{Clock, lock};
 use crate::content::Content;
 use crate::policy::sequence::{self, MAX_WINDOW, Readers};
-
-/// How many directories a walk may be ahead of its walker: work for all that are listed at a time (lister.rs), twice and more.
-const MAX_DIRS_AHEAD: usize = 64;
 
 /// The most events that wait to be looked at; with one more, those before it lead to no guess.
 const MAX_EVENTS: usize = 1024;

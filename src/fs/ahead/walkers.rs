@@ -9,9 +9,11 @@ use std::time::Duration;
 use lru::LruCache;
 
 use super::super::inode::{Entry, Ino};
-use super::MAX_DIRS_AHEAD;
 use super::order::Order;
 use crate::policy::allowance::Allowance;
+
+/// How many directories a walk may be ahead of its walker: work for all that are listed at a time (lister.rs), twice and more.
+pub(super) const MAX_DIRS_AHEAD: usize = 64;
 
 /// A child that is opened so long after the one before it is no walk: a person with a file manager is slower. Nor is anything
 /// listed for a process that has opened nothing for so long.

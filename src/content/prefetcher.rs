@@ -1,0 +1,84 @@
+//! Has bytes fetched that nobody waits for yet, as far as the line is worth it and the memory allows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::blocks::BlockCache;
+use super::fetcher::Fetcher;
+use super::object::Object;
+use super::running::{Activity, Running};
+use crate::clock::Clock;
+use crate::jobs::{Class, Ticket, Urgency};
+use crate::policy::budget::{Budget, MAX_STREAMS_PER_READER, Shares};
+use crate::policy::range::ByteRange;
+use crate::policy::readahead::Window;
+
+/// The blocks of a mount, who fills them, and who reads them. Shared by all readers.
+pub(super) struct Prefetcher {
+    pub(super) blocks: Arc<BlockCache>,
+    pub(super) fetcher: Arc<Fetcher>,
+    running: Running,
+    next_reader: AtomicU64,
+}
+
+impl Prefetcher {
+    /// For readers that share `budget`; nobody reads yet.
+    pub(super) fn new(
+        blocks: Arc<BlockCache>,
+        fetcher: Arc<Fetcher>,
+        budget: Budget,
+        clock: Arc<dyn Clock>,
+    ) -> Prefetcher {
+        Prefetcher { blocks, fetcher, running: Running::new(budget, clock), next_reader: AtomicU64::new(0) }
+    }
+
+    /// The budget of all cached and prefetched bytes.
+    pub(super) fn budget(&self) -> Budget {
+        self.running.budget()
+    }
+
+    /// A number that no other reader has.
+    pub(super) fn next_reader(&self) -> u64 {
+        self.next_reader.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How far reader `number`, which reads, may look ahead.
+    pub(super) fn window(&self, number: u64, activity: &Arc<Activity>) -> Window {
+        if let Some(shares) = self.running.note_read(number, activity) {
+            self.keep_to(shares);
+        }
+        let requests = self.fetcher.planned().min(MAX_STREAMS_PER_READER);
+        Window::new(requests, self.fetcher.part_bytes(), self.running.window_bytes())
+    }
+
+    fn keep_to(&self, shares: Shares) {
+        self.fetcher.set_max_streams(shares.max_streams);
+        self.blocks.reserve(shares.replies_bytes);
+    }
+
+    /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each fetch. Nothing is fetched
+    /// while as many guesses as may be are under way.
+    pub(super) fn fetch_missing(
+        &self,
+        object: &Arc<Object>,
+        range: ByteRange,
+        mut started: impl FnMut(ByteRange, Ticket),
+    ) {
+        if !self.fetcher.has_room(Class::Background) {
+            return;
+        }
+        for run in self.blocks.acquire_new(object, range.blocks()) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let range = ByteRange::new(first.range.start, last.range.end);
+            started(range, self.fetcher.start(object, run, Urgency::Guess));
+        }
+    }
+
+    /// Reader `number` is closed.
+    pub(super) fn note_closed(&self, number: u64) {
+        match self.running.note_closed(number) {
+            Some(shares) => self.keep_to(shares),
+            None => self.blocks.release_unused(),
+        }
+    }
+}

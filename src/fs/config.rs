@@ -1,0 +1,14 @@
+//! What the filesystem is told at the start.
+
+use std::time::Duration;
+
+/// What the filesystem is told at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct FsConfig {
+    /// For how long a complete listing is believed.
+    pub ttl: Duration,
+    /// The deadline of every operation.
+    pub op_timeout: Duration,
+    /// Whether a process is still there; asked on worker threads, for what is only worth doing if it is.
+    pub is_alive: fn(u32) -> bool,
+}
