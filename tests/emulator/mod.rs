@@ -67,7 +67,7 @@ pub use tree::{Content, Entry, Replacement, Tree};
 /// How long dropping an emulator may wait for a read of a disk to end.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// How long a test waits for something that must come.
-const WAIT_LIMIT: Duration = Duration::from_secs(10);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 

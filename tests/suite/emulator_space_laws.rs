@@ -456,9 +456,7 @@ fn parallel_refreshes_are_counted_and_only_one_wins() {
     bench.emulator.knobs(|k| k.hold = vec!["refreshToken".to_owned()]);
     let codes: Vec<u16> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..3).map(|_| scope.spawn(|| bench.refresh(&session).json["code"] == 0)).collect();
-        while bench.emulator.totals().refresh_peak < 3 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        bench.emulator.wait_until("all three to be under way", |counters| counters.refresh_peak == 3);
         bench.emulator.knobs(|k| k.hold.clear());
         calls.into_iter().map(|call| u16::from(call.join().unwrap())).collect()
     });

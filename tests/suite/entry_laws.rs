@@ -1,5 +1,6 @@
 //! Laws of entries that the service describes as nothing can be: each is an error of its own, and its directory is listed.
 
+use koofs::clock::lock;
 use koofs::config::SpaceSource;
 use koofs::fs::{FsError, Ino, Lookup};
 use koofs::remote::{Node, NodeKind, Remote};
@@ -224,7 +225,7 @@ fn length_that_is_asked_for_by_many_at_once_is_one_request() {
     let mut unsized_file = file("F", "f", 0);
     unsized_file.kind = NodeKind::Unsized;
     let bench = fakes::Bench::new(FakeRemote::new([("root", vec![unsized_file])]));
-    bench.store.sizes.lock().unwrap().insert("F".to_owned(), 777);
+    lock(&bench.store.sizes).insert("F".to_owned(), 777);
     bench.store.gate.close();
     let lookups: Vec<_> = (0..5).map(|_| bench.lookup_later(Ino::ROOT, "f")).collect();
     bench.store.gate.open();

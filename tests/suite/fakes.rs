@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use koofs::clock::{BootTime, Clock, SystemClock, Timer};
+use koofs::clock::{BootTime, Clock, SystemClock, Timer, lock};
 use koofs::content::{Content, ContentConfig, LinkStore, ObjectStore, ReadData, StoreAnswer, StoreBody, StoreError};
 use koofs::fs::{DirItem, DirSink, DriveFs, Fh, FsConfig, FsError, Ino, Lookup};
 use koofs::jobs::JobQueue;
@@ -80,18 +80,18 @@ pub struct Gate {
 
 impl Gate {
     pub fn close(&self) {
-        *self.closed.lock().unwrap() = true;
+        *lock(&self.closed) = true;
     }
 
     pub fn open(&self) {
-        *self.closed.lock().unwrap() = false;
+        *lock(&self.closed) = false;
         self.changed.notify_all();
     }
 
     pub fn pass(&self) {
-        let mut closed = self.closed.lock().unwrap();
+        let mut closed = lock(&self.closed);
         while *closed {
-            closed = self.changed.wait(closed).unwrap();
+            closed = self.changed.wait(closed).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -169,7 +169,7 @@ impl FakeRemote {
     }
 
     pub fn change(&self, change: impl FnOnce(&mut RemoteState)) {
-        change(&mut self.state.lock().unwrap());
+        change(&mut lock(&self.state));
     }
 
     pub fn lists(&self) -> usize {
@@ -189,14 +189,14 @@ impl Remote for FakeRemote {
     }
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
-        self.listed.lock().unwrap().push((directory.as_str().to_owned(), deadline));
+        lock(&self.listed).push((directory.as_str().to_owned(), deadline));
         self.list_calls.fetch_add(1, Ordering::SeqCst);
         self.list_gate.pass();
         let index: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
         if index > 0 {
             self.later_page_gate.pass();
         }
-        let mut state = self.state.lock().unwrap();
+        let mut state = lock(&self.state);
         if let Some(kind) = state.list_failures.pop_front() {
             return Err(RemoteError::new(kind, "scripted failure"));
         }
@@ -242,7 +242,7 @@ impl Remote for FakeRemote {
         self.link_calls.fetch_add(1, Ordering::SeqCst);
         self.links_asked.fetch_add(ids.len(), Ordering::SeqCst);
         self.link_gate.pass();
-        let mut state = self.state.lock().unwrap();
+        let mut state = lock(&self.state);
         if ids.iter().any(|id| state.refused_ids.contains(id.as_str())) {
             let kind = state.refuses_links.unwrap_or(RemoteErrorKind::NotFound);
             return Err(RemoteError::new(kind, "one of the ids is bad"));
@@ -307,16 +307,16 @@ impl FakeStore {
     }
 
     pub fn fault(&self, faults: impl IntoIterator<Item = StoreFault>) {
-        self.faults.lock().unwrap().extend(faults);
+        lock(&self.faults).extend(faults);
     }
 
     /// All objects are other ones from now on.
     pub fn etag(&self, etag: &str) {
-        *self.etag.lock().unwrap() = etag.to_owned();
+        *lock(&self.etag) = etag.to_owned();
     }
 
     pub fn gets(&self) -> Vec<(String, ByteRange)> {
-        self.gets.lock().unwrap().clone()
+        lock(&self.gets).clone()
     }
 }
 
@@ -361,10 +361,10 @@ impl ObjectStore for FakeStore {
     ) -> Result<StoreAnswer, StoreError> {
         let path = link.secret_url().strip_prefix("http://127.0.0.1/").unwrap();
         let id = path.split('?').next().unwrap().to_owned();
-        self.gets.lock().unwrap().push((id.clone(), range));
+        lock(&self.gets).push((id.clone(), range));
         self.gate.pass();
-        let size = self.sizes.lock().unwrap()[&id];
-        let current = self.etag.lock().unwrap().clone();
+        let size = lock(&self.sizes)[&id];
+        let current = lock(&self.etag).clone();
         let mut answer = StoreAnswer {
             status: 206,
             content_range: Some(format!("bytes {}-{}/{size}", range.start, range.end - 1)),
@@ -392,7 +392,7 @@ impl ObjectStore for FakeStore {
             })
         };
         let changed = etag.is_some_and(|etag| etag != current).then_some(StoreFault::Status(412));
-        let fault = changed.or_else(|| self.faults.lock().unwrap().pop_front());
+        let fault = changed.or_else(|| lock(&self.faults).pop_front());
         match fault {
             None => {}
             Some(StoreFault::Status(status)) => {
@@ -480,10 +480,9 @@ impl Bench {
 
     /// Tells the object store of the sizes that the remote lists.
     pub fn sync_sizes(&self) {
-        let state = self.remote.state.lock().unwrap();
+        let state = lock(&self.remote.state);
         let nodes = state.dirs.values().flatten();
-        *self.store.sizes.lock().unwrap() =
-            nodes.map(|node| (node.id.as_str().to_owned(), node.version.size_bytes)).collect();
+        *lock(&self.store.sizes) = nodes.map(|node| (node.id.as_str().to_owned(), node.version.size_bytes)).collect();
     }
 
     pub fn lookup_later(&self, parent: Ino, name: &str) -> Receiver<Result<Lookup, FsError>> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use koofs::clock::lock;
 use koofs::fs::{FsError, Ino, Lookup};
 use koofs::policy::name::EntryName;
 use koofs::policy::range::ByteRange;
@@ -150,7 +151,7 @@ impl World {
                 StoreFault::IgnoreRange,
             ];
             // At most one at a time: three refusals in a row are to be believed.
-            self.bench.store.faults.lock().unwrap().clear();
+            lock(&self.bench.store.faults).clear();
             if self.rng.u8(..3) == 0 {
                 self.bench.store.fault([faults[self.rng.usize(..faults.len())]]);
             }

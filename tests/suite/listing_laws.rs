@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use koofs::clock::SystemClock;
+use koofs::clock::{SystemClock, lock};
 use koofs::config::{Connection, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
@@ -33,7 +33,7 @@ impl Drive {
     /// How often page `index` of the root was asked for.
     fn asked_for(&self, index: usize) -> usize {
         let page = format!("root {index}");
-        self.calls.lock().unwrap().iter().filter(|call| **call == page).count()
+        lock(&self.calls).iter().filter(|call| **call == page).count()
     }
 }
 
@@ -44,7 +44,7 @@ impl Remote for Drive {
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, _: Instant) -> Result<Page, RemoteError> {
         let index: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
-        self.calls.lock().unwrap().push(format!("{} {index}", directory.as_str()));
+        lock(&self.calls).push(format!("{} {index}", directory.as_str()));
         let pages = &self.directories.iter().find(|(id, _)| *id == directory.as_str()).unwrap().1;
         match self.broken {
             Some((at, broken @ (Broken::Fails | Broken::FailsTwice)))
@@ -189,7 +189,7 @@ fn path_is_followed_by_the_names_of_the_mount() {
 fn search_for_a_name_stops_at_its_page() {
     let drive = drive();
     listed(&drive, &["docs"], ListFormat::Names, false).1.unwrap();
-    assert_eq!(*drive.calls.lock().unwrap(), ["root 0", "D 0"]);
+    assert_eq!(*lock(&drive.calls), ["root 0", "D 0"]);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn entries_are_written_before_the_next_page_is_asked_for() {
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {
-            self.1.push(self.0.calls.lock().unwrap().len());
+            self.1.push(lock(&self.0.calls).len());
             Ok(())
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, Once};
 
+use koofs::clock::lock;
+
 static LOG: Mutex<String> = Mutex::new(String::new());
 static START: Once = Once::new();
 
@@ -13,7 +15,9 @@ impl log::Log for LogKeeper {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        *LOG.lock().unwrap() += &format!("{} {}\n", record.target(), record.args());
+        // Written first: what is logged may panic while it is written.
+        let line = format!("{} {}\n", record.target(), record.args());
+        *lock(&LOG) += &line;
     }
 
     fn flush(&self) {}
@@ -29,5 +33,5 @@ pub(crate) fn keep_log() {
 
 /// What was logged so far, by all tests.
 pub(crate) fn kept_log() -> String {
-    LOG.lock().unwrap().clone()
+    lock(&LOG).clone()
 }

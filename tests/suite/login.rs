@@ -18,7 +18,7 @@ use crate::emulator::knobs::{AuthRefusalBody, RefreshNesting};
 use crate::emulator::spaces::USER_ID;
 use crate::emulator::{Emulator, Entry};
 use crate::log_keeper::{keep_log, kept_log};
-use crate::mounted::koofs;
+use crate::mounted::{joined, koofs};
 use crate::scripted_server::{Answer, ScriptedServer};
 use crate::space_client::{TOKEN, chain, config, connection, names, open, says, scripted_config, soon};
 
@@ -431,7 +431,7 @@ fn waiting_for_another_threads_renewal_ends_with_the_own_deadline() {
     assert_eq!(error.kind(), RemoteErrorKind::Timeout);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     emulator.knobs(|knobs| knobs.hold = Vec::new());
-    assert!(patient.join().unwrap());
+    assert!(joined(patient));
 }
 
 // ---- App signature ----

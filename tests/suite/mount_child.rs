@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::emulator::pattern;
-use crate::mounted::{await_that, c_path};
+use crate::mounted::{await_that, c_path, joined};
 
 /// Not a law: what the children run. Does nothing in the suite itself.
 #[test]
@@ -186,7 +186,7 @@ fn together(path: &Path, seeds: &[&str]) {
             })
         })
         .collect();
-    say(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>());
+    say(readers.into_iter().map(joined).sum::<u64>());
 }
 
 /// One entry as getdents64(2) gives it.
@@ -312,7 +312,7 @@ fn stalled(path: &Path, readers: usize, files: usize) {
         })
         .collect();
     for reader in readers {
-        let (errno, took_ms) = reader.join().unwrap();
+        let (errno, took_ms) = joined(reader);
         say(format_args!("{errno} {took_ms}"));
     }
 }

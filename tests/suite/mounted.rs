@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use koofs::clock::lock;
 use koofs::kernel::mountinfo::{self, MountEntry};
 
 /// How often a condition is looked at. A pause between looks, not a time that makes anything right.
@@ -99,6 +100,11 @@ pub(crate) fn await_that(what: &str, is_so: impl FnMut() -> bool) {
     assert!(comes_true(is_so), "waited in vain for {what}");
 }
 
+/// What `thread` returns. Its panic goes on here as it is, so that a failed law shows what went wrong and not that a thread ended.
+pub(crate) fn joined<T>(thread: thread::JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// A child process under a watchdog: killed after its limit, when the law fails and when the law forgets it.
 pub(crate) struct Watched {
     child: Arc<Mutex<Child>>,
@@ -120,7 +126,7 @@ impl Watched {
             if held.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // Sent first: whoever sees the child dead sees why. A child that was reaped is not killed: `Child` knows.
                 let _ = bite.send(());
-                let _ = victim.lock().unwrap().kill();
+                let _ = lock(&victim).kill();
             }
         });
         Watched { child, pid, bitten, _leash: leash }
@@ -140,7 +146,7 @@ impl Watched {
     /// Waits for the end. Fails if the watchdog had to bring it about.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         loop {
-            let ended = self.child.lock().unwrap().try_wait().unwrap();
+            let ended = lock(&self.child).try_wait().unwrap();
             if let Some(status) = ended {
                 assert!(self.bitten.try_recv().is_err(), "process {} hung and was killed", self.pid);
                 return status;
@@ -153,7 +159,7 @@ impl Watched {
     pub(crate) fn output(mut self) -> (ExitStatus, String, String) {
         use std::io::Read;
         let (out, error) = {
-            let mut child = self.child.lock().unwrap();
+            let mut child = lock(&self.child);
             (child.stdout.take(), child.stderr.take())
         };
         let reader = |pipe: Option<Box<dyn Read + Send>>| {
@@ -166,13 +172,13 @@ impl Watched {
         let out = reader(out.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>));
         let error = reader(error.map(|pipe| Box::new(pipe) as Box<dyn Read + Send>));
         let status = self.wait();
-        (status, out.join().unwrap(), error.join().unwrap())
+        (status, joined(out), joined(error))
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut child = lock(&self.child);
         let _ = child.kill();
         let _ = child.wait();
     }

@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use koofs::clock::lock;
+
+/// What a busy machine may add to a time limit that must have ended a call; without the limit these calls take longer.
+pub(crate) const BUSY: Duration = Duration::from_secs(15);
+
 /// A request as it came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -145,7 +150,7 @@ impl ScriptedServer {
         let queue = Arc::new(Mutex::new(VecDeque::<Answer>::new()));
         let mut server = ScriptedServer::with_handler({
             let queue = Arc::clone(&queue);
-            move |_| queue.lock().unwrap().pop_front().unwrap_or_else(|| Answer::new(500, "script has ended"))
+            move |_| lock(&queue).pop_front().unwrap_or_else(|| Answer::new(500, "script has ended"))
         });
         server.queue = queue;
         server
@@ -176,7 +181,7 @@ impl ScriptedServer {
     }
 
     pub(crate) fn push(&self, answer: Answer) -> &ScriptedServer {
-        self.queue.lock().unwrap().push_back(answer);
+        lock(&self.queue).push_back(answer);
         self
     }
 
@@ -186,7 +191,7 @@ impl ScriptedServer {
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.shared.requests.lock().unwrap().clone()
+        lock(&self.shared.requests).clone()
     }
 
     /// How many requests came for `path`.
@@ -213,7 +218,7 @@ impl Shared {
         stream.set_nodelay(true).unwrap();
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         while let Some(request) = read_request(&mut reader) {
-            self.requests.lock().unwrap().push(request.clone());
+            lock(&self.requests).push(request.clone());
             match (self.handler)(&request).send(&mut stream) {
                 Ok(true) => {}
                 Ok(false) | Err(_) => break,

@@ -14,6 +14,7 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, KernelConfig, ReplyAttr, ReplyDirectory,
     ReplyEntry, Request,
 };
+use koofs::clock::lock;
 use koofs::config::{Connection, MountConfig, ShareConfig, Source};
 use koofs::kernel::session;
 use koofs::koodrive::OpenError;
@@ -49,7 +50,7 @@ impl Filesystem for Tiny {
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         if self.is_stuck {
-            self.stuck.lock().unwrap().push(reply);
+            lock(&self.stuck).push(reply);
         } else {
             reply.attr(&Duration::ZERO, &attr(ino.0));
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::fakes::ManualClock;
 use crate::log_keeper::{keep_log, kept_log};
-use crate::scripted_server::{Answer, Request, ScriptedServer};
+use crate::scripted_server::{Answer, BUSY, Request, ScriptedServer};
 
 const ACCESS_CODE: &str = "a1B2c3D4";
 const SHORT_CODE: &str = "1808628918203192832";
@@ -652,7 +652,7 @@ fn broken_connection_and_silence_are_no_answer() {
         let start = Instant::now();
         let error = client.list_page(&NodeId::new("Fdir"), None, start + Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.kind(), RemoteErrorKind::Timeout);
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < BUSY, "{:?}", start.elapsed());
     }
 }
 
@@ -954,7 +954,7 @@ fn endpoint_that_cannot_be_reached_is_told_at_once() {
         config.connection.endpoint = endpoint.to_owned();
         config.connection.allow_http = allow_http;
         let error = open_with(&config).map(|_| ()).unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert!(start.elapsed() < BUSY, "{:?}", start.elapsed());
         error
     };
     says(&open_at(&gone, false), &["cannot reach", &gone, "refused", "--endpoint"]);
@@ -983,7 +983,7 @@ fn opening_waits_out_a_hiccup_but_not_the_deadline() {
         config.connection.op_timeout = Duration::from_millis(600);
         let start = Instant::now();
         let error = open_with(&config).map(|_| ()).unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert!(start.elapsed() < BUSY, "{:?}", start.elapsed());
         error
     };
     says(&failing(|_| refused(500, 1)), &["out of order", "HTTP 500"]);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use koofs::clock::Clock;
+use koofs::clock::{Clock, lock};
 use koofs::fs::{Change, FsError, Ino, Lookup};
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Node, RemoteErrorKind};
@@ -249,7 +249,7 @@ fn directory_that_waited_to_be_listed_ahead_has_a_whole_time_for_who_asks_late()
     for waiting in waiting {
         waiting.recv_timeout(PATIENCE).unwrap().unwrap();
     }
-    let listed = bench.remote.listed.lock().unwrap();
+    let listed = lock(&bench.remote.listed);
     let (_, deadline) = listed.iter().find(|(id, _)| id == "D40").unwrap();
     assert!(*deadline >= asked + PATIENCE, "{:?} left", deadline.saturating_duration_since(asked));
 }
@@ -266,7 +266,7 @@ fn of_a_large_directory_a_few_pages_are_listed_ahead_and_the_rest_when_it_is_ask
     bench.names(Ino::ROOT, 100).unwrap();
     open_dir(&bench, Ino::ROOT, "d00000");
     open_dir(&bench, Ino::ROOT, "d00001");
-    let pages = |bench: &Bench| bench.remote.listed.lock().unwrap().iter().filter(|(id, _)| id == "D3").count();
+    let pages = |bench: &Bench| lock(&bench.remote.listed).iter().filter(|(id, _)| id == "D3").count();
     calls_at_rest(&bench);
     assert_eq!(pages(&bench), 4);
     let large = bench.ino(Ino::ROOT, "d00003");
@@ -621,7 +621,7 @@ fn file_that_changes_under_its_reader_is_another_inode_to_the_next_open() {
 fn withheld(count: usize, stored: u64) -> (Bench, Arc<ManualClock>) {
     let nodes: Vec<Node> = (0..count).map(|i| file(&format!("F{i}"), &format!("f{i}"), 1000)).collect();
     let (bench, clock) = still(FakeRemote::new([("root", nodes)]), Duration::from_secs(3600));
-    bench.store.sizes.lock().unwrap().values_mut().for_each(|size| *size = stored);
+    lock(&bench.store.sizes).values_mut().for_each(|size| *size = stored);
     (bench, clock)
 }
 
