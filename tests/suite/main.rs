@@ -4,6 +4,7 @@
 #[path = "../emulator/mod.rs"]
 mod emulator;
 
+mod call_laws;
 mod cli_laws;
 mod config_laws;
 mod content_laws;

@@ -33,6 +33,7 @@ fn child_acts_on_a_mount() {
         "stalled" => stalled(&path, arguments[0].parse().unwrap(), arguments[1].parse().unwrap()),
         "names" => names(&path),
         "writes" => writes(&path, Path::new(arguments[0])),
+        "odd calls" => crate::call_laws::odd_calls(&path),
         "attributes without meaning" => attributes_without_meaning(&path),
         "resident" => resident(&path),
         "read, drop pages, read" => read_drop_pages_read(&path, arguments[0]),
@@ -47,7 +48,7 @@ fn child_acts_on_a_mount() {
     }
 }
 
-fn say(line: impl std::fmt::Display) {
+pub(crate) fn say(line: impl std::fmt::Display) {
     println!("\n> {line}");
 }
 
