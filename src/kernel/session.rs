@@ -8,16 +8,16 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process;
 
 use fuser::{BackgroundSession, Config, Filesystem, InitFlags, KernelConfig, MountOption, Session, SessionACL};
-use log::{debug, error, info};
+use log::{debug, info};
 
 use super::mountinfo::{self, MountEntry};
 use super::notify::Teller;
-use super::unmount::{self, Detachment};
 use crate::policy::linux::{MAX_BACKGROUND, MAX_REQUEST_BYTES, READ_AHEAD_KIB};
 
 /// Loop threads: each only translates and hands over, and 16 answered small reads 2.4 times as fast as one (fuse-notes B3).
@@ -102,15 +102,25 @@ pub struct Mounted<F: Filesystem> {
     mount: MountEntry,
 }
 
-/// Mounts `filesystem`, after its `init` has run.
+/// Mounts `filesystem`, after its `init` has run. `None` if somebody has unmounted it already.
 ///
 /// # Errors
 /// What fuser says: no `/dev/fuse`, not permitted, no helper. Nothing is mounted then.
-pub fn mount<F: Filesystem>(filesystem: F, options: &SessionOptions) -> io::Result<Mounted<F>> {
-    let session = Session::new(filesystem, &options.mountpoint, &fuser_config(options))?;
-    let mount = own_mount(&options.mountpoint)?;
+pub fn mount<F: Filesystem>(filesystem: F, options: &SessionOptions) -> io::Result<Option<Mounted<F>>> {
+    let session = match Session::new(filesystem, &options.mountpoint, &fuser_config(options)) {
+        // How fuser calls the end of the connection before the first request was answered.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            return if own_mount(&options.mountpoint)?.is_none() { Ok(None) } else { Err(error) };
+        }
+        session => session?,
+    };
+    let Some(mount) = own_mount(&options.mountpoint)? else {
+        // There is nothing to unmount, and fuser would unmount whatever stands at the path by now.
+        mem::forget(session);
+        return Ok(None);
+    };
     raise_read_ahead(&mount);
-    Ok(Mounted { session, mount })
+    Ok(Some(Mounted { session, mount }))
 }
 
 impl<F: Filesystem> Mounted<F> {
@@ -146,33 +156,19 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the mount is gone, by whomever, and ends the process: 0 if the loop ended as it should, else 1.
+    /// Waits until the FUSE loop has ended, and ends the process with the exit code that `verdict` makes of it: of the mount,
+    /// and of why the loop failed. A loop ends well, or with any error, when its mount was taken away; it also ends well when
+    /// the connection was aborted, which leaves the mount where it is.
     ///
     /// Never returns, as the rest of `BackgroundSession` must never be dropped: its `Drop` unmounts by path.
-    pub fn exit_at_end(self) -> ! {
-        let code = match self.background.guard.join() {
-            Ok(Ok(())) => 0,
-            Ok(Err(failure)) => give_up(&self.mount, &failure.to_string()),
-            Err(_) => give_up(&self.mount, "its thread panicked"),
+    pub fn exit_at_end(self, verdict: impl FnOnce(&MountEntry, Option<String>) -> i32) -> ! {
+        let failure = match self.background.guard.join() {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(failure.to_string()),
+            Err(_) => Some("its thread panicked".to_owned()),
         };
-        info!("{} is unmounted", self.mount.mountpoint.display());
-        process::exit(code)
+        process::exit(verdict(&self.mount, failure))
     }
-}
-
-/// The loop failed while the mount may still be there: nobody would answer, so it goes. A loop that failed because its mount
-/// was just taken away, which a thread may see as any error, has ended as it should.
-fn give_up(mount: &MountEntry, failure: &str) -> i32 {
-    match unmount::detach(mount) {
-        Ok(Detachment::Gone) => {
-            debug!("the FUSE loop of {} ended with its mount: {failure}", mount.mountpoint.display());
-            return 0;
-        }
-        Ok(_) => {}
-        Err(failure) => error!("cannot unmount {}: {failure}", mount.mountpoint.display()),
-    }
-    error!("the FUSE loop of {} failed: {failure}", mount.mountpoint.display());
-    1
 }
 
 fn fuser_config(options: &SessionOptions) -> Config {
@@ -199,11 +195,11 @@ fn source_name(source: &str) -> String {
     source.chars().take(SOURCE_MAX_BYTES).map(keep).collect()
 }
 
-/// Our mount in the table: the newest at the mountpoint. The table is all that may be asked before the loop runs (section D).
-fn own_mount(mountpoint: &Path) -> io::Result<MountEntry> {
+/// Our mount in the table: the newest KooFS mount at the mountpoint, where there was none, and which another mount may cover by now;
+/// `None` if it is gone. The table is all that may be asked before the loop runs: a question to the mount would wait for ever.
+fn own_mount(mountpoint: &Path) -> io::Result<Option<MountEntry>> {
     let mounts = mountinfo::mounts()?;
-    let newest = mountinfo::newest_at(&mounts, mountpoint).filter(|mount| mount.is_koofs());
-    newest.cloned().ok_or_else(|| io::Error::other(format!("{} is not in the mount table", mountpoint.display())))
+    Ok(mounts.into_iter().rfind(|mount| mount.mountpoint == mountpoint && mount.is_koofs()))
 }
 
 /// Raises the read-ahead window, which INIT can only lower (section D). Takes root; without it sequential reads are slower.

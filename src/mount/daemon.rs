@@ -145,7 +145,7 @@ fn answers(mountpoint: PathBuf, device: String, deadline: Instant, limit: Durati
     match within(deadline, move || fs::metadata(&mountpoint)) {
         None => Err(MountError::TooSlow(limit)),
         Some(Ok(metadata)) if device_text(metadata.st_dev()) == device => Ok(()),
-        Some(Ok(_)) => Err(MountError::DiedSilently("its mount is gone".to_owned())),
+        Some(Ok(_)) => Err(MountError::UnmountedEarly(shown)),
         Some(Err(error)) => Err(MountError::Inspect(shown, error)),
     }
 }

@@ -45,6 +45,8 @@ pub enum MountError {
     Http(HttpError),
     /// The kernel, or the helper, refused the mount.
     Refused(io::Error),
+    /// Somebody has unmounted it before it answered.
+    UnmountedEarly(PathBuf),
     /// A system call failed that does not.
     System(&'static str, io::Error),
     /// The log file could not be opened.
@@ -119,6 +121,9 @@ impl fmt::Display for MountError {
             MountError::RootIsAFile(path) => write!(f, "--root {path} is a file; name the folder that holds it"),
             MountError::Http(_) => f.write_str("cannot prepare to read from object stores"),
             MountError::Refused(_) => f.write_str("the mount was refused"),
+            MountError::UnmountedEarly(path) => {
+                write!(f, "{} was unmounted by somebody else before the mount was ready", path.display())
+            }
             MountError::System(call, _) => write!(f, "{call} failed"),
             MountError::LogFile(path, _) => write!(f, "cannot open log file {}", path.display()),
             MountError::UnsafeLogFile(path, why) => {

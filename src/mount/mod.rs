@@ -4,6 +4,7 @@
 //! Threads: the main thread waits for the end of the FUSE loop, `koofs-signals` for signals; fuser has the loop threads.
 
 mod daemon;
+mod end;
 mod error;
 pub mod logging;
 mod preflight;
@@ -67,7 +68,15 @@ pub unsafe fn mount_with<F: Filesystem>(
 ) -> Result<(), MountError> {
     logging::start(config.verbosity, config.log_file.as_deref())?;
     if config.foreground {
-        return serve(config, build, |_| Ok(())).map(|never| match never {});
+        return match serve(config, build, |_| Ok(())) {
+            Ok(never) => match never {},
+            // It has ended as somebody asked it to, like a mount that is unmounted later.
+            Err(early @ MountError::UnmountedEarly(_)) => {
+                info!("{early}");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
     }
     // SAFETY: the caller's promise.
     match unsafe { daemon::fork() }? {
@@ -111,6 +120,7 @@ fn serve<F: Filesystem>(
     let mounted = {
         let mut slot = shared.lock();
         let mounted = session::mount(filesystem, &options).map_err(refused)?;
+        let mounted = mounted.ok_or_else(|| MountError::UnmountedEarly(options.mountpoint.clone()))?;
         *slot = Some(mounted.entry().clone());
         mounted
     };
@@ -126,7 +136,7 @@ fn serve<F: Filesystem>(
         warn!("nobody waits for the mount any more ({error}): unmounting");
         unmount::detach(&mount).map_err(|error| MountError::Unmount(mount.mountpoint.clone(), error))?;
     }
-    running.exit_at_end()
+    running.exit_at_end(end::end_of_loop)
 }
 
 /// fuser turns to the helper when mount(2) is not permitted, and fails with `NotFound` when there is none.

@@ -182,6 +182,29 @@ fn operation_ends_at_its_deadline_whatever_the_remote_does() {
 }
 
 #[test]
+fn each_component_of_a_path_has_a_deadline_of_its_own() {
+    let clock = Arc::new(ManualClock::default());
+    let config = BenchConfig { clock: Arc::clone(&clock) as _, ..BenchConfig::default() };
+    let most = config.op_timeout * 3 / 4;
+    let tree = [("root", vec![dir("A", "a")]), ("A", vec![dir("B", "b")]), ("B", vec![file("F", "c", 1)])];
+    let bench = Bench::with(FakeRemote::new(tree), config);
+    // What the kernel asks for a/b/c: one name after the other, none of them beyond the deadline.
+    let mut parent = Ino::ROOT;
+    for name in ["a", "b", "c"] {
+        bench.remote.list_gate.close();
+        let lookup = bench.lookup_later(parent, name);
+        clock.advance(most);
+        bench.timer.run_due();
+        bench.remote.list_gate.open();
+        match lookup.recv_timeout(PATIENCE).unwrap() {
+            Ok(Lookup::Found(attr, _)) => parent = attr.ino,
+            Ok(Lookup::Absent(_)) => panic!("{name} is there"),
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn listing_is_believed_for_its_ttl_and_no_longer() {
     let clock = Arc::new(ManualClock::default());
     let config = BenchConfig { ttl: Duration::from_secs(60), clock: Arc::clone(&clock) as _, ..BenchConfig::default() };

@@ -19,7 +19,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether `text` has the form of a test's name: `file::law`, or `room/file::law`.
 fn is_law(text: &str) -> bool {
-    let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let is_word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     text.split_once("::").is_some_and(|(file, law)| file.split('/').all(is_word) && is_word(law))
 }
 

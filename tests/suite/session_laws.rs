@@ -29,14 +29,20 @@ const LIMIT: Duration = Duration::from_secs(60);
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// An empty directory that answers, or never does.
+#[derive(Default)]
 struct Tiny {
     is_stuck: bool,
     stuck: std::sync::Mutex<Vec<ReplyAttr>>,
+    /// Done between the mount and its first answer.
+    in_init: Option<fn(&Path)>,
 }
 
 impl Filesystem for Tiny {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         log::info!(target: "koofs::tiny", "{}", session::negotiate(config));
+        if let Some(act) = self.in_init {
+            act(Path::new(&std::env::var_os("KOOFS_TEST_MOUNTPOINT").unwrap()));
+        }
         Ok(())
     }
 
@@ -135,7 +141,12 @@ fn build(mode: &str) -> Result<Built<Tiny>, MountError> {
             build("")
         }
         mode => {
-            let filesystem = Tiny { is_stuck: mode == "stuck", stuck: Default::default() };
+            let in_init: Option<fn(&Path)> = match mode {
+                "unmounted early" => Some(|mountpoint| umount(mountpoint, 0)),
+                "covered early" => Some(|mountpoint| mount_other("tmpfs", mountpoint)),
+                _ => None,
+            };
+            let filesystem = Tiny { is_stuck: mode == "stuck", in_init, ..Tiny::default() };
             Ok(Built { filesystem, drive: None, kernel_abi: Default::default() })
         }
     }
@@ -149,10 +160,10 @@ fn tiny(mountpoint: &Path, variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// A tiny mount in the foreground, once it is in the mount table.
+/// A tiny mount in the foreground, once it answers.
 fn mounted(mountpoint: &Mountpoint) -> Watched {
     let child = Watched::start(tiny(mountpoint.path(), &[]), LIMIT);
-    mountpoint.await_types(&["fuse.koofs"]);
+    await_that("a mount that answers", || mountpoint.path().join("here").is_dir());
     child
 }
 
@@ -174,19 +185,22 @@ fn unmount_by_command(mountpoint: &Mountpoint) -> (Option<i32>, String) {
     run_koofs(&["unmount", mountpoint.path().to_str().unwrap()])
 }
 
-fn umount(mountpoint: &Mountpoint, flags: i32) {
-    let path = c_path(mountpoint.path());
+fn try_umount(mountpoint: &Path, flags: i32) -> io::Result<()> {
+    let path = c_path(mountpoint);
     // SAFETY: `path` outlives the call.
-    let refused = unsafe { libc::umount2(path.as_ptr(), flags) };
-    assert_eq!(refused, 0, "umount: {}", io::Error::last_os_error());
+    if unsafe { libc::umount2(path.as_ptr(), flags) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A tmpfs on top of whatever is there.
-fn mount_tmpfs(mountpoint: &Mountpoint) {
-    let path = c_path(mountpoint.path());
-    // SAFETY: all strings outlive the call; tmpfs takes no data here.
-    let refused = unsafe { libc::mount(c"none".as_ptr(), path.as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()) };
-    assert_eq!(refused, 0, "mounting a tmpfs: {}", io::Error::last_os_error());
+fn umount(mountpoint: &Path, flags: i32) {
+    try_umount(mountpoint, flags).unwrap_or_else(|error| panic!("umount: {error}"));
+}
+
+/// Another filesystem on top of whatever is there.
+fn mount_other(fstype: &str, mountpoint: &Path) {
+    let (path, fstype) = (c_path(mountpoint), c_path(Path::new(fstype)));
+    // SAFETY: all strings outlive the call; these filesystems take no data here.
+    let refused = unsafe { libc::mount(c"none".as_ptr(), path.as_ptr(), fstype.as_ptr(), 0, std::ptr::null()) };
+    assert_eq!(refused, 0, "mounting {fstype:?}: {}", io::Error::last_os_error());
 }
 
 #[test]
@@ -295,8 +309,64 @@ fn unmount_from_outside_ends_the_process_with_0() {
     }
     let mountpoint = Mountpoint::new();
     let mut child = mounted(&mountpoint);
-    umount(&mountpoint, 0);
+    umount(mountpoint.path(), 0);
     assert_eq!(child.wait().code(), Some(0));
+}
+
+#[test]
+fn unmount_from_outside_before_the_mount_answers_ends_the_process_with_0() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mountpoint = Mountpoint::new();
+    let mode = ("KOOFS_TEST_MODE", "unmounted early");
+    let (status, _, log) = Watched::start(tiny(mountpoint.path(), &[mode]), LIMIT).output();
+    assert!(status.code() == Some(0) && log.contains("was unmounted by somebody else"), "{status} {log}");
+    // Who waits for the mount in the background does not get it.
+    let variables = [mode, ("KOOFS_TEST_BACKGROUND", "1")];
+    let (status, _, error) = Watched::start(tiny(mountpoint.path(), &variables), LIMIT).output();
+    assert!(status.code() == Some(1) && error.contains("was unmounted by somebody else"), "{status} {error}");
+    assert_eq!(mountpoint.types(), [""; 0]);
+}
+
+#[test]
+fn forced_unmount_of_a_mount_that_nobody_uses_ends_the_process_with_0() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mountpoint = Mountpoint::new();
+    let mut child = mounted(&mountpoint);
+    umount(mountpoint.path(), libc::MNT_FORCE);
+    assert_eq!(child.wait().code(), Some(0));
+}
+
+#[test]
+fn aborted_connection_ends_the_process_with_1_and_the_mount_with_it() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let by_force = |mountpoint: &Mountpoint| {
+        let refused = try_umount(mountpoint.path(), libc::MNT_FORCE).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+    };
+    let by_fusectl = |mountpoint: &Mountpoint| {
+        let control = Mountpoint::new();
+        mount_other("fusectl", control.path());
+        let device = mountpoint.mounts().remove(0).device;
+        let (_, connection) = device.split_once(':').unwrap();
+        fs::write(control.path().join(connection).join("abort"), "1").unwrap();
+    };
+    let ways: [&dyn Fn(&Mountpoint); 2] = [&by_force, &by_fusectl];
+    for abort in ways {
+        let mountpoint = Mountpoint::new();
+        let child = mounted(&mountpoint);
+        let _inside = process_inside(&mountpoint);
+        abort(&mountpoint);
+        let (status, _, log) = child.output();
+        assert!(status.code() == Some(1) && log.contains("connection of"), "{status} {log}");
+        assert!(log.contains("was aborted") && log.contains("answers no more: unmounted"), "{log}");
+        assert_eq!(mountpoint.types(), [""; 0]);
+    }
 }
 
 #[test]
@@ -334,7 +404,7 @@ fn unmount_command_refuses_what_is_not_ours_and_names_it() {
         return;
     }
     let mountpoint = Mountpoint::new();
-    mount_tmpfs(&mountpoint);
+    mount_other("tmpfs", mountpoint.path());
     let (code, line) = unmount_by_command(&mountpoint);
     assert!(code == Some(1) && line.contains("not a KooFS mount") && line.contains("type tmpfs"), "{code:?} {line}");
     assert_eq!(mountpoint.types(), ["tmpfs"]);
@@ -347,10 +417,23 @@ fn mount_that_covers_ours_is_never_unmounted() {
     }
     let mountpoint = Mountpoint::new();
     let child = mounted(&mountpoint);
-    mount_tmpfs(&mountpoint);
+    mount_other("tmpfs", mountpoint.path());
     child.signal(libc::SIGTERM);
     let (status, _, log) = child.output();
     assert!(status.code() == Some(1) && log.contains("covered by another mount (tmpfs)"), "{status} {log}");
+    assert_eq!(mountpoint.types(), ["fuse.koofs", "tmpfs"]);
+}
+
+#[test]
+fn mount_that_covers_ours_before_it_answers_is_never_unmounted() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mountpoint = Mountpoint::new();
+    let mut child = Watched::start(tiny(mountpoint.path(), &[("KOOFS_TEST_MODE", "covered early")]), LIMIT);
+    mountpoint.await_types(&["fuse.koofs", "tmpfs"]);
+    child.signal(libc::SIGTERM);
+    assert_eq!(child.wait().code(), Some(1));
     assert_eq!(mountpoint.types(), ["fuse.koofs", "tmpfs"]);
 }
 
@@ -362,8 +445,8 @@ fn mount_that_took_our_place_is_never_unmounted() {
     let mountpoint = Mountpoint::new();
     let mut child = mounted(&mountpoint);
     let inside = process_inside(&mountpoint);
-    umount(&mountpoint, libc::MNT_DETACH);
-    mount_tmpfs(&mountpoint);
+    umount(mountpoint.path(), libc::MNT_DETACH);
+    mount_other("tmpfs", mountpoint.path());
     // Now the FUSE loop ends while another mount stands at its path: fuser's own end would unmount that.
     drop(inside);
     assert_eq!(child.wait().code(), Some(0));
@@ -422,7 +505,7 @@ fn foreign_mount_is_not_covered_by_a_start() {
         return;
     }
     let mountpoint = Mountpoint::new();
-    mount_tmpfs(&mountpoint);
+    mount_other("tmpfs", mountpoint.path());
     let (status, _, error) = Watched::start(tiny(mountpoint.path(), &[]), LIMIT).output();
     assert_eq!(status.code(), Some(1));
     assert!(error.contains("another filesystem mounted already (none of type tmpfs)"), "{error}");
