@@ -35,12 +35,13 @@ impl Owner {
     }
 }
 
-/// `attr` as the kernel wants it: directories 0555, files 0444, owned by `owner`.
+/// `attr` as the kernel wants it: directories 0755, files 0644, owned by `owner`. The mount itself is read-only, whatever the modes
+/// say; they go along with a copy (`cp -r`), whose owner shall be able to change and delete it.
 pub fn file_attr(attr: &Attr, owner: Owner) -> FileAttr {
     let (kind, perm, nlink) = match attr.kind {
-        NodeKind::Directory => (FileType::Directory, 0o555, DIRECTORY_LINKS),
+        NodeKind::Directory => (FileType::Directory, 0o755, DIRECTORY_LINKS),
         // The last two show their names only; as files, they are not gone into.
-        NodeKind::File | NodeKind::Unsized | NodeKind::Unreadable(_) => (FileType::RegularFile, 0o444, 1),
+        NodeKind::File | NodeKind::Unsized | NodeKind::Unreadable(_) => (FileType::RegularFile, 0o644, 1),
     };
     FileAttr {
         ino: INodeNo(attr.ino.0),

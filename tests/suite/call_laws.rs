@@ -5,17 +5,18 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
 
 use crate::emulator::{Emulator, Entry};
 use crate::mount_bench::{Bench, do_act};
 use crate::mount_child::say;
-use crate::mounted::{c_path, mounts_are_allowed};
+use crate::mounted::{Mountpoint, c_path, mounts_are_allowed};
 
 /// The calls that must do what they do on any filesystem; the others may be refused, but not with a warning.
 const MUST_WORK: [&str; 9] = [
@@ -28,6 +29,20 @@ const MUST_WORK: [&str; 9] = [
     "lseek SEEK_DATA",
     "lseek SEEK_HOLE",
     "flock shared",
+];
+
+/// A user who is neither root nor the owner of anything here.
+const NOBODY: &str = "65534";
+
+/// What must be refused with EROFS and nothing else.
+const PLAIN: [&str; 7] = [
+    "open file O_WRONLY",
+    "open missing O_WRONLY|O_CREAT",
+    "truncate file",
+    "unlink file",
+    "rmdir dir",
+    "access file W_OK",
+    "access dir W_OK",
 ];
 
 #[test]
@@ -46,6 +61,69 @@ fn call_that_a_read_only_filesystem_need_not_know_leaves_no_warning_in_the_log()
     }
     let log = bench.log();
     assert_eq!(log, "", "after {said:?}");
+    bench.end();
+}
+
+#[test]
+fn every_write_call_is_refused_read_only() {
+    if mounts_are_allowed() {
+        writes_are_refused_as_on_a_tmpfs(&[], "");
+    }
+}
+
+#[test]
+fn every_write_call_of_another_user_is_refused_read_only() {
+    // SAFETY: cannot fail and touches no memory.
+    if mounts_are_allowed() && unsafe { libc::getuid() } == 0 {
+        writes_are_refused_as_on_a_tmpfs(&["--allow-other"], NOBODY);
+    }
+}
+
+/// Each way to write, by this user or by `uid`, is answered as Linux answers it for a filesystem of its own that is mounted
+/// read-only.
+fn writes_are_refused_as_on_a_tmpfs(options: &[&str], uid: &str) {
+    let emulator = Emulator::synthetic();
+    emulator.tree().add("", Entry::file("file", 100));
+    let dir = emulator.tree().add("", Entry::folder("dir"));
+    emulator.tree().add(&dir, Entry::file("inner", 1));
+    let bench = Bench::with(emulator, options, &[]);
+    let oracle = Mountpoint::new();
+    for mountpoint in [&bench.mountpoint, &oracle] {
+        fs::set_permissions(mountpoint.path().parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = c_path(oracle.path());
+    let mount = |flags| {
+        let refused =
+            unsafe { libc::mount(c"none".as_ptr(), path.as_ptr(), c"tmpfs".as_ptr(), flags, std::ptr::null()) };
+        assert_eq!(refused, 0, "tmpfs: {}", io::Error::last_os_error());
+    };
+    mount(0);
+    fs::write(oracle.path().join("file"), [0; 100]).unwrap();
+    fs::create_dir(oracle.path().join("dir")).unwrap();
+    fs::write(oracle.path().join("dir/inner"), "1").unwrap();
+    for (path, mode) in [("", 0o755), ("file", 0o644), ("dir", 0o755), ("dir/inner", 0o644)] {
+        fs::set_permissions(oracle.path().join(path), Permissions::from_mode(mode)).unwrap();
+    }
+    mount(libc::MS_REMOUNT | libc::MS_RDONLY);
+
+    let said = do_act("writes", bench.mountpoint.path(), &[oracle.path().to_str().unwrap(), uid]);
+    assert!(said.len() > 100);
+    let mut wrong = Vec::new();
+    let mut read_only = 0;
+    for line in &said {
+        let (name, answers) = line.rsplit_once(": ").unwrap();
+        let (ours, theirs) = answers.split_once(' ').unwrap();
+        read_only += usize::from(ours == libc::EROFS.to_string());
+        if ours != theirs || ours == "0" {
+            wrong.push(line.clone());
+        }
+        if PLAIN.contains(&name) {
+            assert_eq!(ours, libc::EROFS.to_string(), "{name}");
+        }
+    }
+    assert_eq!(wrong, [""; 0], "(call: errno here, errno of a read-only tmpfs)");
+    assert!(read_only > 50, "{read_only} of {}", said.len());
+    assert_eq!(bench.log(), "");
     bench.end();
 }
 

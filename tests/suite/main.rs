@@ -37,4 +37,5 @@ mod session_laws;
 mod share_client;
 mod space_client;
 mod store_laws;
+mod user_laws;
 mod walk_laws;

@@ -32,7 +32,7 @@ fn child_acts_on_a_mount() {
         "cookies" => cookies(&path, arguments[0].parse().unwrap()),
         "stalled" => stalled(&path, arguments[0].parse().unwrap(), arguments[1].parse().unwrap()),
         "names" => names(&path),
-        "writes" => writes(&path, Path::new(arguments[0])),
+        "writes" => writes(&path, Path::new(arguments[0]), arguments.get(1).copied().unwrap_or_default()),
         "odd calls" => crate::call_laws::odd_calls(&path),
         "attributes without meaning" => attributes_without_meaning(&path),
         "resident" => resident(&path),
@@ -496,8 +496,12 @@ fn ways_to_write() -> Vec<Write> {
 }
 
 /// Tries all ways to write below `path`, and says what each is answered there and below `oracle`, an ordinary filesystem
-/// that is mounted read-only.
-fn writes(path: &Path, oracle: &Path) {
+/// that is mounted read-only. Becomes `uid` before, if there is one.
+fn writes(path: &Path, oracle: &Path, uid: &str) {
+    if let Ok(uid) = uid.parse() {
+        // SAFETY: no memory is involved; the C library does it to all threads.
+        assert_eq!(unsafe { libc::setgroups(0, std::ptr::null()) | libc::setgid(uid) | libc::setuid(uid) }, 0);
+    }
     for (name, way) in ways_to_write() {
         let answer = |root: &Path| match way(&Target(root)) {
             -1 => io::Error::last_os_error().raw_os_error().unwrap(),

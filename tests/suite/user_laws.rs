@@ -1,0 +1,98 @@
+//! Laws of what a user other than root sees of a mount. The suite runs as root, who becomes that user.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::emulator::Emulator;
+use crate::mount_bench::{AGENT, Said, run};
+use crate::mounted::mounts_are_allowed;
+
+/// In a mount namespace of its own, `/dev/fuse` gets the rights that distributions give it, and root becomes nobody.
+const AS_NOBODY: &str = r#"
+    mknod -m 666 "$DIR/fuse" c 10 229
+    mount --bind "$DIR/fuse" /dev/fuse
+    exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -eu -c "$SCRIPT"
+"#;
+
+/// What every script of the laws begins with: `koofs`, and `mount_here`, which mounts the share on a directory that is this
+/// user's own. There are a file `folder/file` in it, and a directory `$DIR/own` to write to.
+const PROLOGUE: &str = r#"
+    koofs() { "$DIR/koofs" "$@"; }
+    mount_here() {
+        trap 'koofs unmount "$DIR/mnt"' EXIT
+        koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt"
+    }
+    unmount_here() {
+        trap - EXIT
+        koofs unmount "$DIR/mnt"
+    }
+"#;
+
+/// What nobody's `script` said; nothing where the suite itself is run by an ordinary user, for whom every other law holds.
+fn as_nobody(script: &str) -> Option<Said> {
+    // SAFETY: cannot fail and touches no memory.
+    if !mounts_are_allowed() || unsafe { libc::getuid() } != 0 {
+        return None;
+    }
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("folder")).unwrap();
+    fs::write(source.path().join("folder/file"), "hello world").unwrap();
+    let emulator = Emulator::serving(source.path());
+
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_koofs"), directory.path().join("koofs")).unwrap();
+    for name in ["mnt", "own"] {
+        let path = directory.path().join(name);
+        fs::create_dir(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).unwrap();
+    }
+
+    // All its processes end with `unshare`, and all its mounts with them.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["sh", "-eu", "-c", AS_NOBODY]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("DIR", directory.path()).env("ENDPOINT", emulator.url()).env("AGENT", AGENT);
+    command.env("SOURCE", format!("share:{}", emulator.share_code())).env("SCRIPT", format!("{PROLOGUE}{script}"));
+    Some(run(command))
+}
+
+#[test]
+fn user_other_than_root_mounts_reads_refreshes_and_unmounts() {
+    let said = as_nobody(
+        r#"
+        mount_here
+        id -u; stat -c "%u %a %s" "$DIR/mnt/folder/file"
+        head -c 5 "$DIR/mnt/folder/file"; echo
+        koofs refresh "$DIR/mnt"
+        unmount_here
+        ls "$DIR/mnt"
+        "#,
+    );
+    if let Some(said) = said {
+        assert_eq!(said.well(), "65534\n65534 644 11\nhello\n");
+    }
+}
+
+#[test]
+fn copy_of_a_directory_can_be_changed_and_deleted_by_its_owner() {
+    let said = as_nobody(
+        r#"
+        mount_here
+        cd "$DIR/own"
+        cp -r "$DIR/mnt/folder" copy
+        cp -a "$DIR/mnt/folder" archive
+        unmount_here
+        for copy in copy archive; do
+            stat -c %a "$copy" "$copy/file"
+            echo more >> "$copy/file"
+            rm -rf "$copy"
+        done
+        ls
+        "#,
+    );
+    if let Some(said) = said {
+        assert_eq!(said.well(), "755\n644\n755\n644\n");
+    }
+}
