@@ -16,11 +16,11 @@ mod source;
 mod values;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     self, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpaceSource, SpacesConfig,
@@ -30,7 +30,7 @@ pub use environment::Environment;
 use file::{ConfigFile, Place, Section};
 use layers::Layers;
 use settings::{Flags, ForConfig, ForList, ForMount, ForSpaces, TypedFlags};
-use source::TypedSource;
+use source::{TypedPath, TypedSource};
 
 /// Mount a Huawei Cloud KooDrive share or space as a read-only filesystem.
 #[derive(Parser)]
@@ -58,7 +58,7 @@ enum TypedCommand {
         mountpoint: PathBuf,
     },
     /// List a directory of a share or space without mounting it.
-    #[command(after_help = help::LS)]
+    #[command(after_help = help::LS, disable_help_flag = true)]
     Ls(TypedList),
     /// List the spaces that a login can see.
     #[command(after_help = help::SPACES)]
@@ -73,8 +73,9 @@ enum TypedCommand {
 
 #[derive(Args)]
 struct TypedMount {
-    /// share:CODE, a share link, space: or space:ID, team:ID, sharedfolder:ID, or NAME:/PATH for a remote of the configuration.
-    source: TypedSource,
+    /// share:CODE, a share link, space: or space:ID, team:ID, sharedfolder:ID, or NAME: for a remote of the configuration; /PATH
+    /// may follow, but for a link.
+    source: TypedPath,
     /// The directory to mount on.
     mountpoint: PathBuf,
     #[command(flatten)]
@@ -84,16 +85,22 @@ struct TypedMount {
 #[derive(Args)]
 struct TypedList {
     /// As for `koofs mount`.
-    source: TypedSource,
+    source: TypedPath,
     /// The directory or file inside the source; the top if absent.
     #[arg(value_parser = values::share_path, default_value = "", hide_default_value = true)]
     path: Names,
     /// Sizes in bytes and times (UTC); directories end with `/`.
     #[arg(short)]
     long: bool,
+    /// With -l: sizes like 1.5K, 234M or 2.0G, by powers of 1024.
+    #[arg(short, long)]
+    human_readable: bool,
     /// One JSON object on a line.
-    #[arg(long, conflicts_with = "long")]
+    #[arg(long, conflicts_with_all = ["long", "human_readable"])]
     json: bool,
+    /// Print help. Not `-h`, which means sizes here as in ls(1).
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
     #[command(flatten)]
     options: TypedFlags<ForList>,
 }
@@ -101,7 +108,7 @@ struct TypedList {
 #[derive(Args)]
 struct TypedSpaces {
     /// NAME: of a remote of the configuration, for its service and login.
-    remote: Option<TypedSource>,
+    remote: Option<TypedPath>,
     /// One JSON object on a line.
     #[arg(long)]
     json: bool,
@@ -153,12 +160,12 @@ where
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     refuse_secrets(&arguments).map_err(Refusal::Usage)?;
-    let typed = Typed::try_parse_from(arguments).map_err(|error| refusal(&error))?;
+    let typed = Typed::try_parse_from(&arguments).map_err(|error| refusal(&error, &arguments))?;
     let command = match typed.command {
         TypedCommand::Mount(typed) => mount(typed, environment).map(Command::Mount),
-        TypedCommand::Refresh { path } => values::absolute(&path).map(|path| Command::Refresh { path }),
+        TypedCommand::Refresh { path } => absolute("PATH", &path).map(|path| Command::Refresh { path }),
         TypedCommand::Unmount { mountpoint } => {
-            values::absolute(&mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
+            absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
         }
         TypedCommand::Ls(typed) => list(typed, environment).map(Command::List),
         TypedCommand::Spaces(typed) => spaces(typed, environment).map(Command::Spaces),
@@ -168,6 +175,11 @@ where
         }),
     };
     command.map_err(|line| Refusal::Usage(printable(&line).into_owned()))
+}
+
+/// The path that stands for `what` on the command line, from the root directory.
+fn absolute(what: &str, path: &Path) -> Result<PathBuf, String> {
+    values::absolute(path).map_err(|why| format!("{what}: {why}"))
 }
 
 /// A secret on the command line is refused before anything else, and by a line that says where it goes.
@@ -185,7 +197,7 @@ fn refuse_secrets(arguments: &[OsString]) -> Result<(), String> {
 }
 
 fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, String> {
-    let remote_name = typed.source.remote_name();
+    let remote_name = typed.source.source.remote_name();
     let said = Said::new(typed.source, &typed.options.flags, environment)?;
     let mut layers = said.layers(&typed.options.flags, environment);
     let values = MountValues::of(&mut layers);
@@ -195,7 +207,8 @@ fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, St
         name: remote_name.unwrap_or_else(|| source.name()),
         source,
         root: said.below(values.root),
-        mountpoint: values::absolute(&typed.mountpoint)?,
+        mountpoint: absolute("MOUNTPOINT", &typed.mountpoint)?,
+        nonempty: values.nonempty,
         foreground: values.foreground,
         verbosity: values.verbosity,
         log_file: values.log_file,
@@ -206,10 +219,11 @@ fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, St
 }
 
 fn list(typed: TypedList, environment: &Environment) -> Result<ListConfig, String> {
-    let format = match (typed.long, typed.json) {
-        (_, true) => ListFormat::JsonLines,
-        (true, false) => ListFormat::Long,
-        (false, false) => ListFormat::Names,
+    let format = match (typed.json, typed.long, typed.human_readable) {
+        (true, _, _) => ListFormat::JsonLines,
+        (false, true, true) => ListFormat::LongForPeople,
+        (false, true, false) => ListFormat::Long,
+        (false, false, _) => ListFormat::Names,
     };
     let said = Said::new(typed.source, &typed.options.flags, environment)?;
     let mut layers = said.layers(&typed.options.flags, environment);
@@ -225,15 +239,18 @@ fn list(typed: TypedList, environment: &Environment) -> Result<ListConfig, Strin
 fn spaces(typed: TypedSpaces, environment: &Environment) -> Result<SpacesConfig, String> {
     let flags = &typed.options.flags;
     let (said, origin) = match typed.remote {
-        Some(remote @ TypedSource::Remote { .. }) => {
+        Some(remote) if matches!(remote.source, TypedSource::Remote(_)) => {
             let said = Said::new(remote, flags, environment)?;
             let origin = source::origin(&said.source);
             (said, origin)
         }
-        Some(source) => {
-            return Err(format!("koofs spaces takes a remote (NAME:) or nothing, not {}", source.shown()));
+        Some(typed) => {
+            return Err(format!("koofs spaces takes a remote (NAME:) or nothing, not {}", typed.source.shown()));
         }
-        None => (Said::new(TypedSource::Space(None), flags, environment)?, None),
+        None => {
+            let own = TypedPath { source: TypedSource::Space(None), names: Names::new() };
+            (Said::new(own, flags, environment)?, None)
+        }
     };
     let mut layers = said.layers(flags, environment);
     let login = resolve::space(&mut layers, "koofs spaces", origin, SpaceSource::Own);
@@ -258,7 +275,9 @@ fn config(typed: &TypedConfig, environment: &Environment) -> Result<Report, Stri
 /// What to open, and the file that may say more about it.
 struct Said {
     source: TypedSource,
-    /// Below the root of the remote.
+    /// Where a remote begins in its source, by its own table.
+    base: Names,
+    /// Below the root.
     path: Names,
     remote: Option<Section>,
     defaults: Option<Section>,
@@ -267,20 +286,17 @@ struct Said {
 impl Said {
     /// # Errors
     /// One line: the file is not to be used, or has no such remote.
-    fn new(typed: TypedSource, flags: &Flags, environment: &Environment) -> Result<Said, String> {
+    fn new(typed: TypedPath, flags: &Flags, environment: &Environment) -> Result<Said, String> {
         let place = Place::of(flags, environment)?;
         let file = place.as_ref().map(|place| ConfigFile::read(place, environment)).transpose()?.flatten();
         if let Some(why) = file.as_ref().and_then(|file| file.complaints.iter().chain(&file.defaults.complaints).next())
         {
             return Err(why.clone());
         }
-        let TypedSource::Remote { name, path } = typed else {
-            return Ok(Said {
-                source: typed,
-                path: Names::new(),
-                remote: None,
-                defaults: file.map(|file| file.defaults),
-            });
+        let TypedPath { source, names: path } = typed;
+        let TypedSource::Remote(name) = source else {
+            let defaults = file.map(|file| file.defaults);
+            return Ok(Said { source, base: Names::new(), path, remote: None, defaults });
         };
         let Some(file) = file else {
             return Err(format!("{name}: is a remote, but {}", no_config_file(place.as_ref())));
@@ -289,8 +305,8 @@ impl Said {
         if let Some(why) = section.complaints.first() {
             return Err(why.clone());
         }
-        let source = remote_source(&section)?;
-        Ok(Said { source, path, remote: Some(section), defaults: Some(file.defaults) })
+        let TypedPath { source, names: base } = remote_source(&section)?;
+        Ok(Said { source, base, path, remote: Some(section), defaults: Some(file.defaults) })
     }
 
     fn layers<'a>(&'a self, flags: &'a Flags, environment: &'a Environment) -> Layers<'a> {
@@ -298,10 +314,9 @@ impl Said {
         Layers { flags, environment, remote, defaults, complaints: Vec::new() }
     }
 
-    /// The path that was typed, below `root`.
-    fn below(&self, mut root: Names) -> Names {
-        root.extend(self.path.iter().cloned());
-        root
+    /// The path that was typed, below `root`, which begins where the remote does.
+    fn below(&self, root: Names) -> Names {
+        self.base.iter().cloned().chain(root).chain(self.path.iter().cloned()).collect()
     }
 }
 
@@ -314,13 +329,13 @@ fn settled<T>(layers: Layers<'_>, result: Option<T>) -> Result<T, String> {
 }
 
 /// What the table of a remote opens.
-fn remote_source(section: &Section) -> Result<TypedSource, String> {
+fn remote_source(section: &Section) -> Result<TypedPath, String> {
     let label = section.label(file::SOURCE);
     let text = section.value(file::SOURCE).and_then(|text| text.to_str());
     let text =
         text.ok_or_else(|| format!("{label}: missing; write source = \"space:\", or what else `koofs mount` takes"))?;
     match text.parse() {
-        Ok(TypedSource::Remote { name, .. }) => {
+        Ok(TypedPath { source: TypedSource::Remote(name), .. }) => {
             Err(format!("{label}: {name}: is no source that `koofs mount` knows; see koofs mount --help"))
         }
         parsed => parsed.map_err(|why| format!("{label}: {why}")),
@@ -341,6 +356,7 @@ struct MountValues {
     root: Names,
     foreground: bool,
     allow_other: bool,
+    nonempty: bool,
     ttl: Option<Duration>,
     memory_bytes: Option<u64>,
     log_file: Option<PathBuf>,
@@ -353,6 +369,7 @@ impl MountValues {
             root: layers.value(&settings::ROOT, values::share_path).unwrap_or_default(),
             foreground: layers.switch(&settings::FOREGROUND),
             allow_other: layers.switch(&settings::ALLOW_OTHER),
+            nonempty: layers.switch(&settings::NONEMPTY),
             ttl: layers.value(&settings::TTL, values::ttl),
             memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
             log_file: layers.path(&settings::LOG_FILE),
@@ -369,17 +386,30 @@ fn default_memory_bytes() -> u64 {
     config::default_memory_bytes(machine::ram_bytes(), machine::cgroup_limit_bytes())
 }
 
-fn refusal(error: &clap::Error) -> Refusal {
+fn refusal(error: &clap::Error, arguments: &[OsString]) -> Refusal {
     let text = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             Refusal::Help { coloured: text.ansi().to_string(), plain: text.to_string() }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Refusal::Usage("say what to do: mount, unmount, ls, spaces or config (koofs --help)".to_owned())
+            Refusal::Usage(what_there_is_to_do(arguments))
         }
         _ => Refusal::Usage(one_line(&text.to_string())),
     }
+}
+
+/// The commands to choose from, after those that were typed.
+fn what_there_is_to_do(arguments: &[OsString]) -> String {
+    let (mut command, mut typed) = (Typed::command(), "koofs".to_owned());
+    for argument in arguments.iter().skip(1) {
+        let Some(chosen) = command.find_subcommand(argument).cloned() else { continue };
+        typed = format!("{typed} {}", chosen.get_name());
+        command = chosen;
+    }
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    format!("say what to do: {} or {last} ({typed} --help)", others.join(", "))
 }
 
 /// clap's error and its tips without its usage block, as one line.
@@ -394,11 +424,8 @@ fn one_line(text: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::path::Path;
-
     use super::*;
     use crate::config::{Credentials, DEFAULT_OP_TIMEOUT, SecretSource, ShareConfig, Source, SpaceConfig, TeamKind};
-    use clap::CommandFactory;
 
     const LINK: &str = "https://drive.example/cloudfile/#/sharelink/i/42";
 
@@ -529,7 +556,8 @@ mod tests {
     #[test]
     fn usage_errors_are_one_line_and_say_what_is_wrong() {
         for (arguments, want) in [
-            ("", "mount, unmount, ls, spaces or config"),
+            ("", "mount, refresh, unmount, ls, spaces or config (koofs --help)"),
+            ("config", "check or path (koofs config --help)"),
             ("mount", "<SOURCE> <MOUNTPOINT>"),
             ("mount --agent a share:7", "<MOUNTPOINT>"),
             ("mount --agent a 7 /mnt", "share:CODE"),

@@ -277,6 +277,19 @@ impl Source {
         }
     }
 
+    /// What kind of thing it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Source::Share(_) => "share",
+            Source::Space(space) => match space.source {
+                SpaceSource::Own | SpaceSource::Container(_) => "space",
+                SpaceSource::Team { .. } => "team space",
+                SpaceSource::SharedFolder(_) => "shared folder",
+                SpaceSource::Share { .. } => "share",
+            },
+        }
+    }
+
     /// What others may see of it: `koofs:share-` and 8 hexadecimal digits for a share, which stand for its code; a space as it
     /// was typed.
     pub fn name(&self) -> String {
@@ -299,6 +312,8 @@ pub struct MountConfig {
     pub root: Vec<String>,
     /// Where to mount it: an absolute path, as it was when the command started.
     pub mountpoint: PathBuf,
+    /// The mountpoint may hold files, which the mount hides.
+    pub nonempty: bool,
     /// Stay in the foreground.
     pub foreground: bool,
     /// How many times `-v` was given.
@@ -331,8 +346,10 @@ pub struct ListConfig {
 pub enum ListFormat {
     /// The name, one on a line.
     Names,
-    /// Size, time (UTC) and name; a directory's name ends with `/`.
+    /// Size in bytes, time (UTC) and name; a directory's name ends with `/`.
     Long,
+    /// The same with sizes for people, like `1.5G`.
+    LongForPeople,
     /// One JSON object on a line.
     JsonLines,
 }

@@ -7,20 +7,20 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use crate::clock::{Clock, patiently};
-use crate::config::{ListConfig, ListFormat};
+use crate::config::{ListConfig, ListFormat, Source};
 use crate::policy::name::EntryName;
 use crate::policy::printable::json_text;
 use crate::policy::printable::printable;
+use crate::policy::size::human_size;
 use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Remote, RemoteError};
 
 /// A failed listing. What was printed before it is true, but not all there is.
 #[derive(Debug)]
 pub enum ListError {
-    /// No such name in the directory above it.
-    NotFound(String),
+    /// No such name in the directory above it: the path, and what kind of source it is not in.
+    NotFound(String, &'static str),
     /// A file where the path goes on.
     NotADirectory(String),
     /// The service did not list the directory.
@@ -36,7 +36,7 @@ pub enum ListError {
 impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ListError::NotFound(path) => write!(f, "no {path} in the share"),
+            ListError::NotFound(path, source) => write!(f, "there is no {path} in the {source}"),
             ListError::NotADirectory(path) => write!(f, "{path} is a file"),
             ListError::Remote(path, _) => write!(f, "cannot list {path}"),
             ListError::Endless(path) => write!(f, "the listing of {path} does not end; given up, incomplete"),
@@ -70,7 +70,7 @@ pub fn list(
     is_terminal: bool,
     out: &mut dyn Write,
 ) -> Result<(), ListError> {
-    let walk = Walk { remote, clock, page_timeout: config.source.connection().op_timeout };
+    let walk = Walk { remote, clock, source: &config.source };
     let mut directory = match walk.resolve(&config.path)? {
         Found::Directory(directory) => directory,
         Found::File(name, node) => return print(&name, &node, config.format, is_terminal, out),
@@ -96,10 +96,10 @@ pub fn list(
 pub fn find_directory(
     remote: &dyn Remote,
     clock: &dyn Clock,
-    page_timeout: Duration,
+    source: &Source,
     path: &[String],
 ) -> Result<Option<NodeId>, ListError> {
-    match (Walk { remote, clock, page_timeout }).resolve(path)? {
+    match (Walk { remote, clock, source }).resolve(path)? {
         Found::Directory(directory) => Ok(Some(directory.id)),
         Found::File(..) => Ok(None),
     }
@@ -110,7 +110,7 @@ pub fn find_directory(
 struct Walk<'a> {
     remote: &'a dyn Remote,
     clock: &'a dyn Clock,
-    page_timeout: Duration,
+    source: &'a Source,
 }
 
 /// What a path names.
@@ -124,7 +124,8 @@ impl<'a> Walk<'a> {
         let mut directory = Directory::new(self, "/".to_owned(), self.remote.root());
         for (index, name) in names.iter().enumerate() {
             let path = format!("/{}", names[..=index].join("/"));
-            let (entry, node) = directory.find(name)?.ok_or_else(|| ListError::NotFound(path.clone()))?;
+            let (entry, node) =
+                directory.find(name)?.ok_or_else(|| ListError::NotFound(path.clone(), self.source.kind()))?;
             match node.kind {
                 NodeKind::Directory => directory = Directory::new(self, path, node.id),
                 NodeKind::File | NodeKind::Unsized if index + 1 == names.len() => return Ok(Found::File(entry, node)),
@@ -165,8 +166,8 @@ impl<'a> Directory<'a> {
     /// The next entries, perhaps none of them yet; `None` when the listing is complete.
     fn next_page(&mut self) -> Result<Option<Vec<(EntryName, Node)>>, ListError> {
         let Some(cursor) = self.next.take() else { return Ok(None) };
-        let deadline = self.walk.clock.now() + self.walk.page_timeout;
-        let Walk { remote, clock, .. } = self.walk;
+        let Walk { remote, clock, source } = self.walk;
+        let deadline = clock.now() + source.connection().op_timeout;
         let list = || remote.list_page(&self.id, cursor.as_ref(), deadline);
         let page = patiently(clock, deadline, list, |error| (error.failure_kind(), error.retry_after()));
         let page = page.map_err(|error| ListError::Remote(self.path.clone(), error))?;
@@ -196,9 +197,13 @@ fn print(
     let time = modified(node.version.edited_ms);
     match format {
         ListFormat::Names => writeln!(out, "{shown}"),
-        ListFormat::Long => {
-            let size = size.map_or("-".to_owned(), |size| size.to_string());
-            writeln!(out, "{size:>15} {:20} {shown}{mark}", time.as_deref().unwrap_or("-"))
+        ListFormat::Long | ListFormat::LongForPeople => {
+            let (width, text): (_, fn(u64) -> String) = match format {
+                ListFormat::LongForPeople => (5, human_size),
+                _ => (15, |size| size.to_string()),
+            };
+            let size = size.map_or("-".to_owned(), text);
+            writeln!(out, "{size:>width$} {:20} {shown}{mark}", time.as_deref().unwrap_or("-"))
         }
         ListFormat::JsonLines => {
             let time = time.map_or("null".to_owned(), |time| json_text(&time));

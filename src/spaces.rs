@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use crate::koodrive::VisibleSpace;
 use crate::policy::printable::{json_text, printable};
+use crate::policy::size::human_size;
 
 /// Prints `spaces` as a table, or as one JSON object on a line. With `is_terminal`, control characters in names are shown
 /// escaped.
@@ -35,7 +36,7 @@ fn row(space: &VisibleSpace, is_terminal: bool) -> [String; 4] {
         true => printable(&space.name),
         false => Cow::Borrowed(space.name.as_str()),
     };
-    let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), human);
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), human_size);
     let (used, total) = sizes(space);
     [text(&space.source), size(used), size(total), text(&name)]
 }
@@ -51,20 +52,6 @@ fn json(space: &VisibleSpace) -> String {
     let (used, total) = sizes(space);
     let (used, total) = (size(used), size(total));
     format!(r#"{{"source":{source},"name":{name},"used":{used},"total":{total}}}"#)
-}
-
-/// `1.5G`: powers of 1024, three digits at most.
-fn human(bytes: u64) -> String {
-    let mut unit = 0;
-    while unit < 6 && bytes >> (10 * unit) >= 1024 {
-        unit += 1;
-    }
-    if unit == 0 {
-        return bytes.to_string();
-    }
-    let (whole, tenth) = (bytes >> (10 * unit), ((bytes >> (10 * unit - 10)) & 1023) * 10 / 1024);
-    let letter = ["", "K", "M", "G", "T", "P", "E"][unit];
-    if whole < 10 { format!("{whole}.{tenth}{letter}") } else { format!("{whole}{letter}") }
 }
 
 #[cfg(test)]
@@ -111,14 +98,5 @@ mod tests {
             "\n"
         );
         assert_eq!(printed(true, true), want);
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, want) in
-            [(0, "0"), (1023, "1023"), (1024, "1.0K"), (10 << 10, "10K"), ((1 << 20) - 1, "1023K"), (u64::MAX, "15E")]
-        {
-            assert_eq!(human(bytes), want, "{bytes}");
-        }
     }
 }

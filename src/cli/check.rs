@@ -82,7 +82,7 @@ fn about_remote(
     let flags = Flags::new();
     let mut layers = layers(&flags, environment, file, Some(section));
     layers.complaints.extend(section.complaints.iter().cloned());
-    let typed = remote_source(section).map_err(|why| layers.complain(why)).ok();
+    let typed = remote_source(section).map_err(|why| layers.complain(why)).ok().map(|typed| typed.source);
     let source = typed.as_ref().and_then(|typed| resolve::source(&mut layers, typed));
     MountValues::of(&mut layers);
     let endpoint = typed.as_ref().and_then(|typed| resolve::endpoint(&mut layers, source::origin(typed)));

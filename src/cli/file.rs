@@ -17,6 +17,7 @@ use super::environment::Environment;
 use super::settings::{ALL, CONFIG, Flags, Kind, SECRETS, Setting};
 use super::source;
 use super::values;
+use crate::policy::shell::shell_word;
 
 /// The most bytes the file may have: thousands of remotes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -158,10 +159,10 @@ pub(super) fn writers(path: &Path, metadata: &std::fs::Metadata) -> Option<Strin
     // SAFETY: geteuid(2) cannot fail and touches no memory.
     let me = unsafe { libc::geteuid() };
     if metadata.mode() & 0o022 != 0 {
-        return Some(format!("other users can write it; run: chmod go-w {}", path.display()));
+        return Some(format!("other users can write it; run: chmod go-w {}", shell_word(path)));
     }
     if metadata.uid() != me && metadata.uid() != 0 {
-        return Some(format!("belongs to another user; run: chown {me} {}", path.display()));
+        return Some(format!("belongs to another user; run: chown {me} {}", shell_word(path)));
     }
     None
 }

@@ -13,7 +13,7 @@ pub(super) const MOUNT: &str = "\x1b[1mExamples:\x1b[0m
   koofs mount --agent CARRIER --endpoint intl share:180001 /mnt/share
   koofs mount --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001' /mnt
   koofs mount --endpoint intl --token-file ~/.token --user-id 17 space: ~/drive
-  koofs mount --token-command 'pass koodrive' --endpoint cn team:42 ~/team
+  koofs mount --token-command 'pass kd' --user-id 17 --endpoint cn team:42 ~/team
   koofs mount work:/reports ~/reports        # [remotes.work], see koofs config
 
 Each option may stand in the environment or, with `_` for `-`, in the
@@ -25,7 +25,8 @@ but in files that only you can read, or in variables, which are removed at once.
 
 pub(super) const LS: &str = "\x1b[1mExamples:\x1b[0m
   koofs ls --agent CARRIER --endpoint intl share:180001
-  koofs ls -l 'https://HOST/cloudfile/#/sharelink/i/180001' Reports/2025
+  koofs ls -lh --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001'
+  koofs ls -l work:/Reports/2025     # as well: space:/Reports, team:42/Reports
   koofs ls --json work: | jq -r 'select(.type == \"file\") | .name'
 
 --json prints one object on a line, as its page arrives: \"name\" (text), \"type\"
@@ -43,7 +44,7 @@ pub(super) const CONFIG: &str = "\x1b[1mThe file:\x1b[0m
   # ~/.config/koofs/config.toml, or --config FILE, or KOOFS_CONFIG
   [defaults]
   endpoint = \"intl\"
-  ttl = 600
+  ttl = \"10m\"
 
   [remotes.work]                        # koofs mount work:/reports ~/reports
   source = \"space:\"                     # whatever `koofs mount` takes

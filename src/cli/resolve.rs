@@ -28,7 +28,7 @@ pub(super) fn source(layers: &mut Layers<'_>, typed: &TypedSource) -> Option<Sou
             SpaceSource::Team { group_id: id.clone(), kind: layers.value(&TEAM_TYPE, values::team_kind) }
         }
         TypedSource::SharedFolder(id) => SpaceSource::SharedFolder(id.clone()),
-        TypedSource::Remote { name, .. } => {
+        TypedSource::Remote(name) => {
             layers.complain(format!("a remote's source cannot be a remote ({name}:)"));
             return None;
         }

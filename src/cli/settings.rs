@@ -128,8 +128,8 @@ settings! {
         "Allow plain http to other hosts than this one: all of it can be read on the way";
     ALLOW_PRIVATE_LINKS = "allow_private_links", Switch, Mount, "Service", "",
         "Allow download links to this machine and to private addresses, wherever the endpoint is";
-    OP_TIMEOUT = "op_timeout", Number, Service, "Service", "SECONDS",
-        "The most that one operation may take, its retries included [default: 30]";
+    OP_TIMEOUT = "op_timeout", Number, Service, "Service", "TIME",
+        "The most that one operation may take, its retries included: 90s, 2m, … [default: 30s]";
 
     EDITION = "edition", Text, Share, "Source", "EDITION",
         "A share's edition: carrier (public, no login; the default) or enterprise (with a login)";
@@ -159,8 +159,10 @@ settings! {
         "Stay in the foreground and log to standard error";
     ALLOW_OTHER = "allow_other", Switch, Mount, "Mount", "",
         "Let other users in (unless you are root: `user_allow_other` in /etc/fuse.conf)";
-    TTL = "ttl", Number, Mount, "Mount", "SECONDS",
-        "How long a listing is believed before the service is asked again [default: 300]";
+ NONEMPTY = "nonempty", Switch, Mount, "Mount", "",
+        "Mount over a directory that is not empty, and hide what is in it";
+    TTL = "ttl", Number, Mount, "Mount", "TIME",
+        "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
         "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
 

@@ -1,4 +1,4 @@
-//! What to open, as the user named it: a share's code or link, a space, or a remote of the configuration file.
+//! What to open, as the user named it: a share's code or link, a space, or a remote of the configuration file; and a path in it.
 
 use std::str::FromStr;
 
@@ -29,13 +29,16 @@ pub(super) enum TypedSource {
     Team(String),
     /// `sharedfolder:ID`.
     SharedFolder(String),
-    /// `NAME:[/PATH]`.
-    Remote {
-        /// Of the table `[remotes.NAME]`.
-        name: String,
-        /// The names below its root.
-        path: Vec<String>,
-    },
+    /// `NAME:`, a table `[remotes.NAME]`.
+    Remote(String),
+}
+
+/// A source, and the folder or file in it that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TypedPath {
+    pub(super) source: TypedSource,
+    /// The names below the root of the source; none for the root itself.
+    pub(super) names: Vec<String>,
 }
 
 impl TypedSource {
@@ -46,43 +49,56 @@ impl TypedSource {
             TypedSource::Space(id) => format!("space:{}", id.as_deref().unwrap_or_default()),
             TypedSource::Team(id) => format!("team:{id}"),
             TypedSource::SharedFolder(id) => format!("sharedfolder:{id}"),
-            TypedSource::Remote { name, .. } => format!("{name}:"),
+            TypedSource::Remote(name) => format!("{name}:"),
         }
     }
 
     /// How others see a mount of it, if it is a remote: its name says nothing of what is behind it.
     pub(super) fn remote_name(&self) -> Option<String> {
         match self {
-            TypedSource::Remote { name, .. } => Some(format!("koofs:{name}")),
+            TypedSource::Remote(name) => Some(format!("koofs:{name}")),
             _ => None,
         }
     }
 }
 
-impl FromStr for TypedSource {
+/// `KIND:[ID][/PATH]`, `NAME:[PATH]` or a share link, which has no path. An id holds no `/`, so the first one begins the path.
+impl FromStr for TypedPath {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<TypedSource, String> {
+    fn from_str(text: &str) -> Result<TypedPath, String> {
         if text.contains("://") {
-            return share_link(text);
+            return Ok(TypedPath { source: share_link(text)?, names: Vec::new() });
         }
-        let Some((scheme, rest)) = text.split_once(':') else {
+        if let Some(host) = host_of_bare_link(text) {
+            return Err(format!("a share link begins with https://, which is missing before {host}"));
+        }
+        let Some((kind, rest)) = text.split_once(':') else {
             return Err("write share:CODE, space:, team:ID, sharedfolder:ID, a share link \
                         (https://…/#/sharelink/i/CODE), or NAME: for a remote of the configuration file"
                 .to_owned());
         };
-        match scheme {
-            "share" => Ok(TypedSource::Share { code: checked_id(rest, "share code")?, origin: None }),
-            "space" if rest.is_empty() => Ok(TypedSource::Space(None)),
-            "space" => Ok(TypedSource::Space(Some(checked_id(rest, "space id")?))),
-            "team" => Ok(TypedSource::Team(checked_id(rest, "group id")?)),
-            "sharedfolder" => Ok(TypedSource::SharedFolder(checked_id(rest, "shared folder id")?)),
+        let (id, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (source, path) = match kind {
+            "share" => (TypedSource::Share { code: checked_id(id, "share code")?, origin: None }, path),
+            "space" if id.is_empty() => (TypedSource::Space(None), path),
+            "space" => (TypedSource::Space(Some(checked_id(id, "space id")?)), path),
+            "team" => (TypedSource::Team(checked_id(id, "group id")?), path),
+            "sharedfolder" => (TypedSource::SharedFolder(checked_id(id, "shared folder id")?), path),
             name => {
                 check_remote_name(name)?;
-                Ok(TypedSource::Remote { name: name.to_owned(), path: values::share_path(rest)? })
+                (TypedSource::Remote(name.to_owned()), rest)
             }
-        }
+        };
+        Ok(TypedPath { source, names: values::share_path(path)? })
     }
+}
+
+/// The host of `text`, if that looks like a share link whose `https://` was left out.
+fn host_of_bare_link(text: &str) -> Option<&str> {
+    let host = text.split(['/', '?', '#']).next()?;
+    let is_host = host.contains(['.', ':']) && values::is_host_and_port(host);
+    (is_host && text.contains("#/")).then_some(host)
 }
 
 /// A share link: its code is the last segment of its fragment (koodrive-api 5.7).
@@ -101,7 +117,7 @@ fn checked_id(id: &str, what: &str) -> Result<String, String> {
         return Err(format!("the {what} is missing"));
     }
     if id.len() > ID_MAX_BYTES || id.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
-        return Err(format!("that is no {what}; for a folder inside give --root PATH"));
+        return Err(format!("that is no {what}: it has blanks, or is too long"));
     }
     Ok(id.to_owned())
 }
@@ -135,21 +151,28 @@ mod tests {
     #[test]
     fn spaces_and_remotes_are_told_by_their_first_word() {
         let text = |text: &str| Some(text.to_owned());
-        let remote = |name: &str, path: &[&str]| TypedSource::Remote {
-            name: name.to_owned(),
-            path: path.iter().map(|name| (*name).to_owned()).collect(),
-        };
-        for (typed, want) in [
-            ("space:", TypedSource::Space(None)),
-            ("space:IAAE1", TypedSource::Space(text("IAAE1"))),
-            ("team:42", TypedSource::Team("42".to_owned())),
-            ("sharedfolder:S:1", TypedSource::SharedFolder("S:1".to_owned())),
-            ("work:", remote("work", &[])),
-            ("work:/", remote("work", &[])),
-            ("work:/a//b/", remote("work", &["a", "b"])),
-            ("my-2.büro:a", remote("my-2.büro", &["a"])),
+        let remote = |name: &str| TypedSource::Remote(name.to_owned());
+        let share = TypedSource::Share { code: "180001".to_owned(), origin: None };
+        let team = TypedSource::Team("42".to_owned());
+        for (typed, source, names) in [
+            ("space:", TypedSource::Space(None), ""),
+            ("space:/", TypedSource::Space(None), ""),
+            ("space:/Reports/2025", TypedSource::Space(None), "Reports|2025"),
+            ("space:IAAE1", TypedSource::Space(text("IAAE1")), ""),
+            ("space:IAAE1//a b/", TypedSource::Space(text("IAAE1")), "a b"),
+            ("share:180001/Reports", share, "Reports"),
+            ("team:42", team.clone(), ""),
+            ("team:42/a:b", team, "a:b"),
+            ("sharedfolder:S:1", TypedSource::SharedFolder("S:1".to_owned()), ""),
+            ("sharedfolder:S:1/x", TypedSource::SharedFolder("S:1".to_owned()), "x"),
+            ("work:", remote("work"), ""),
+            ("work:/", remote("work"), ""),
+            ("work:/a//b/", remote("work"), "a|b"),
+            ("work:/#/a", remote("work"), "#|a"),
+            ("my-2.büro:a", remote("my-2.büro"), "a"),
         ] {
-            assert_eq!(typed.parse(), Ok(want), "{typed}");
+            let TypedPath { source: got, names: below } = typed.parse().unwrap();
+            assert_eq!((got, below.join("|").as_str()), (source, names), "{typed}");
         }
     }
 
@@ -167,7 +190,7 @@ mod tests {
             (&format!("https://h/cloudfile/#/sharelink/i/{uuid}"), uuid, Some("https://h")),
         ] {
             let want = TypedSource::Share { code: code.to_owned(), origin: origin.map(str::to_owned) };
-            assert_eq!(text.parse::<TypedSource>(), Ok(want), "{text}");
+            assert_eq!(text.parse(), Ok(TypedPath { source: want, names: Vec::new() }), "{text}");
         }
     }
 
@@ -179,7 +202,11 @@ mod tests {
             ("/some/folder", "write share:CODE"),
             ("share:", "missing"),
             ("share:a b", "no share code"),
-            ("share:a/b", "no share code"),
+            ("share:/b", "missing"),
+            ("team:/b", "missing"),
+            ("share:a/../b", "no meaning"),
+            ("drive.example/cloudfile/#/sharelink/i/42", "https://, which is missing before drive.example"),
+            ("127.0.0.1:8080/cloudfile/#/sharelink/i/42", "https://, which is missing before 127.0.0.1:8080"),
             ("https://h/cloudfile/", "no #/sharelink"),
             ("https://h/#", "missing"),
             ("https://h/#/", "missing"),
@@ -188,14 +215,13 @@ mod tests {
             ("ftp://h/#/i/42", "https://"),
             ("team:", "group id is missing"),
             ("sharedfolder:", "id is missing"),
-            ("space:a/b", "--root"),
             ("Share:1", "kind of source"),
             ("HTTPS:1", "kind of source"),
             (":", "a remote's name"),
             ("a b:", "a remote's name"),
             ("work:/../x", "no meaning"),
         ] {
-            let error = text.parse::<TypedSource>().unwrap_err();
+            let error = text.parse::<TypedPath>().unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

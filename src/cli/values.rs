@@ -1,8 +1,10 @@
 //! One value at a time: from the text that the user typed to the value that it means. Errors are one line, without "error".
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use super::settings::SecretSetting;
 use crate::config::{self, Secret, TeamKind};
+use crate::policy::shell::shell_word;
 
 /// The known services by name: the only mainland and the only international region that are documented (koodrive-api
 /// section 1). Carriers run their own.
@@ -58,7 +61,7 @@ pub(super) fn split_origin(url: &str) -> Result<(String, &str), String> {
     Ok((format!("{scheme}://{}", authority.to_ascii_lowercase()), rest))
 }
 
-fn is_host_and_port(authority: &str) -> bool {
+pub(super) fn is_host_and_port(authority: &str) -> bool {
     let (host, port) = split_port(authority);
     let host_is_valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -106,20 +109,48 @@ pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// Whole seconds within the bounds of `--ttl`.
+/// A time within the bounds of `--ttl`.
 pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
-    seconds(text, config::MIN_TTL, config::MAX_TTL)
+    duration(text, config::MIN_TTL, config::MAX_TTL)
 }
 
-/// Whole seconds within the bounds of `--op-timeout`.
+/// A time within the bounds of `--op-timeout`.
 pub(crate) fn op_timeout(text: &str) -> Result<Duration, String> {
-    seconds(text, config::MIN_OP_TIMEOUT, config::MAX_OP_TIMEOUT)
+    duration(text, config::MIN_OP_TIMEOUT, config::MAX_OP_TIMEOUT)
 }
 
-fn seconds(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let out_of_bounds = || format!("must be {} to {} seconds", min.as_secs(), max.as_secs());
-    let duration = Duration::from_secs(text.parse().map_err(|_| out_of_bounds())?);
-    if (min..=max).contains(&duration) { Ok(duration) } else { Err(out_of_bounds()) }
+/// The units of times, in seconds, the largest first.
+const TIME_UNITS: [(char, u64); 4] = [('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
+
+fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    match seconds(text).map(Duration::from_secs) {
+        Some(duration) if (min..=max).contains(&duration) => Ok(duration),
+        Some(_) => Err(format!("must be {} to {}", in_units(min), in_units(max))),
+        None => Err("is no time; write seconds, or like 90s, 5m, 2h or 1h30m".to_owned()),
+    }
+}
+
+/// Seconds of `90`, `90s`, `5m` or `1h30m`: numbers, each with a unit that is smaller than the one before.
+fn seconds(text: &str) -> Option<u64> {
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let (mut rest, mut units, mut sum) = (text, &TIME_UNITS[..], 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let letter = rest[digits..].chars().next()?;
+        let place = units.iter().position(|(unit, _)| *unit == letter)?;
+        sum = sum.saturating_add(rest[..digits].parse::<u64>().ok()?.saturating_mul(units[place].1));
+        (rest, units) = (&rest[digits + letter.len_utf8()..], &units[place + 1..]);
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+/// The time in the largest unit that divides it.
+fn in_units(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let unit = TIME_UNITS.into_iter().find(|(_, unit)| seconds.is_multiple_of(*unit));
+    unit.map_or_else(String::new, |(letter, unit)| format!("{}{letter}", seconds / unit))
 }
 
 /// The names of a path inside the share, from the top; empty for the top itself.
@@ -201,8 +232,26 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, String> {
     if path.as_os_str().is_empty() {
         return Err("is empty; name a path".to_owned());
     }
+    if let Some(whole) = unexpanded_home(path) {
+        let word = shell_word(path);
+        return Err(format!("{word} is no path: no shell expands `~` in quotes or behind a `=`; write {whole}"));
+    }
     let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path.components().collect())
+}
+
+/// What to write for a path with a `~` that the shell has left as it was; `None` for any other, and where there is such a file.
+fn unexpanded_home(path: &Path) -> Option<String> {
+    let rest = path.as_os_str().as_bytes().strip_prefix(b"~")?;
+    let first = path.components().next()?;
+    if std::fs::symlink_metadata(first).is_ok() {
+        return None;
+    }
+    match rest {
+        [] => Some("\"$HOME\"".to_owned()),
+        [b'/', ..] => Some(format!("\"$HOME\"{}", shell_word(OsStr::from_bytes(rest)))),
+        _ => Some("the whole path".to_owned()),
+    }
 }
 
 /// Whether `file` can be opened for reading.
@@ -243,7 +292,7 @@ fn is_private(file: &Path, metadata: &std::fs::Metadata) -> Result<(), String> {
     let rights = metadata.permissions().mode();
     for (others, verb) in [(0o044, "read"), (0o022, "write")] {
         if rights & others != 0 {
-            return Err(format!("other users can {verb} it; run: chmod 600 {}", file.display()));
+            return Err(format!("other users can {verb} it; run: chmod 600 {}", shell_word(file)));
         }
     }
     Ok(())
@@ -342,13 +391,32 @@ mod tests {
     }
 
     #[test]
-    fn seconds_keep_their_bounds() {
-        assert_eq!(ttl("300"), Ok(Duration::from_secs(300)));
-        for text in ["0", "-1", "1.5", "604801", "x", ""] {
-            assert!(ttl(text).is_err(), "{text}");
+    fn time_has_units_or_is_in_seconds() {
+        for (text, seconds) in [
+            ("300", 300),
+            ("300s", 300),
+            ("5m", 300),
+            ("2h", 7200),
+            ("1h30m", 5400),
+            ("1d2h3m4s", 93_784),
+            ("7d", 604_800),
+            ("0h90s", 90),
+        ] {
+            assert_eq!(ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        assert!(op_timeout("0").is_err());
-        assert!(op_timeout("3601").is_err());
+        for text in ["", "x", "-1", "+1m", "1.5", "1.5h", "5 m", "m", "5M", "5m5", "30m1h", "1m1m", "5min", "5ä"] {
+            assert!(ttl(text).is_err_and(|why| why.contains("write seconds, or like 90s")), "{text}");
+        }
+    }
+
+    #[test]
+    fn time_keeps_its_bounds() {
+        for text in ["0", "0s", "604801", "8d", "99999999999999999d", "18446744073709551615h"] {
+            assert_eq!(ttl(text), Err("must be 1s to 7d".to_owned()), "{text}");
+        }
+        for text in ["0", "3601", "61m"] {
+            assert_eq!(op_timeout(text), Err("must be 1s to 1h".to_owned()), "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct MountEntry {
     pub fstype: String,
     /// What is mounted: for KooFS, `koofs:` and the share.
     pub source: String,
+    /// The user whose mount it is, where the filesystem tells: FUSE does.
+    pub owner: Option<u32>,
 }
 
 impl MountEntry {
@@ -64,7 +66,9 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let fstype = text(fields.next()?);
     let source = text(fields.next()?);
-    Some(MountEntry { mount_id, device, mountpoint, fstype, source })
+    let options = fields.next().map(text).unwrap_or_default();
+    let owner = options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
+    Some(MountEntry { mount_id, device, mountpoint, fstype, source, owner })
 }
 
 fn text(field: &[u8]) -> String {
@@ -99,7 +103,7 @@ mod tests {
 
     const TABLE: &[u8] = b"\
 22 27 0:21 / /proc rw,relatime shared:5 - proc proc rw
-60 27 0:52 / /mnt/a\\040b\\134c rw,nosuid,nodev shared:3 master:1 - fuse.koofs koofs:42 rw,user_id=0
+60 27 0:52 / /mnt/a\\040b\\134c rw,nosuid,nodev shared:3 master:1 - fuse.koofs koofs:42 rw,user_id=1000,group_id=7
 61 27 0:53 / /mnt/plain ro - tmpfs none\\043x rw
 62 60 0:54 / /mnt/a\\040b\\134c rw - tmpfs tmpfs rw
 garbage
@@ -111,8 +115,8 @@ garbage
         assert_eq!(mounts.len(), 4);
         assert_eq!(mounts[1].mountpoint, Path::new("/mnt/a b\\c"));
         assert_eq!((mounts[1].mount_id, mounts[1].device.as_str()), (60, "0:52"));
-        assert!(mounts[1].is_koofs() && mounts[1].source == "koofs:42");
-        assert!(!mounts[2].is_koofs() && mounts[2].source == "none#x");
+        assert!(mounts[1].is_koofs() && mounts[1].source == "koofs:42" && mounts[1].owner == Some(1000));
+        assert!(!mounts[2].is_koofs() && mounts[2].source == "none#x" && mounts[2].owner.is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::http::HttpError;
 use crate::kernel::mountinfo::MountEntry;
 use crate::koodrive::OpenError;
 use crate::listing::ListError;
+use crate::policy::shell::shell_word;
 
 /// What other filesystems answer to our ioctl (ENOTTY, ioctl(2)).
 const NOT_A_MOUNT_OF_OURS: i32 = 25;
@@ -25,6 +26,10 @@ pub enum MountError {
     Busy(MountEntry),
     /// A dead mount of ours could not be taken away.
     DeadMount(MountEntry, io::Error),
+    /// Something is in the mountpoint, which a mount would hide.
+    NotEmpty(PathBuf),
+    /// This user, who is not root, may not write to the mountpoint: the helper refuses to mount there.
+    NotWritable(PathBuf, u32),
     /// The mountpoint could not be looked at.
     Inspect(PathBuf, io::Error),
     /// `/dev/fuse` does not exist.
@@ -59,10 +64,23 @@ pub enum MountError {
     DiedSilently(String),
     /// The process in the background was not ready in time, and was killed.
     TooSlow(Duration),
+    /// Nothing is there that could be mounted.
+    NothingThere(PathBuf),
     /// Nothing is mounted there.
     NotMounted(PathBuf),
+    /// It is another user's mount, and this one is not root.
+    Others {
+        /// What is mounted.
+        mount: Box<MountEntry>,
+        /// Whose mount it is.
+        owner: u32,
+        /// What was to be done to it.
+        verb: &'static str,
+    },
     /// What is mounted there is not KooFS.
     NotOurs(MountEntry),
+    /// What is to be refreshed does not exist.
+    NothingToRefresh(PathBuf),
     /// What is there could not be refreshed.
     Refresh(PathBuf, io::Error),
     /// The kernel, or the helper, refused to unmount.
@@ -73,12 +91,23 @@ impl fmt::Display for MountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MountError::Missing(path) => {
-                write!(f, "mountpoint {0} does not exist; create it: mkdir -p {0}", path.display())
+                let (shown, word) = (path.display(), shell_word(path));
+                write!(f, "mountpoint {shown} does not exist; create it: mkdir -p {word}")
             }
             MountError::NotADirectory(path) => write!(f, "mountpoint {} is not a directory", path.display()),
+            MountError::NotEmpty(path) => {
+                let path = path.display();
+                write!(f, "mountpoint {path} is not empty, and a mount hides what is in it; ")?;
+                f.write_str("choose an empty directory, or give --nonempty")
+            }
+            MountError::NotWritable(path, user) => {
+                let (shown, word) = (path.display(), shell_word(path));
+                write!(f, "mountpoint {shown} must belong to you and be writable, as you are not root; ")?;
+                write!(f, "choose a directory of your own, or as root run: chown {user} {word}")
+            }
             MountError::Busy(mount) if mount.is_koofs() => {
-                let path = mount.mountpoint.display();
-                write!(f, "{path} has {} mounted already; unmount it first: koofs unmount {path}", mount.source)
+                let (path, word) = (mount.mountpoint.display(), shell_word(&mount.mountpoint));
+                write!(f, "{path} has {} mounted already; unmount it first: koofs unmount {word}", mount.source)
             }
             MountError::Busy(mount) => {
                 let path = mount.mountpoint.display();
@@ -90,8 +119,8 @@ impl fmt::Display for MountError {
                 f.write_str("choose another directory, or unmount that")
             }
             MountError::DeadMount(mount, _) => {
-                let path = mount.mountpoint.display();
-                write!(f, "{path} has a dead mount of {}; as its owner or root run: koofs unmount {path}", mount.source)
+                let (path, word) = (mount.mountpoint.display(), shell_word(&mount.mountpoint));
+                write!(f, "{path} has a dead mount of {}; as its owner or root run: koofs unmount {word}", mount.source)
             }
             MountError::Inspect(path, _) => write!(f, "cannot look at mountpoint {}", path.display()),
             MountError::NoDevice(device) => {
@@ -136,6 +165,16 @@ impl fmt::Display for MountError {
             MountError::TooSlow(limit) => {
                 write!(f, "the mount was not ready within {} s and was given up; see --op-timeout", limit.as_secs())
             }
+            MountError::NothingThere(path) => write!(f, "nothing to unmount: {} does not exist", path.display()),
+            MountError::Others { mount, owner, verb } => {
+                let (path, source) = (mount.mountpoint.display(), &mount.source);
+                write!(f, "{path} has {source} mounted by user {owner}: only its owner and root may {verb} it")
+            }
+            MountError::NothingToRefresh(path) => {
+                let parent = path.parent().unwrap_or(path);
+                write!(f, "there is no {}; if it is new, refresh where it should be: ", path.display())?;
+                write!(f, "koofs refresh {}", shell_word(parent))
+            }
             MountError::NotMounted(path) => write!(f, "nothing is mounted at {}", path.display()),
             MountError::NotOurs(mount) => {
                 let path = mount.mountpoint.display();
@@ -143,9 +182,6 @@ impl fmt::Display for MountError {
             }
             MountError::Refresh(path, cause) if cause.raw_os_error() == Some(NOT_A_MOUNT_OF_OURS) => {
                 write!(f, "{} is not in a KooFS mount: nothing to refresh", path.display())
-            }
-            MountError::Refresh(path, cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "{} is in another user's mount: only its owner and root may refresh it", path.display())
             }
             MountError::Refresh(path, _) => write!(f, "cannot refresh {}", path.display()),
             MountError::Unmount(path, _) => write!(f, "cannot unmount {}", path.display()),

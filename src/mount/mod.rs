@@ -113,7 +113,7 @@ fn serve<F: Filesystem>(
 ) -> Result<Infallible, MountError> {
     let shared = signals::start().map_err(|error| MountError::System("starting the signal thread", error))?;
     preflight::Machine::this().check(config.allow_other)?;
-    let mountpoint = preflight::clear_mountpoint(&config.mountpoint)?;
+    let mountpoint = preflight::clear_mountpoint(&config.mountpoint, config.nonempty)?;
     let Built { filesystem, drive, kernel_abi } = build(config)?;
     shared.set_refresh(drive.clone());
     let options = SessionOptions { mountpoint, source: config.name.clone(), allow_other: config.allow_other };
@@ -143,6 +143,8 @@ fn serve<F: Filesystem>(
 fn refused(error: io::Error) -> MountError {
     match error.kind() {
         ErrorKind::NotFound => MountError::NoHelper,
+        // What the helper has printed, its line ends included.
+        ErrorKind::Other => MountError::Refused(io::Error::other(error.to_string().trim().replace('\n', "; "))),
         _ => MountError::Refused(error),
     }
 }
@@ -151,23 +153,47 @@ fn refused(error: io::Error) -> MountError {
 /// of the mount table.
 ///
 /// # Errors
-/// [`MountError::NotMounted`], [`MountError::NotOurs`], [`MountError::Unmount`].
+/// [`MountError::NothingThere`], [`MountError::NotMounted`], [`MountError::NotOurs`], [`MountError::Others`],
+/// [`MountError::Unmount`].
 pub fn unmount(mountpoint: &Path) -> Result<Unmounted, MountError> {
-    let mountpoint = preflight::without_links(mountpoint)?;
+    let mountpoint = preflight::without_links(mountpoint).map_err(|error| match error {
+        MountError::Missing(path) => MountError::NothingThere(path),
+        error => error,
+    })?;
     let failed = |error| MountError::Unmount(mountpoint.clone(), error);
     let mounts = mountinfo::mounts().map_err(failed)?;
     let mount = mountinfo::newest_at(&mounts, &mountpoint).ok_or_else(|| MountError::NotMounted(mountpoint.clone()))?;
     if !mount.is_koofs() {
         return Err(MountError::NotOurs(mount.clone()));
     }
+    if let Some(owner) = preflight::other_owner(mount) {
+        return Err(MountError::Others { mount: Box::new(mount.clone()), owner, verb: "unmount" });
+    }
     unmount::unmount(mount).map_err(failed)
 }
 
-/// `koofs refresh`: has the mount that holds `path` forget what it remembers of it.
+/// `koofs refresh`: has the mount that holds `path` forget what it remembers of it: of a directory and all below it, or of the
+/// directory that holds a file.
 ///
 /// # Errors
-/// [`MountError::Refresh`].
+/// [`MountError::NothingToRefresh`], [`MountError::Others`], [`MountError::Refresh`].
 pub fn refresh(path: &Path) -> Result<(), MountError> {
-    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-    refresh::refresh(dir).map_err(|error| MountError::Refresh(dir.to_owned(), error))
+    let is_directory = path.metadata().map_err(|error| no_refresh(path, error))?.is_dir();
+    let dir = if is_directory { path } else { path.parent().unwrap_or(path) };
+    refresh::refresh(dir).map_err(|error| no_refresh(dir, error))
+}
+
+/// Why `path` cannot be refreshed.
+fn no_refresh(path: &Path, error: io::Error) -> MountError {
+    match error.kind() {
+        ErrorKind::NotFound => return MountError::NothingToRefresh(path.to_owned()),
+        ErrorKind::PermissionDenied => {}
+        _ => return MountError::Refresh(path.to_owned(), error),
+    }
+    let mounts = mountinfo::mounts().unwrap_or_default();
+    let around = path.ancestors().find_map(|ancestor| mountinfo::newest_at(&mounts, ancestor));
+    match around.filter(|mount| mount.is_koofs()).and_then(|mount| Some((mount, preflight::other_owner(mount)?))) {
+        Some((mount, owner)) => MountError::Others { mount: Box::new(mount.clone()), owner, verb: "refresh" },
+        None => MountError::Refresh(path.to_owned(), error),
+    }
 }

@@ -6,6 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use log::info;
@@ -36,8 +37,7 @@ impl Machine {
         Machine {
             device: PathBuf::from("/dev/fuse"),
             fuse_conf: PathBuf::from("/etc/fuse.conf"),
-            // SAFETY: geteuid has no preconditions and cannot fail.
-            is_root: unsafe { libc::geteuid() } == 0,
+            is_root: user() == 0,
             helper: unmount::fusermount(),
         }
     }
@@ -75,9 +75,9 @@ impl Machine {
 /// May wait for a filesystem that is mounted there and does not answer: the caller has a time limit.
 ///
 /// # Errors
-/// [`MountError::Missing`], [`MountError::NotADirectory`], [`MountError::Busy`], [`MountError::DeadMount`],
-/// [`MountError::Inspect`].
-pub(super) fn clear_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError> {
+/// [`MountError::Missing`], [`MountError::NotADirectory`], [`MountError::NotWritable`], [`MountError::NotEmpty`] unless
+/// `may_hold_files`, [`MountError::Busy`], [`MountError::Others`], [`MountError::DeadMount`], [`MountError::Inspect`].
+pub(super) fn clear_mountpoint(mountpoint: &Path, may_hold_files: bool) -> Result<PathBuf, MountError> {
     let inspect = |error| MountError::Inspect(mountpoint.to_owned(), error);
     let mountpoint = without_links(mountpoint)?;
     for _ in 0..MAX_DEAD_MOUNTS {
@@ -85,11 +85,43 @@ pub(super) fn clear_mountpoint(mountpoint: &Path) -> Result<PathBuf, MountError>
         let Some(mount) = mountinfo::newest_at(&mounts, &mountpoint) else { break };
         replace_dead(mount)?;
     }
-    match fs::metadata(&mountpoint) {
-        Ok(metadata) if metadata.is_dir() => Ok(mountpoint),
-        Ok(_) => Err(MountError::NotADirectory(mountpoint)),
-        Err(error) => Err(inspect(error)),
+    let metadata = fs::metadata(&mountpoint).map_err(inspect)?;
+    if !metadata.is_dir() {
+        return Err(MountError::NotADirectory(mountpoint));
     }
+    if !may_mount_on(&mountpoint, &metadata) {
+        return Err(MountError::NotWritable(mountpoint, user()));
+    }
+    // Who may write there but not list it cannot be told what is in it.
+    let is_empty = fs::read_dir(&mountpoint).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !may_hold_files {
+        return Err(MountError::NotEmpty(mountpoint));
+    }
+    Ok(mountpoint)
+}
+
+/// Whether this user may mount on a directory: root may; the setuid helper lets others only where they can write, and in a sticky
+/// directory, like /tmp, only its owner (fusermount3, `check_perm`).
+fn may_mount_on(mountpoint: &Path, metadata: &fs::Metadata) -> bool {
+    if user() == 0 {
+        return true;
+    }
+    let Ok(path) = CString::new(mountpoint.as_os_str().as_bytes()) else { return true };
+    // SAFETY: `path` is a C string that outlives the call.
+    let is_writable = unsafe { libc::access(path.as_ptr(), libc::W_OK) } == 0;
+    let is_sticky = metadata.mode() & libc::S_ISVTX != 0;
+    is_writable && (!is_sticky || metadata.uid() == user())
+}
+
+/// The user that this process runs as.
+fn user() -> u32 {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Whose mount it is, if that is another user and this one is not root, who may do everything.
+pub(super) fn other_owner(mount: &MountEntry) -> Option<u32> {
+    mount.owner.filter(|owner| user() != 0 && *owner != user())
 }
 
 /// `mountpoint` without symbolic links. Works on a dead mount: realpath(3) reads links and asks no filesystem's root for its
@@ -114,6 +146,9 @@ fn is_dead(mountpoint: &Path) -> bool {
 
 /// Takes `mount` away if it is KooFS and its process is gone.
 fn replace_dead(mount: &MountEntry) -> Result<(), MountError> {
+    if let Some(owner) = other_owner(mount).filter(|_| mount.is_koofs()) {
+        return Err(MountError::Others { mount: Box::new(mount.clone()), owner, verb: "replace" });
+    }
     if !mount.is_koofs() || !is_dead(&mount.mountpoint) {
         return Err(MountError::Busy(mount.clone()));
     }
@@ -177,21 +212,32 @@ mod tests {
     }
 
     #[test]
-    fn mountpoint_must_be_an_existing_directory_and_may_hold_files() {
+    fn mountpoint_must_be_an_existing_directory() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("file");
+        let (file, empty) = (directory.path().join("file"), directory.path().join("a b"));
         fs::write(&file, "").unwrap();
-        assert!(matches!(clear_mountpoint(&directory.path().join("none")), Err(MountError::Missing(_))));
-        assert!(matches!(clear_mountpoint(&file), Err(MountError::NotADirectory(_))));
-        assert!(matches!(clear_mountpoint(&file.join("x")), Err(MountError::NotADirectory(_))));
+        fs::create_dir(&empty).unwrap();
+        let clear = |path: &Path| clear_mountpoint(path, false);
+        assert!(matches!(clear(&directory.path().join("none")), Err(MountError::Missing(_))));
+        assert!(matches!(clear(&file), Err(MountError::NotADirectory(_))));
+        assert!(matches!(clear(&file.join("x")), Err(MountError::NotADirectory(_))));
         let link = directory.path().join("link");
-        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
-        assert_eq!(clear_mountpoint(&link).unwrap(), directory.path().canonicalize().unwrap());
+        std::os::unix::fs::symlink(&empty, &link).unwrap();
+        assert_eq!(clear(&link).unwrap(), empty.canonicalize().unwrap());
+    }
+
+    #[test]
+    fn mountpoint_that_holds_files_is_refused_unless_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".hidden"), "").unwrap();
+        let line = one_line(&clear_mountpoint(directory.path(), false).unwrap_err());
+        assert!(line.contains("not empty") && line.contains("--nonempty"), "{line}");
+        assert_eq!(clear_mountpoint(directory.path(), true).unwrap(), directory.path().canonicalize().unwrap());
     }
 
     #[test]
     fn foreign_mount_is_named_and_left_alone() {
-        let line = one_line(&clear_mountpoint(Path::new("/proc")).unwrap_err());
+        let line = one_line(&clear_mountpoint(Path::new("/proc"), true).unwrap_err());
         assert!(line.contains("/proc has another filesystem") && line.contains("type proc"), "{line}");
     }
 }

@@ -100,7 +100,7 @@ fn rooted(remote: Arc<dyn Remote>, config: &MountConfig, clock: &dyn Clock) -> R
     if config.root.is_empty() {
         return Ok(remote);
     }
-    let found = listing::find_directory(remote.as_ref(), clock, config.source.connection().op_timeout, &config.root);
+    let found = listing::find_directory(remote.as_ref(), clock, &config.source, &config.root);
     match found.map_err(MountError::Root)? {
         Some(root) => Ok(Arc::new(Rooted::new(remote, root))),
         None => Err(MountError::RootIsAFile(config.root.join("/"))),

@@ -16,3 +16,5 @@ pub mod readahead;
 pub mod retry;
 pub mod sequence;
 pub mod server_time;
+pub mod shell;
+pub mod size;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::Secret;
+use crate::policy::shell::shell_word;
 
 /// The largest secret file that is read, in bytes. Tokens are tens to a few thousand.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -57,7 +58,9 @@ impl fmt::Display for SecretFileError {
                 write!(f, "cannot read {path} ({reason}): check the path, and that this user may read it")
             }
             Problem::NotAFile => write!(f, "{path} is not a file: name the file that holds the secret"),
-            Problem::TooOpen(verb) => write!(f, "{path} can be {verb} by others: run chmod 600 {path}"),
+            Problem::TooOpen(verb) => {
+                write!(f, "{path} can be {verb} by others: run chmod 600 {}", shell_word(&self.path))
+            }
             Problem::TooLarge => write!(f, "{path} is too large for a secret: check the path"),
             Problem::NotText => write!(f, "{path} holds more than one line of text: put the secret alone into it"),
             Problem::Empty => write!(f, "{path} is empty: put the secret into it"),

@@ -105,6 +105,52 @@ fn good() -> Home {
 }
 
 #[test]
+fn path_may_follow_every_source_and_goes_on_below_the_root() {
+    let home = Home::new(
+        r#"
+        [defaults]
+        endpoint = "intl"
+        agent = "carrier"
+        user_id = "17"
+        [remotes.work]
+        source = "space:/Reports"
+        root = "2025"
+        "#,
+    );
+    let root = |arguments: &str| home.mount(arguments, &[("KOOFS_TOKEN", "t")]).root.join("/");
+    for (arguments, want) in [
+        ("space:/Reports/2025", "Reports/2025"),
+        ("space:IAAE1/Reports", "Reports"),
+        ("team:42/a", "a"),
+        ("sharedfolder:1/a/", "a"),
+        ("share:180001/a", "a"),
+        ("space:/a --root b", "b/a"),
+        ("work:", "Reports/2025"),
+        ("work:/May", "Reports/2025/May"),
+        ("work:May --root b", "Reports/b/May"),
+    ] {
+        assert_eq!(root(arguments), want, "{arguments}");
+    }
+    let listed = home.parse("ls work:/May 12", &[("KOOFS_TOKEN", "t")]);
+    let Ok(Command::List(ListConfig { path, .. })) = listed else { panic!("{listed:?}") };
+    assert_eq!(path.join("/"), "Reports/2025/May/12");
+}
+
+#[test]
+fn time_is_written_alike_in_every_place() {
+    let home = Home::new("[defaults]\nendpoint = \"intl\"\nagent = \"a\"\nttl = \"1h30m\"\nop_timeout = 90\n");
+    let times = |arguments: &str, variables: &[(&str, &str)]| {
+        let config = home.mount(&format!("share:1 {arguments}"), variables);
+        (config.ttl.as_secs(), config.source.connection().op_timeout.as_secs())
+    };
+    assert_eq!(times("", &[]), (5400, 90));
+    assert_eq!(times("", &[("KOOFS_TTL", "5m"), ("KOOFS_OP_TIMEOUT", "45")]), (300, 45));
+    assert_eq!(times("--ttl 2h --op-timeout 1m30s", &[("KOOFS_TTL", "5m")]), (7200, 90));
+    let line = home.refusal("share:1 --ttl soon", &[]);
+    assert_eq!(line, "--ttl: is no time; write seconds, or like 90s, 5m, 2h or 1h30m");
+}
+
+#[test]
 fn remote_is_mounted_with_its_table_and_the_defaults() {
     let home = good();
     let work = home.mount("work:/2025", &[]);
@@ -214,9 +260,9 @@ fn link_knows_its_service_better_than_the_defaults() {
 fn bad_value_names_its_place() {
     let text = "[defaults]\nendpoint = \"intl\"\nagent = \"a\"\n[remotes.work]\nsource = \"share:1\"\n";
     for (more, arguments, variables, want) in [
-        ("ttl = 0", "work:", vec![], "config.toml: remotes.work.ttl: must be 1 to 604800 seconds"),
-        ("ttl = 9", "work:", vec![("KOOFS_TTL", "x")], "KOOFS_TTL: must be 1 to 604800 seconds"),
-        ("ttl = 9", "work: --ttl x", vec![("KOOFS_TTL", "x")], "--ttl: must be 1 to 604800 seconds"),
+        ("ttl = 0", "work:", vec![], "config.toml: remotes.work.ttl: must be 1s to 7d"),
+        ("ttl = 9", "work:", vec![("KOOFS_TTL", "x")], "KOOFS_TTL: is no time"),
+        ("ttl = 9", "work: --ttl x", vec![("KOOFS_TTL", "x")], "--ttl: is no time"),
         ("memory = \"1\"", "work:", vec![], "config.toml: remotes.work.memory: must be between 16M and 1T"),
         ("endpoint = \"ftp://x\"", "work:", vec![], "config.toml: remotes.work.endpoint: "),
         ("ca_file = \"ca.pem\"", "work:", vec![], "config.toml: remotes.work.ca_file: "),

@@ -16,8 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `policy` for which failure is worth another attempt.
     ("jobs", &["clock", "policy"]),
     ("remote", &["policy"]),
-    // Files and commands that hold secrets.
-    ("secrets", &["config"]),
+    // Files and commands that hold secrets; `policy` for what a message says to type.
+    ("secrets", &["config", "policy"]),
     ("http", &["config", "policy", "remote"]),
     ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets"]),
     // `http` only in content/store.rs, behind the trait ObjectStore (see RULES).

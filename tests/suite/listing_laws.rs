@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use koofs::cli::{self, Environment};
 use koofs::clock::{SystemClock, lock};
-use koofs::config::{Connection, ListConfig, ListFormat, ShareConfig, Source};
+use koofs::config::{Command, Connection, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
     Capacity, Cursor, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
@@ -162,6 +163,24 @@ fn long_format_shows_size_time_and_kind() {
 }
 
 #[test]
+fn sizes_for_people_are_asked_for_by_h_as_in_ls() {
+    let out = text(&[], ListFormat::LongForPeople);
+    let lines: Vec<Vec<_>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines[0][0], lines[2][0]), ("-", "103K"));
+    let format = |options: &str| {
+        let arguments = format!("koofs ls {options} --agent a --endpoint intl share:1");
+        match cli::parse(arguments.split(' '), &Environment::default()) {
+            Ok(Command::List(config)) => config.format,
+            other => panic!("{options}: {other:?}"),
+        }
+    };
+    for options in ["-lh", "-hl", "-l -h", "-l --human-readable"] {
+        assert_eq!(format(options), ListFormat::LongForPeople, "{options}");
+    }
+    assert_eq!((format("-l"), format("-h")), (ListFormat::Long, ListFormat::Names));
+}
+
+#[test]
 fn json_is_one_object_on_a_line() {
     let out = text(&["docs"], ListFormat::JsonLines);
     let objects: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -177,9 +196,11 @@ fn json_is_one_object_on_a_line() {
 fn path_is_followed_by_the_names_of_the_mount() {
     assert_eq!(text(&["docs", "x\u{ff0f}y"], ListFormat::Names), "x\u{ff0f}y\n");
     assert_eq!(text(&["docs", "empty"], ListFormat::Names), "");
-    for (path, want) in
-        [(&["none"][..], "no /none in"), (&["docs", "x"], "no /docs/x in"), (&["same.txt", "x"], "/same.txt is a file")]
-    {
+    for (path, want) in [
+        (&["none"][..], "there is no /none in the share"),
+        (&["docs", "x"], "no /docs/x in the share"),
+        (&["same.txt", "x"], "/same.txt is a file"),
+    ] {
         let error = listed(&drive(), path, ListFormat::Names, false).1.unwrap_err();
         assert!(error.to_string().contains(want), "{error}");
     }

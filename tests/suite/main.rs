@@ -4,6 +4,7 @@
 #[path = "../emulator/mod.rs"]
 mod emulator;
 
+mod advice_laws;
 mod call_laws;
 mod cli_laws;
 mod config_laws;
@@ -11,6 +12,7 @@ mod content_laws;
 mod emulator_laws;
 mod emulator_space_laws;
 mod entry_laws;
+mod example_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;

@@ -8,8 +8,16 @@ use std::path::Path;
 use crate::mount_bench::run;
 use crate::mounted::koofs;
 
-fn readme() -> String {
+pub(crate) fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The fenced blocks of a language.
+pub(crate) fn fenced<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
+    let open = format!("```{language}\n");
+    let blocks: Vec<&str> =
+        text.split(&open).skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
+    blocks.into_iter()
 }
 
 /// What stands between backquotes.
@@ -57,7 +65,7 @@ fn every_promise_of_the_readme_names_a_test_in_its_row() {
 #[test]
 fn configuration_files_of_the_readme_pass_the_check() {
     let readme = readme();
-    let files: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let files: Vec<&str> = fenced(&readme, "toml").collect();
     assert_eq!(files.len(), 2);
     for file in files {
         let home = tempfile::tempdir().unwrap();

@@ -110,6 +110,7 @@ fn child_serves_a_tiny_mount() {
         name: "4 2,x".to_owned(),
         root: Vec::new(),
         mountpoint: mountpoint.into(),
+        nonempty: false,
         foreground: std::env::var_os("KOOFS_TEST_BACKGROUND").is_none(),
         verbosity: 3,
         log_file: std::env::var_os("KOOFS_TEST_LOG").map(Into::into),

@@ -8,29 +8,40 @@ use crate::emulator::Emulator;
 use crate::mount_bench::{AGENT, Said, run};
 use crate::mounted::mounts_are_allowed;
 
+/// One line of a failed command, which `refused` of the prologue has printed.
+#[track_caller]
+fn holds(line: &str, wants: &[&str]) {
+    assert!(line.starts_with("1 koofs: ") && !line.contains("\\n"), "{line}");
+    for want in wants {
+        assert!(line.contains(want), "no {want}: {line}");
+    }
+}
+
 /// In a mount namespace of its own, `/dev/fuse` gets the rights that distributions give it, and root becomes nobody.
 const AS_NOBODY: &str = r#"
     mknod -m 666 "$DIR/fuse" c 10 229
     mount --bind "$DIR/fuse" /dev/fuse
+    eval "$AS_ROOT"
     exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -eu -c "$SCRIPT"
 "#;
 
 /// What every script of the laws begins with: `koofs`, and `mount_here`, which mounts the share on a directory that is this
-/// user's own. There are a file `folder/file` in it, and a directory `$DIR/own` to write to.
+/// user's own; `refused` prints the exit code and the line of a command. There are a file `folder/file` in it, and a directory `$DIR/own` to write to.
 const PROLOGUE: &str = r#"
     koofs() { "$DIR/koofs" "$@"; }
     mount_here() {
         trap 'koofs unmount "$DIR/mnt"' EXIT
         koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt"
     }
+    refused() { error=$("$@" 2>&1) && code=0 || code=$?; echo "$code $error"; }
     unmount_here() {
         trap - EXIT
         koofs unmount "$DIR/mnt"
     }
 "#;
 
-/// What nobody's `script` said; nothing where the suite itself is run by an ordinary user, for whom every other law holds.
-fn as_nobody(script: &str) -> Option<Said> {
+/// What nobody's `script` said, after `as_root` was done by root; nothing where the suite itself is run by an ordinary user, for whom every other law holds.
+fn as_nobody(as_root: &str, script: &str) -> Option<Said> {
     // SAFETY: cannot fail and touches no memory.
     if !mounts_are_allowed() || unsafe { libc::getuid() } != 0 {
         return None;
@@ -54,6 +65,7 @@ fn as_nobody(script: &str) -> Option<Said> {
     command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-eu", "-c", AS_NOBODY]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     command.env("DIR", directory.path()).env("ENDPOINT", emulator.url()).env("AGENT", AGENT);
+    command.env("AS_ROOT", as_root);
     command.env("SOURCE", format!("share:{}", emulator.share_code())).env("SCRIPT", format!("{PROLOGUE}{script}"));
     Some(run(command))
 }
@@ -61,6 +73,7 @@ fn as_nobody(script: &str) -> Option<Said> {
 #[test]
 fn user_other_than_root_mounts_reads_refreshes_and_unmounts() {
     let said = as_nobody(
+        "",
         r#"
         mount_here
         id -u; stat -c "%u %a %s" "$DIR/mnt/folder/file"
@@ -78,6 +91,7 @@ fn user_other_than_root_mounts_reads_refreshes_and_unmounts() {
 #[test]
 fn copy_of_a_directory_can_be_changed_and_deleted_by_its_owner() {
     let said = as_nobody(
+        "",
         r#"
         mount_here
         cd "$DIR/own"
@@ -94,5 +108,51 @@ fn copy_of_a_directory_can_be_changed_and_deleted_by_its_owner() {
     );
     if let Some(said) = said {
         assert_eq!(said.well(), "755\n644\n755\n644\n");
+    }
+}
+
+#[test]
+fn mountpoint_that_is_not_the_users_own_is_refused_with_the_remedy() {
+    let said = as_nobody(
+        r#"mkdir "$DIR/two words" "$DIR/sticky"; chmod 1777 "$DIR/sticky""#,
+        r#"
+        try() { refused koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$1"; }
+        try "$DIR/two words"
+        try "$DIR/sticky"
+        "#,
+    );
+    let Some(said) = said else { return };
+    let out = said.well();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    holds(lines[0], &["must belong to you", "as root run: chown 65534 '/", "two words'"]);
+    holds(lines[1], &["must belong to you", "/sticky"]);
+}
+
+#[test]
+fn another_users_mount_is_told_by_its_owner() {
+    let said = as_nobody(
+        r#"
+        mkdir "$DIR/a" "$DIR/b"
+        for options in "a" "b --allow-other"; do
+            "$DIR/koofs" mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/"$options
+        done
+        "#,
+        r#"
+        for name in a b; do
+            refused koofs unmount "$DIR/$name"
+            refused koofs refresh "$DIR/$name"
+            refused koofs refresh "$DIR/$name/folder/file"
+            refused koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/$name"
+        done
+        "#,
+    );
+    let Some(said) = said else { return };
+    let out = said.well();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 8, "{out}");
+    for (index, line) in lines.iter().enumerate() {
+        let verb = ["unmount", "refresh", "refresh", "replace"][index % 4];
+        holds(line, &["mounted by user 0: only its owner and root may ", verb]);
     }
 }
