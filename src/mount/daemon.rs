@@ -1,18 +1,23 @@
-//! Into the background: the parent waits until the mount answers or one line says why not, the child becomes the mount.
+//! Into the background: the parent waits until the mount answers or one line says why not, the child becomes the mount. Whoever
+//! ends the parent before that ends the child with it.
 //!
 //! The fork happens before any thread exists, as a forked child has only the thread that forked.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::linux::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::warn;
+
 use super::error::MountError;
-use super::signals::SHUTDOWN_GRACE;
+use super::signals::{SHUTDOWN_GRACE, SIGNALS};
 use crate::kernel::mountinfo::MountEntry;
 
 /// What starting may take beyond one operation's time limit: a fork, a mount, a stat.
@@ -27,6 +32,9 @@ const REAP_PAUSE: Duration = Duration::from_millis(20);
 /// The first word of the child's line when the mount is there: `serving MAJOR:MINOR MOUNTPOINT`. Any other line is an error.
 const SERVING: &str = "serving ";
 
+/// What the parent answers when it has found the mount to be there; from then on the child is on its own.
+const ACCEPTED: u8 = b'.';
+
 /// Which of the two processes this is after [`fork`].
 pub(super) enum Side {
     /// The one that the user waits for.
@@ -38,12 +46,12 @@ pub(super) enum Side {
 /// The parent's view of the child.
 pub(super) struct Starting {
     child: libc::pid_t,
-    report: PipeReader,
+    line: UnixStream,
 }
 
 /// The child's line to the parent.
 pub(super) struct Reporter {
-    report: PipeWriter,
+    line: UnixStream,
 }
 
 /// Splits the process.
@@ -55,22 +63,40 @@ pub(super) struct Reporter {
 /// The process must have one thread only.
 pub(super) unsafe fn fork() -> Result<Side, MountError> {
     let system = |call| move |error| MountError::System(call, error);
-    let (reader, writer) = io::pipe().map_err(system("pipe"))?;
+    let (ours, childs) = UnixStream::pair().map_err(system("socketpair"))?;
     // SAFETY: with one thread (the caller's promise) the child's copy of every lock and buffer is in a consistent state.
     match unsafe { libc::fork() } {
         -1 => Err(MountError::System("fork", io::Error::last_os_error())),
         0 => {
-            drop(reader);
+            drop(ours);
             // SAFETY: setsid has no preconditions; it fails only for a group leader, which a new child is not.
             unsafe { libc::setsid() };
             std::env::set_current_dir("/").map_err(system("chdir"))?;
-            Ok(Side::Child(Reporter { report: writer }))
+            Ok(Side::Child(Reporter { line: childs }))
         }
-        child => Ok(Side::Parent(Starting { child, report: reader })),
+        child => Ok(Side::Parent(Starting { child, line: ours })),
     }
 }
 
 impl Reporter {
+    /// Ends this process, by a signal of its own, if the parent ends before it has accepted the mount: who interrupts a mount
+    /// command does not want the mount. To be called when signals are received ([`super::signals::start`]).
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(super) fn end_with_parent(&self) -> io::Result<()> {
+        let mut line = self.line.try_clone()?;
+        thread::Builder::new().name("koofs-parent".to_owned()).spawn(move || {
+            let mut answer = [0];
+            if line.read_exact(&mut answer).is_err() || answer != [ACCEPTED] {
+                warn!("nobody waits for the mount any more: ending");
+                // SAFETY: no memory is involved; the thread that receives signals unmounts what there is.
+                unsafe { libc::kill(process::id().cast_signed(), libc::SIGTERM) };
+            }
+        })?;
+        Ok(())
+    }
+
     /// Tells the parent that `mount` is there and its loop runs. Standard input, output and error are `/dev/null` before
     /// that: whoever reads our output through a pipe waits for its end.
     ///
@@ -78,13 +104,13 @@ impl Reporter {
     /// When nobody waits for it any more: the parent was interrupted.
     pub(super) fn serving(mut self, mount: &MountEntry) -> io::Result<()> {
         silence_standard_streams()?;
-        writeln!(self.report, "{SERVING}{}", mount.device)
+        writeln!(self.line, "{SERVING}{}", mount.device)
     }
 
     /// Tells the parent why there is no mount; `line` is one line.
     pub(super) fn failed(mut self, line: &str) {
         // Nobody is left to tell when this fails.
-        let _ = writeln!(self.report, "{line}");
+        let _ = writeln!(self.line, "{line}");
     }
 }
 
@@ -108,7 +134,8 @@ impl Starting {
     pub(super) fn wait(self, mountpoint: &Path, op_timeout: Duration) -> Result<(), MountError> {
         let limit = op_timeout.saturating_add(START_MARGIN);
         let deadline = Instant::now() + limit;
-        let report = self.report;
+        let mut accept = self.line.try_clone().map_err(|error| MountError::System("dup", error))?;
+        let report = self.line;
         let line = within(deadline, move || first_line(report));
         let verdict = match line.as_deref() {
             None => Err(MountError::TooSlow(limit)),
@@ -118,10 +145,24 @@ impl Starting {
                 None => return Err(failure(line, end_of(self.child))),
             },
         };
+        let verdict = verdict.and_then(|()| {
+            ignore_interrupts();
+            // A child that is gone already cannot be told.
+            let told = accept.write_all(&[ACCEPTED]);
+            told.map_err(|error| MountError::DiedSilently(format!("it hung up: {error}")))
+        });
         if verdict.is_err() {
             end(self.child);
         }
         verdict
+    }
+}
+
+/// From here on the command has done its work: an interrupt comes too late to take it back, and must not say that it was not done.
+fn ignore_interrupts() {
+    for signal in SIGNALS {
+        // SAFETY: ignoring a signal runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 
@@ -131,7 +172,7 @@ fn failure(line: &str, end: String) -> MountError {
 }
 
 /// The child's line; empty if it ended without one.
-fn first_line(report: PipeReader) -> String {
+fn first_line(report: UnixStream) -> String {
     let mut line = String::new();
     // A broken line is no line: the child ended in the middle of it.
     let _ = BufReader::new(report).read_line(&mut line);
@@ -176,7 +217,7 @@ fn end(child: libc::pid_t) {
     }
 }
 
-/// How the child, which has closed its end of the pipe, ended.
+/// How the child, which has closed its end of the line, ended.
 fn end_of(child: libc::pid_t) -> String {
     let deadline = Instant::now() + KILL_AFTER;
     while Instant::now() < deadline {

@@ -6,6 +6,7 @@
 mod daemon;
 mod end;
 mod error;
+mod log_file;
 pub mod logging;
 mod preflight;
 mod signals;
@@ -30,6 +31,7 @@ use crate::kernel::unmount::{self, Unmounted};
 use crate::policy::printable::one_line;
 use daemon::{Reporter, Side};
 pub use error::MountError;
+use signals::Shared;
 use stack::build_filesystem;
 pub use stack::open_source;
 
@@ -68,7 +70,8 @@ pub unsafe fn mount_with<F: Filesystem>(
 ) -> Result<(), MountError> {
     logging::start(config.verbosity, config.log_file.as_deref())?;
     if config.foreground {
-        return match serve(config, build, |_| Ok(())) {
+        let shared = receive_signals()?;
+        return match serve(config, build, &shared, |_| Ok(())) {
             Ok(never) => match never {},
             // It has ended as somebody asked it to, like a mount that is unmounted later.
             Err(early @ MountError::UnmountedEarly(_)) => {
@@ -90,9 +93,13 @@ fn serve_in_background<F: Filesystem>(
     build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
     reporter: Reporter,
 ) -> ! {
+    let watched = receive_signals().and_then(|shared| match reporter.end_with_parent() {
+        Ok(()) => Ok(shared),
+        Err(error) => Err(MountError::System("starting the thread that waits for the parent", error)),
+    });
     let mut reporter = Some(reporter);
     let tell = |mount: &MountEntry| reporter.take().map_or(Ok(()), |reporter| reporter.serving(mount));
-    let failure = match serve(config, build, tell) {
+    let failure = match watched.and_then(|shared| serve(config, build, &shared, tell)) {
         Ok(never) => match never {},
         Err(failure) => one_line(&failure),
     };
@@ -105,13 +112,17 @@ fn serve_in_background<F: Filesystem>(
     std::process::exit(1)
 }
 
+fn receive_signals() -> Result<Shared, MountError> {
+    signals::start().map_err(|error| MountError::System("starting the signal thread", error))
+}
+
 /// Mounts, calls `tell_ready`, and ends the process when the mount has ended.
 fn serve<F: Filesystem>(
     config: &MountConfig,
     build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
+    shared: &Shared,
     tell_ready: impl FnOnce(&MountEntry) -> io::Result<()>,
 ) -> Result<Infallible, MountError> {
-    let shared = signals::start().map_err(|error| MountError::System("starting the signal thread", error))?;
     preflight::Machine::this().check(config.allow_other)?;
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint, config.nonempty)?;
     let Built { filesystem, drive, kernel_abi } = build(config)?;

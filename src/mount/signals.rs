@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
 
+use super::logging;
 use super::users::users_of;
 use crate::clock::lock;
 use crate::fs::{DriveFs, Ino};
@@ -19,8 +20,8 @@ use crate::kernel::unmount::{self, Detachment};
 /// What a process that still uses the mount gets to finish its reads after a signal, before the process ends regardless.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// SIGHUP has the mount forget what it remembers, and must not end it when a terminal closes.
-const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+/// SIGHUP has the mount forget what it remembers and open its log file anew, and must not end it when a terminal closes.
+pub(super) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// What the signal thread has to unmount: empty until the mount is there. The lock is held while it is being made, so that
 /// a signal in that moment waits for the mount and takes it away, and does not leave a dead one.
@@ -109,7 +110,10 @@ fn await_loop(slot: &Shared, mount: &MountEntry, users: &[String]) {
 fn wait_for_end(slot: &Shared, deadline: Option<Instant>) -> Option<i32> {
     loop {
         match wait_for_signal(deadline)? {
-            libc::SIGHUP => slot.refresh(),
+            libc::SIGHUP => {
+                logging::reopen();
+                slot.refresh();
+            }
             signal => return Some(signal),
         }
     }

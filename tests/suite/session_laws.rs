@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -137,7 +137,9 @@ fn build(mode: &str) -> Result<Built<Tiny>, MountError> {
         "slow" => {
             let beside =
                 |name| std::env::var_os("KOOFS_TEST_MOUNTPOINT").map(|path| Path::new(&path).with_file_name(name));
-            fs::write(beside("building").unwrap(), "").unwrap();
+            // Complete as soon as it can be seen.
+            fs::write(beside("building.new").unwrap(), std::process::id().to_string()).unwrap();
+            fs::rename(beside("building.new").unwrap(), beside("building").unwrap()).unwrap();
             await_that("leave to go on", || beside("go").unwrap().exists());
             build("")
         }
@@ -158,6 +160,21 @@ fn tiny(mountpoint: &Path, variables: &[(&str, &str)]) -> Command {
     all.extend_from_slice(variables);
     let mut command = this_binary("session_laws::child_serves_a_tiny_mount", &all);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// [`tiny`] for a start in the background, whose parent is ended by signals as the koofs command is.
+fn tiny_in_background(mountpoint: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = tiny(mountpoint, variables);
+    // SAFETY: async-signal-safe calls only.
+    unsafe {
+        command.pre_exec(|| {
+            let mut none = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+            Ok(())
+        });
+    }
     command
 }
 
@@ -301,6 +318,25 @@ fn sighup_does_not_end_the_mount() {
     assert!(mountpoint.path().join("here").is_dir());
     child.signal(libc::SIGTERM);
     assert_eq!(child.wait().code(), Some(0));
+}
+
+#[test]
+fn sighup_opens_the_log_file_again() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mountpoint = Mountpoint::new();
+    let (log, moved) = (mountpoint.beside("log"), mountpoint.beside("log.1"));
+    let mut child = Watched::start(tiny(mountpoint.path(), &[("KOOFS_TEST_LOG", log.to_str().unwrap())]), LIMIT);
+    await_that("a mount that answers", || mountpoint.path().join("here").is_dir());
+    fs::rename(&log, &moved).unwrap();
+    child.signal(libc::SIGHUP);
+    await_that("a new log file", || log.exists());
+    child.signal(libc::SIGTERM);
+    assert_eq!(child.wait().code(), Some(0));
+    let (old, new) = (fs::read_to_string(&moved).unwrap(), fs::read_to_string(&log).unwrap());
+    assert!(old.contains("is mounted at") && !old.contains("signal 15"), "{old}");
+    assert!(new.contains("signal 15: unmounting") && !new.contains("is mounted at"), "{new}");
 }
 
 #[test]
@@ -573,21 +609,52 @@ fn signal_before_the_mount_is_there_ends_the_start() {
     assert_eq!(mountpoint.types(), [""; 0]);
 }
 
+/// Whether the process `pid` runs; a zombie does not.
+fn is_running(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
 #[test]
-fn background_start_that_nobody_waits_for_leaves_no_mount() {
+fn background_start_ends_with_the_command_that_waits_for_it() {
     if !mounts_are_allowed() {
         return;
     }
-    let mountpoint = Mountpoint::new();
-    let log = mountpoint.beside("log");
-    let variables =
-        [("KOOFS_TEST_BACKGROUND", "1"), ("KOOFS_TEST_MODE", "slow"), ("KOOFS_TEST_LOG", log.to_str().unwrap())];
-    let mut parent = Watched::start(tiny(mountpoint.path(), &variables), LIMIT);
-    await_that("the start", || mountpoint.beside("building").exists());
-    parent.signal(libc::SIGKILL);
-    parent.wait();
-    fs::write(mountpoint.beside("go"), "").unwrap();
-    await_that("the daemon's last line", || fs::read_to_string(&log).unwrap().contains("is unmounted"));
-    assert!(fs::read_to_string(&log).unwrap().contains("nobody waits"));
-    assert_eq!(mountpoint.types(), [""; 0]);
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGKILL] {
+        let mountpoint = Mountpoint::new();
+        let log = mountpoint.beside("log");
+        let variables =
+            [("KOOFS_TEST_BACKGROUND", "1"), ("KOOFS_TEST_MODE", "slow"), ("KOOFS_TEST_LOG", log.to_str().unwrap())];
+        let mut parent = Watched::start(tiny_in_background(mountpoint.path(), &variables), LIMIT);
+        await_that("the start", || mountpoint.beside("building").exists());
+        let child = fs::read_to_string(mountpoint.beside("building")).unwrap();
+        assert!(is_running(&child));
+        parent.signal(signal);
+        assert_eq!(parent.wait().signal(), Some(signal));
+        // It is never told to go on: it ends for its parent's end, long before its time is over.
+        await_that("the end of the child", || !is_running(&child));
+        assert!(fs::read_to_string(&log).unwrap().contains("nobody waits"));
+        assert_eq!(mountpoint.types(), [""; 0]);
+    }
+}
+
+#[test]
+fn background_start_whose_command_is_killed_at_any_moment_leaves_no_mount() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    for delay_ms in (0..60).step_by(2) {
+        let mountpoint = Mountpoint::new();
+        let mut command = tiny_in_background(mountpoint.path(), &[("KOOFS_TEST_BACKGROUND", "1")]);
+        command.process_group(0);
+        let mut parent = Watched::start(command, LIMIT);
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        // SAFETY: the group is the child's own; it is not reaped yet.
+        unsafe { libc::kill(-parent.pid(), libc::SIGINT) };
+        if parent.wait().code() == Some(0) {
+            // It had done its work before.
+            assert_eq!(unmount_by_command(&mountpoint), (Some(0), String::new()));
+        }
+        mountpoint.await_types(&[]);
+    }
 }
