@@ -223,7 +223,7 @@ impl Task for LoadTask {
                     self.lister.lower_ahead(retry_after);
                 }
                 let whose = if ticket.is_guess() { "listed ahead" } else { "asked for" };
-                log::debug!("a page of a listing that was {whose} failed: {error}");
+                log::debug!("a page of {} ({whose}) could not be listed: {error}", listing.path());
                 lock(&self.progress).error = Some(Arc::new(error));
                 Attempt::Failed(Failure { kind, retry_after, has_progressed: false })
             }
@@ -255,6 +255,10 @@ impl LoadTask {
             if let Some(link) = node.link.take() {
                 self.lister.links.offer(&node.id, link);
             }
+        }
+        if log::log_enabled!(log::Level::Debug) {
+            let rest = if page.next.is_some() { "more to come" } else { "complete" };
+            log::debug!("listed {}: {} entries, {rest}", listing.path(), page.nodes.len());
         }
         let next = listing.accept(page.nodes, page.next, self.lister.clock.boot());
         self.lister.listings.weigh(listing);

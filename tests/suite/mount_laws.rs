@@ -316,6 +316,31 @@ fn refresh_and_sighup_show_what_has_changed_at_once() {
 }
 
 #[test]
+fn log_lines_of_listings_name_their_path() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let outer = emulator.tree().add("", Entry::folder("two words"));
+    let inner = emulator.tree().add(&outer, Entry::folder("inner"));
+    emulator.tree().add_many(&inner, (0..150).map(|number| Entry::file(format!("f{number}"), 1)));
+    emulator.fault(Fault::api("files", FaultKind::Internal).skip(2).once());
+    let bench = Bench::with(emulator, &["-vv"], &[]);
+    tool("ls", [text(&bench.path("two words/inner"))]).well();
+    let log = bench.log();
+    for line in [
+        "listed /: 1 entries, complete",
+        "listed /two words: 1 entries, complete",
+        " could not be listed: ",
+        "listed /two words/inner: 100 entries, more to come",
+        "listed /two words/inner: 50 entries, complete",
+    ] {
+        assert!(log.contains(line), "no {line:?} in {log}");
+    }
+    bench.end();
+}
+
+#[test]
 fn cookies_survive_seekdir_in_any_order() {
     if !mounts_are_allowed() {
         return;

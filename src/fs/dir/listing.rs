@@ -153,6 +153,11 @@ impl Listing {
         Listing { dir, id, inodes, state, is_refreshed, is_outdated, is_kept, ino_order, is_guess, ticket }
     }
 
+    /// The path of its directory, for log lines.
+    pub fn path(&self) -> String {
+        self.inodes.path(self.dir)
+    }
+
     /// Up to `count` entries from `index` on. `Found` with at least one, `Absent` at the end of the directory.
     pub fn entries_from(&self, index: usize, count: usize) -> Answer<Vec<Arc<Entry>>> {
         let state = lock(&self.state);
