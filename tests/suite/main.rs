@@ -9,6 +9,7 @@ mod call_laws;
 mod cli_laws;
 mod config_laws;
 mod content_laws;
+mod demo_laws;
 mod emulator_laws;
 mod emulator_space_laws;
 mod entry_laws;
