@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::emulator::{Content, Emulator, EmulatorConfig, Entry, Fault, FaultKind, Replacement};
@@ -736,6 +737,35 @@ fn root_option_shows_a_folder_as_the_mount() {
     let bench = Bench::with(emulator, &["--root", "Reports/20\u{ff0f}25"], &[]);
     assert_eq!(tool("ls", ["-a", text(bench.mountpoint.path())]).well(), ".\n..\na\n");
     assert_eq!(tool("cat", [text(&bench.path("a"))]).well(), "text");
+    bench.end();
+}
+
+#[test]
+fn idle_mount_has_only_the_threads_that_receive_and_wait() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    // 17 of fuser, 3 of the HTTP clients, a worker each for listings and content, 5 that wait for signals, deadlines, changes, the
+    // parent and the end; and a few to spare.
+    const IDLE_THREADS_MAX: usize = 32;
+    let emulator = emulator_with(|knobs| knobs.object_latency = Duration::from_millis(200));
+    emulator.tree().add_many("", (0..64).map(|number| Entry::file(format!("file-{number}"), 10)));
+    let bench = Bench::new(emulator);
+    let threads = || fs::read_dir(format!("/proc/{}/task", bench.daemon.pid())).unwrap().count();
+    tool("ls", [text(bench.mountpoint.path())]).well();
+    assert!(threads() <= IDLE_THREADS_MAX, "{} threads before anything is read", threads());
+    let readers: Vec<_> = (0..64)
+        .map(|number| {
+            let mut command = Command::new("cat");
+            command.arg(bench.path(&format!("file-{number}"))).stdout(Stdio::null());
+            Watched::start(command, LIMIT)
+        })
+        .collect();
+    await_that("more threads for the readers", || threads() > IDLE_THREADS_MAX);
+    for mut reader in readers {
+        assert_eq!(reader.wait().code(), Some(0));
+    }
+    await_that("their end", || threads() <= IDLE_THREADS_MAX);
     bench.end();
 }
 
