@@ -10,9 +10,7 @@ use super::server::Conn;
 use super::tree::Source;
 use hyper::body::{Body as HyperBody, Bytes, Frame, SizeHint};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -233,7 +231,7 @@ fn in_memory(source: &Source, offset: u64, len: u64) -> Bytes {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             bytes.slice(start..start.saturating_add(len).min(bytes.len()))
         }
-        Source::File(path) => unreachable!("{} is on disk", path.display()),
+        Source::File(file) => unreachable!("{file:?} is on disk"),
     }
 }
 
@@ -252,7 +250,6 @@ async fn produce(
         Ending::CloseAfter(bytes) | Ending::ResetAfter(bytes) | Ending::StallAfter(bytes) => bytes.min(total),
     };
     let mut sent = 0;
-    let mut file: Option<Arc<File>> = None;
     let paced = outlet.rate > 0 || outlet.shared_rate > 0;
     let mut step = if paced { FIRST_STEP.min(outlet.step()) } else { outlet.step() };
     while left > 0 {
@@ -263,25 +260,11 @@ async fn produce(
         let bytes = match chunk {
             Segment::Literal(bytes) => Ok(bytes),
             Segment::Part { offset, len } => match &source {
-                Source::File(path) => {
-                    let (path, open) = (path.clone(), file.take());
-                    let read = tokio::task::spawn_blocking(move || {
-                        let file = match open {
-                            Some(file) => file,
-                            None => Arc::new(File::open(path)?),
-                        };
-                        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-                        file.read_exact_at(&mut bytes, offset)?;
-                        Ok::<_, io::Error>((file, Bytes::from(bytes)))
-                    });
-                    match read.await {
-                        Ok(Ok((open, bytes))) => {
-                            file = Some(open);
-                            Ok(bytes)
-                        }
-                        Ok(Err(error)) => Err(error),
-                        Err(error) => Err(io::Error::other(error)),
-                    }
+                Source::File(file) => {
+                    let file = Arc::clone(file);
+                    let len = usize::try_from(len).unwrap_or(usize::MAX);
+                    let read = tokio::task::spawn_blocking(move || file.read(offset, len));
+                    read.await.unwrap_or_else(|error| Err(io::Error::other(error)))
                 }
                 source => Ok(in_memory(source, offset, len)),
             },
@@ -289,7 +272,7 @@ async fn produce(
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                log::error!("an object cannot be read: {error}");
+                log::error!("an answer ends early: {error}");
                 // The client sees a body that ends early; nobody is left to tell if even this fails.
                 to_hyper.send(Err(error)).await.ok();
                 return;

@@ -198,7 +198,7 @@ fn put(xml: &mut String, href: &str, node: Option<&Node>, shared: &Shared) {
     match node.filter(|node| !node.folder) {
         None => xml.push_str("<D:resourcetype><D:collection/></D:resourcetype>"),
         Some(node) => {
-            let etag = shared.tree.object(&node.object).map(|object| object.etag.clone()).unwrap_or_default();
+            let etag = shared.tree.etag(&node.object).unwrap_or_default();
             let _ = write!(
                 xml,
                 "<D:resourcetype/><D:getcontentlength>{}</D:getcontentlength><D:getetag>\"{etag}\"</D:getetag>",

@@ -8,6 +8,7 @@
 //!                                                                     -> auth (login, tokens, app signatures)
 //!                                                                     -> share_api, space_api -> listing, tree, sign
 //!                                                                -> objects (OBS GET)         -> tree, sign, body
+//!                                                                                                tree -> disk
 //!                                                                -> dav (the same files for other clients)
 //!                                                                -> control (/emulator/…)
 //! TestProxy (proxy): stands alone.
@@ -34,6 +35,7 @@ pub mod body;
 pub mod control;
 pub mod counters;
 pub mod dav;
+pub mod disk;
 pub mod faults;
 pub mod knobs;
 pub mod listing;

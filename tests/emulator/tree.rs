@@ -1,9 +1,10 @@
 //! What is served: a local directory, or a synthetic tree that lives in memory and may change while it is served.
 //!
-//! Owns: nodes, their ids, the objects behind them. Knows nothing of HTTP, JSON, links or knobs.
-//! One lock per tree, held for memory work only; a directory is read from disk without it. All calls may block shortly
-//! (they read directories), so servers call them from blocking threads.
+//! Owns: nodes, their ids, the objects behind them; `disk.rs` what is special about a directory. Knows nothing of HTTP, JSON,
+//! links or knobs. One lock per synthetic tree, held for memory work only. All calls may block shortly (they read
+//! directories), so servers call them from blocking threads.
 
+use super::disk::{Directory, OpenFile, PATHS_MAX};
 use super::knobs::parse_bytes;
 use super::lock;
 use super::pattern;
@@ -14,13 +15,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, HashSet};
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// Suffix of the object key of a thumbnail.
 const THUMBNAIL: &str = "_thumb";
@@ -28,8 +25,6 @@ const THUMBNAIL: &str = "_thumb";
 pub const LONE_SURROGATE: char = '\u{f8ff}';
 /// Size of every thumbnail in bytes.
 const THUMBNAIL_SIZE: u64 = 2000;
-/// A directory is searched for an unknown id at most this often.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
 /// `editedTime` of the first synthetic entry; each later one is a second younger. 2025-05-01T08:00:00.123Z.
 const FIRST_EDIT_MS: i64 = 1_746_086_400_123;
 
@@ -54,7 +49,7 @@ pub struct Node {
     pub object: String,
     /// Fields that listings give another value, however odd.
     pub described: Vec<(&'static str, Value)>,
-    generation: u32,
+    pub(super) generation: u32,
 }
 
 impl Node {
@@ -107,8 +102,8 @@ pub enum Source {
     Pattern(u64),
     /// These.
     Bytes(Bytes),
-    /// A file on disk.
-    File(PathBuf),
+    /// A file on disk, opened.
+    File(Arc<OpenFile>),
 }
 
 /// What became of an id.
@@ -230,9 +225,15 @@ impl Tree {
     /// # Errors
     /// As [`Self::directory`].
     pub fn directory_of(place: &str, root: &Path) -> io::Result<Self> {
-        let root = root.canonicalize()?;
-        std::fs::read_dir(&root)?;
-        Ok(Self::Directory(Directory { root, place: place.to_owned(), index: Mutex::new(Index::default()) }))
+        Directory::new(place, root, PATHS_MAX).map(Self::Directory)
+    }
+
+    /// Serves a directory as the share and remembers so many paths of it at a time.
+    ///
+    /// # Errors
+    /// As [`Self::directory`].
+    pub fn directory_remembering(root: &Path, paths_max: usize) -> io::Result<Self> {
+        Directory::new("", root, paths_max).map(Self::Directory)
     }
 
     /// What place it was made for; empty for the share.
@@ -348,6 +349,14 @@ impl Tree {
         }
     }
 
+    /// The tag of the object with this key. Opens no file: for many at once.
+    pub fn etag(&self, key: &str) -> Option<String> {
+        match self {
+            Self::Synthetic(tree) => lock(tree).objects.get(key).map(|object| object.etag.clone()),
+            Self::Directory(tree) => tree.etag(key),
+        }
+    }
+
     /// Whether a key can be of one of its objects: who asks the wrong tree makes it search its whole disk.
     pub fn owns_key(&self, key: &str) -> bool {
         key.starts_with(&key_prefix(&self.place()))
@@ -398,14 +407,7 @@ impl Tree {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 bytes[start..start + len].to_vec()
             }
-            Source::File(path) => {
-                use std::os::unix::fs::FileExt as _;
-                let mut bytes = vec![0; len];
-                std::fs::File::open(path)
-                    .and_then(|file| file.read_exact_at(&mut bytes, offset))
-                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                bytes
-            }
+            Source::File(file) => file.read(offset, len).unwrap_or_else(|error| panic!("{id}: {error}")).to_vec(),
         }
     }
 
@@ -658,145 +660,6 @@ impl Synthetic {
     }
 }
 
-/// A directory on disk.
-#[derive(Debug)]
-pub struct Directory {
-    root: PathBuf,
-    place: String,
-    index: Mutex<Index>,
-}
-
-/// Where the ids that were handed out lead.
-#[derive(Debug, Default)]
-struct Index {
-    by_id: HashMap<String, PathBuf>,
-    by_key: HashMap<String, PathBuf>,
-    searched: Option<Instant>,
-}
-
-impl Directory {
-    /// The path below the root, if the id is known or can be found.
-    fn path_of(&self, pick: impl Fn(&Index) -> Option<PathBuf>) -> Option<PathBuf> {
-        {
-            let mut index = lock(&self.index);
-            if let Some(path) = pick(&index) {
-                return Some(path);
-            }
-            // An id of an earlier run, or of a file that nobody listed yet: look everywhere, but not all the time.
-            if index.searched.is_some_and(|at| at.elapsed() < SEARCH_INTERVAL) {
-                return None;
-            }
-            index.searched = Some(Instant::now());
-        }
-        let mut left = vec![PathBuf::new()];
-        while let Some(path) = left.pop() {
-            for (node, below) in self.scan(&path).unwrap_or_default() {
-                if node.folder {
-                    left.push(below);
-                }
-            }
-        }
-        pick(&lock(&self.index))
-    }
-
-    /// Reads one directory and indexes what is in it.
-    fn scan(&self, path: &Path) -> io::Result<Vec<(Arc<Node>, PathBuf)>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(self.root.join(path))? {
-            let entry = entry?;
-            // Of the entry itself: a symlink is neither file nor directory.
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            let below = path.join(entry.file_name());
-            if let Some(node) = node_of(&self.place, &below, &metadata) {
-                found.push((Arc::new(node), below));
-            }
-        }
-        let mut index = lock(&self.index);
-        for (node, below) in &found {
-            if !index.by_id.contains_key(&node.id) {
-                index.by_id.insert(node.id.clone(), below.clone());
-                if !node.folder {
-                    index.by_key.insert(node.object.clone(), below.clone());
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn list(&self, parent: &str) -> Result<Vec<Arc<Node>>, ListError> {
-        let path = if parent.is_empty() {
-            PathBuf::new()
-        } else {
-            let node = self.lookup(parent).ok_or(ListError::Unknown)?;
-            if !node.folder {
-                return Err(ListError::NotAFolder);
-            }
-            self.path_of(|index| index.by_id.get(parent).cloned()).ok_or(ListError::Unknown)?
-        };
-        match self.scan(&path) {
-            Ok(found) => Ok(found.into_iter().map(|(node, _)| node).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ListError::Unknown),
-            Err(error) => Err(ListError::Io(error)),
-        }
-    }
-
-    fn lookup(&self, id: &str) -> Option<Arc<Node>> {
-        let path = self.path_of(|index| index.by_id.get(id).cloned())?;
-        let metadata = std::fs::symlink_metadata(self.root.join(&path)).ok()?;
-        node_of(&self.place, &path, &metadata).map(Arc::new)
-    }
-
-    fn object(&self, key: &str) -> Option<Object> {
-        let path = self.path_of(|index| index.by_key.get(key).cloned())?;
-        let full = self.root.join(&path);
-        let metadata = std::fs::symlink_metadata(&full).ok()?;
-        let node = node_of(&self.place, &path, &metadata).filter(|node| !node.folder)?;
-        let version = format!(
-            "{}/{}/{}/{}/{}",
-            metadata.dev(),
-            metadata.ino(),
-            metadata.len(),
-            metadata.mtime(),
-            metadata.mtime_nsec()
-        );
-        Some(Object {
-            key: key.to_owned(),
-            file_id: node.id,
-            name: node.name,
-            size: node.size,
-            etag: hash(b"etag", version.as_bytes())[..32].to_owned(),
-            modified: node.edited,
-            source: Source::File(full),
-        })
-    }
-}
-
-/// The node of a path below the root; `None` if it is neither a regular file nor a directory.
-fn node_of(place: &str, path: &Path, metadata: &Metadata) -> Option<Node> {
-    if !metadata.is_file() && !metadata.is_dir() {
-        return None;
-    }
-    let bytes = path.as_os_str().as_bytes();
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => file_id(place, parent.as_os_str().as_bytes()),
-        _ => Tree::root_id().to_owned(),
-    };
-    Some(Node {
-        id: file_id(place, bytes),
-        name: path.file_name()?.to_string_lossy().into_owned(),
-        parent,
-        folder: metadata.is_dir(),
-        size: if metadata.is_dir() { 0 } else { metadata.len() },
-        edited: metadata.modified().ok().and_then(|at| Timestamp::try_from(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
-        file_type: None,
-        object: if metadata.is_dir() { String::new() } else { object_key(place, bytes) },
-        described: Vec::new(),
-        generation: 0,
-    })
-}
-
 /// The thumbnail of an object: an object of its own, with bytes that are not the content's.
 fn thumbnail(of: &Object) -> Object {
     Object {
@@ -811,7 +674,7 @@ fn thumbnail(of: &Object) -> Object {
 }
 
 /// Hex SHA-256 of `text` for one purpose.
-fn hash(purpose: &[u8], text: &[u8]) -> String {
+pub(super) fn hash(purpose: &[u8], text: &[u8]) -> String {
     hex(&digest(purpose, text))
 }
 
@@ -820,7 +683,7 @@ fn digest(purpose: &[u8], text: &[u8]) -> [u8; 32] {
 }
 
 /// `F` and 32 characters of `[0-9A-Za-z_-]`, as in the samples.
-fn file_id(place: &str, path: &[u8]) -> String {
+pub(super) fn file_id(place: &str, path: &[u8]) -> String {
     let text =
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest(format!("file id{place}").as_bytes(), path));
     format!("F{}", &text[..32])
@@ -832,7 +695,7 @@ fn key_prefix(place: &str) -> String {
 }
 
 /// 35 hex digits, as in the sample of getDownLoadUrl.
-fn object_key(place: &str, version: &[u8]) -> String {
+pub(super) fn object_key(place: &str, version: &[u8]) -> String {
     let prefix = key_prefix(place);
     format!("{prefix}{}", &hash(b"object", version)[..35 - prefix.len()])
 }

@@ -16,21 +16,21 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// An emulator and a client without opinions.
-struct Bench {
-    emulator: Emulator,
-    http: Client,
+pub(crate) struct Bench {
+    pub(crate) emulator: Emulator,
+    pub(crate) http: Client,
 }
 
 /// An answer of the API.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    json: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) json: Value,
 }
 
 impl Answer {
     /// The business code as a number.
-    fn code(&self) -> u64 {
+    pub(crate) fn code(&self) -> u64 {
         self.json["code"].as_u64().unwrap_or_else(|| panic!("no code in {self:?}"))
     }
 }
@@ -40,7 +40,7 @@ impl Bench {
         Self::of(Emulator::synthetic())
     }
 
-    fn of(emulator: Emulator) -> Self {
+    pub(crate) fn of(emulator: Emulator) -> Self {
         let http = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -84,7 +84,7 @@ impl Bench {
     }
 
     /// `files` with the short code and these further fields.
-    fn files(&self, more: &Value) -> Answer {
+    pub(crate) fn files(&self, more: &Value) -> Answer {
         let mut body = json!({"shortUrl": self.emulator.share_code()});
         for (name, value) in more.as_object().expect("fields") {
             body[name] = value.clone();
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// All entries of a directory, page by page until a cursor is missing or empty; and how many pages there were.
-    fn list(&self, more: &Value) -> (Vec<Value>, usize) {
+    pub(crate) fn list(&self, more: &Value) -> (Vec<Value>, usize) {
         let mut more = more.clone();
         let mut all = Vec::new();
         for page in 1..10_000 {
@@ -113,17 +113,17 @@ impl Bench {
         all.iter().map(|entry| entry["fileName"].as_str().expect("a name").to_owned()).collect()
     }
 
-    fn download(&self, id: &str) -> Answer {
+    pub(crate) fn download(&self, id: &str) -> Answer {
         self.post("download", &json!({"shareId": self.emulator.share_id(), "fileId": id, "kdstoken": ""}))
     }
 
     /// A fresh link to the content of a file.
-    fn link(&self, id: &str) -> String {
+    pub(crate) fn link(&self, id: &str) -> String {
         let answer = self.download(id);
         answer.json["downloadUrl"].as_str().unwrap_or_else(|| panic!("no link in {answer:?}")).to_owned()
     }
 
-    fn get(&self, url: &str, headers: &[(&str, &str)]) -> Response {
+    pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)]) -> Response {
         let mut request = self.http.get(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -157,12 +157,12 @@ fn raw(host: &str, request: &str) -> (Vec<u8>, Option<std::io::ErrorKind>) {
 }
 
 /// Path and query of a URL.
-fn target(url: &str) -> &str {
+pub(crate) fn target(url: &str) -> &str {
     let rest = url.strip_prefix("http://").expect("http");
     &rest[rest.find('/').expect("a path")..]
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("ASCII"))
 }
 

@@ -10,6 +10,7 @@ mod cli_laws;
 mod config_laws;
 mod content_laws;
 mod demo_laws;
+mod emulator_disk_laws;
 mod emulator_laws;
 mod emulator_space_laws;
 mod entry_laws;

@@ -622,7 +622,7 @@ pub(crate) fn stamped(version: u64, len: usize) -> Vec<u8> {
 }
 
 /// The versions that the words of `bytes` are of.
-fn versions_in(bytes: &[u8]) -> BTreeSet<u64> {
+pub(crate) fn versions_in(bytes: &[u8]) -> BTreeSet<u64> {
     bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect()
 }
 
