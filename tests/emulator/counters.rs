@@ -6,11 +6,14 @@
 use super::lock;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How many ranges are remembered per file; older ones are forgotten first.
 const RANGES_PER_FILE: usize = 4096;
+/// How many ranges are remembered of all files together, about 60 bytes each: beyond that, a file's new one takes the place of
+/// its oldest.
+pub const RANGES: usize = 1_000_000;
 /// How many complaints are remembered; later ones are only counted.
 const COMPLAINTS: usize = 200;
 /// How many files have their own statistics; later ones are only counted in the totals.
@@ -103,7 +106,7 @@ pub struct FileCounters {
     pub gets: u64,
     /// Links handed out by `download`.
     pub links: u64,
-    /// The `Range` headers as received (`-` for none), the latest 4096.
+    /// The `Range` headers as received (`-` for none), the latest 4096; fewer once there are very many of all files.
     pub ranges: VecDeque<String>,
 }
 
@@ -183,6 +186,8 @@ pub struct LiveCounters {
     /// Refreshes in flight.
     pub refreshes: Arc<Gauge>,
     object_bytes: AtomicU64,
+    /// How many ranges `rest` holds; changed only under its lock.
+    ranges: AtomicUsize,
     rest: Mutex<Counters>,
 }
 
@@ -231,10 +236,14 @@ impl LiveCounters {
             if file.name != name {
                 name.clone_into(&mut file.name);
             }
+            let others = self.ranges.load(Ordering::SeqCst) - file.ranges.len();
             change(file);
-            while file.ranges.len() > RANGES_PER_FILE {
+            while file.ranges.len() > RANGES_PER_FILE
+                || (others + file.ranges.len() > RANGES && !file.ranges.is_empty())
+            {
                 file.ranges.pop_front();
             }
+            self.ranges.store(others + file.ranges.len(), Ordering::SeqCst);
         }
     }
 
@@ -258,7 +267,10 @@ impl LiveCounters {
 
     /// Sets everything to zero; peaks restart from the current values.
     pub fn reset(&self) {
-        *lock(&self.rest) = Counters::default();
+        let mut rest = lock(&self.rest);
+        *rest = Counters::default();
+        self.ranges.store(0, Ordering::SeqCst);
+        drop(rest);
         self.object_bytes.store(0, Ordering::Relaxed);
         for gauge in [&self.api, &self.object, &self.connections, &self.logins, &self.refreshes] {
             gauge.peak.store(gauge.current(), Ordering::SeqCst);

@@ -2,6 +2,9 @@
 //!
 //! Owns: which entries a page holds and what its cursor says; for shares and spaces alike. Knows no JSON but the
 //! cursor's. One short lock; directories are read without it.
+//!
+//! A cursor names the listing that it goes on in by a hash of its entries. So a listing that was forgotten, also by a restart,
+//! goes on as long as the directory is what it was, and one that was begun many times is kept once.
 
 use super::api::{Call, FOLDER_RECYCLED, NO_RESOURCE, NOT_A_FOLDER, Refusal};
 use super::faults::FaultKind;
@@ -11,11 +14,15 @@ use super::sign::{hex, hmac_sha256};
 use super::tree::{ListError, Node, Tree};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// How many sorted listings are kept for their later pages.
+/// How many sorted listings are kept for their later pages; the one that was used longest ago is forgotten first.
 const SNAPSHOTS: usize = 256;
+/// How many bytes they may take, the latest excepted. Entries of a directory on disk are no one else's: a listing of 100,000
+/// takes about 40 MB.
+pub const SNAPSHOT_BYTES_MAX: usize = 128 << 20;
 /// Characters that a client must carry through JSON unharmed; every cursor begins with them.
 const CURSOR_PREFIX: &str = "{\"c\":\"\\\u{e9}\u{1F4C4}\t&+%2F=/\u{1}<";
 
@@ -26,18 +33,71 @@ pub struct Listings {
     last_pages: AtomicU64,
 }
 
+/// The listings that are kept, the one that was used last at the end.
 #[derive(Debug, Default)]
 struct Recent {
-    next: u64,
     snapshots: VecDeque<Snapshot>,
 }
 
 #[derive(Clone, Debug)]
 struct Snapshot {
-    number: u64,
     bound: String,
     version: Option<u64>,
+    /// A hash of what the entries say.
+    fingerprint: u64,
+    /// About how much memory it takes.
+    bytes: usize,
     entries: Arc<Vec<Arc<Node>>>,
+}
+
+impl Listings {
+    /// How many listings are kept, and about how many bytes they take.
+    pub fn kept(&self) -> (usize, usize) {
+        let recent = lock(&self.recent);
+        (recent.snapshots.len(), recent.bytes())
+    }
+}
+
+impl Recent {
+    fn bytes(&self) -> usize {
+        self.snapshots.iter().map(|snapshot| snapshot.bytes).sum()
+    }
+
+    /// The latest snapshot that fits; it is in use now.
+    fn find(&mut self, fits: impl Fn(&Snapshot) -> bool) -> Option<Snapshot> {
+        let at = self.snapshots.iter().rposition(fits)?;
+        let found = self.snapshots.remove(at)?;
+        self.snapshots.push_back(found.clone());
+        Some(found)
+    }
+
+    /// Keeps a snapshot, in the place of one with the same entries.
+    fn keep(&mut self, snapshot: Snapshot) {
+        self.snapshots.retain(|kept| kept.bound != snapshot.bound || kept.fingerprint != snapshot.fingerprint);
+        self.snapshots.push_back(snapshot);
+        while self.snapshots.len() > SNAPSHOTS || (self.snapshots.len() > 1 && self.bytes() > SNAPSHOT_BYTES_MAX) {
+            self.snapshots.pop_front();
+        }
+    }
+}
+
+impl Snapshot {
+    fn new(bound: &str, version: Option<u64>, entries: Vec<Arc<Node>>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        let mut bytes = entries.len() * size_of::<Arc<Node>>();
+        for node in &entries {
+            (&node.id, &node.name, node.size, node.edited.as_nanosecond(), &node.object).hash(&mut hasher);
+            for (field, value) in &node.described {
+                (field, value.to_string()).hash(&mut hasher);
+            }
+            // The entries of a synthetic tree are the tree's.
+            if version.is_none() {
+                bytes += size_of::<Node>() + node.id.len() + node.name.len() + node.parent.len() + node.object.len();
+            }
+        }
+        let (bound, entries) = (bound.to_owned(), Arc::new(entries));
+        Self { bound, version, fingerprint: hasher.finish(), bytes, entries }
+    }
 }
 
 /// Entries of one page, and `nextCursor` if there is to be one.
@@ -69,27 +129,30 @@ impl Call<'_> {
         let page_size = usize::try_from(page_size.min(u64::from(self.knobs.page_cap))).unwrap_or(100);
         let tag = bound.tag();
         let place = match cursor {
-            None => Place { index: 0, page: 1, issued_ms: self.now.as_millisecond(), snapshot: u64::MAX },
+            None => Place { index: 0, page: 1, issued_ms: self.now.as_millisecond(), snapshot: 0 },
             Some(text) => self.read_cursor(text, &tag)?,
         };
-        let snapshot = self.listing(tree, bound, &tag, &place)?;
+        let begun = if cursor.is_some() && self.knobs.paging == Paging::Snapshot { Some(place.snapshot) } else { None };
+        let snapshot = self.listing(tree, bound, &tag, begun)?;
         let entries = snapshot.entries.as_slice();
         let index = place.index.min(entries.len());
         let empty = self.knobs.empty_pages > 0 && place.page.is_multiple_of(u64::from(self.knobs.empty_pages));
         let end = if empty { index } else { (index + page_size).min(entries.len()) };
         let full_last = self.knobs.trailing_empty_page && end == entries.len() && end - index == page_size;
-        let next =
-            Place { index: end, page: place.page + 1, issued_ms: self.now.as_millisecond(), snapshot: snapshot.number };
+        let issued_ms = self.now.as_millisecond();
+        let next = Place { index: end, page: place.page + 1, issued_ms, snapshot: snapshot.fingerprint };
 
-        let next_cursor = if self.fault == Some(FaultKind::CursorLoop) {
-            Some(json!(
-                cursor.map_or_else(|| write_cursor(&tag, &Place { snapshot: snapshot.number, ..place }), str::to_owned)
-            ))
-        } else if end < entries.len() || full_last {
-            Some(json!(write_cursor(&tag, &next)))
-        } else {
-            self.last_cursor()
-        };
+        let next_cursor =
+            if self.fault == Some(FaultKind::CursorLoop) {
+                Some(json!(cursor.map_or_else(
+                    || write_cursor(&tag, &Place { snapshot: snapshot.fingerprint, ..place }),
+                    str::to_owned
+                )))
+            } else if end < entries.len() || full_last {
+                Some(json!(write_cursor(&tag, &next)))
+            } else {
+                self.last_cursor()
+            };
         Ok(Page { nodes: entries[index..end].to_vec(), next: next_cursor })
     }
 
@@ -110,19 +173,18 @@ impl Call<'_> {
         }
     }
 
-    /// The sorted listing a page is cut from.
-    fn listing(&self, tree: &Tree, bound: &Bound<'_>, tag: &str, place: &Place) -> Result<Snapshot, Refusal> {
+    /// The sorted listing a page is cut from: the one that was `begun`, or the directory as it is now.
+    fn listing(&self, tree: &Tree, bound: &Bound<'_>, tag: &str, begun: Option<u64>) -> Result<Snapshot, Refusal> {
         let version = tree.version();
-        {
-            let recent = lock(&self.shared.listings.recent);
-            let kept = recent.snapshots.iter().find(|kept| {
-                let same = kept.bound == tag;
-                let current = version.is_some() && kept.version == version;
-                same && (current || (self.knobs.paging == Paging::Snapshot && kept.number == place.snapshot))
-            });
-            if let Some(kept) = kept {
-                return Ok(kept.clone());
-            }
+        let kept = lock(&self.shared.listings.recent).find(|kept| {
+            let fits = match begun {
+                Some(fingerprint) => kept.fingerprint == fingerprint,
+                None => version.is_some() && kept.version == version,
+            };
+            fits && kept.bound == tag
+        });
+        if let Some(kept) = kept {
+            return Ok(kept);
         }
         let listed = match bound.view {
             View::Plain => tree.list(bound.parent),
@@ -153,13 +215,18 @@ impl Call<'_> {
         if bound.descending {
             entries.reverse();
         }
-        let mut recent = lock(&self.shared.listings.recent);
-        recent.next += 1;
-        let snapshot = Snapshot { number: recent.next, bound: tag.to_owned(), version, entries: Arc::new(entries) };
-        recent.snapshots.push_back(snapshot.clone());
-        if recent.snapshots.len() > SNAPSHOTS {
-            recent.snapshots.pop_front();
+        let snapshot = Snapshot::new(tag, version, entries);
+        if begun.is_some_and(|fingerprint| fingerprint != snapshot.fingerprint) {
+            return Err(expired());
         }
+        let mut recent = lock(&self.shared.listings.recent);
+        // A directory on disk cannot say that nothing has changed: its entries are kept once all the same.
+        if let Some(kept) = recent.find(|kept| kept.bound == tag && kept.fingerprint == snapshot.fingerprint) {
+            let snapshot = Snapshot { version, ..kept };
+            recent.keep(snapshot.clone());
+            return Ok(snapshot);
+        }
+        recent.keep(snapshot.clone());
         Ok(snapshot)
     }
 
@@ -182,10 +249,15 @@ impl Call<'_> {
         }
         let lifetime = i64::try_from(self.knobs.cursor_lifetime.as_millis()).unwrap_or(i64::MAX);
         if place.issued_ms.saturating_add(lifetime) <= self.now.as_millisecond() {
-            return Err(Refusal { complaint: false, ..Refusal::parameter("pageCursor: expired") });
+            return Err(expired());
         }
         Ok(place)
     }
+}
+
+/// A cursor that was good once: too old, or its listing is forgotten and the directory has changed.
+fn expired() -> Refusal {
+    Refusal { complaint: false, ..Refusal::parameter("pageCursor: expired") }
 }
 
 /// What a listing is of; a cursor is good for nothing else.

@@ -339,6 +339,11 @@ impl Emulator {
         );
     }
 
+    /// How many listings are kept for their later pages, and about how many bytes of memory they take.
+    pub fn kept_listings(&self) -> (usize, usize) {
+        self.shared.listings.kept()
+    }
+
     /// Sets the counters to zero.
     pub fn reset_counters(&self) {
         self.shared.counters.reset();

@@ -1,4 +1,5 @@
-//! Laws of the emulator where it serves a directory on disk: answers of one version, ids that outlive a restart.
+//! Laws of the emulator where it serves a directory on disk: answers of one version, memory that does not grow, ids that
+//! outlive a restart.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,6 +9,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::json;
+
+use crate::emulator::counters::LiveCounters;
 use crate::emulator::{Emulator, EmulatorConfig, Tree};
 use crate::emulator_laws::{Bench, header, target};
 use crate::mount_bench::{Bench as MountBench, tool};
@@ -107,6 +111,75 @@ fn file_that_is_rewritten_while_it_is_served_ends_the_connection_and_is_never_mi
             fs::OpenOptions::new().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         }
     }
+}
+
+#[test]
+fn listings_that_are_begun_again_and_again_are_kept_once_and_within_a_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let pad = "x".repeat(230);
+    for number in 0..4000 {
+        fs::write(directory.path().join(format!("{number:04}{pad}")), "").unwrap();
+    }
+    let bench = Bench::of(Emulator::serving(directory.path()));
+    let begin = || assert_eq!(bench.files(&json!({"pageSize": 1})).code(), 0);
+    begin();
+    let (listings, once) = bench.emulator.kept_listings();
+    assert_eq!(listings, 1);
+    for _ in 0..20 {
+        begin();
+    }
+    assert_eq!(bench.emulator.kept_listings(), (1, once), "the directory is the same");
+    for change in 0..80 {
+        fs::write(directory.path().join(format!("0000{pad}")), vec![0; change + 1]).unwrap();
+        begin();
+    }
+    let (listings, bytes) = bench.emulator.kept_listings();
+    assert!(bytes <= crate::emulator::listing::SNAPSHOT_BYTES_MAX && listings < 80, "{listings}, {bytes}");
+}
+
+#[test]
+fn listing_that_is_not_kept_goes_on_if_the_directory_is_as_it_was_and_is_refused_if_not() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c", "d"] {
+        fs::write(directory.path().join(name), name).unwrap();
+    }
+    let by_name = json!({"sortType": 1, "sortDirection": 1, "pageSize": 2});
+    let first = Bench::of(Emulator::serving(directory.path())).files(&by_name);
+    let mut more = by_name.clone();
+    more["pageCursor"] = first.json["nextCursor"].clone();
+    more["shortUrl"] = json!(EmulatorConfig::default().share_code);
+    // Another emulator knows nothing of the first one's listings.
+    let names: Vec<String> = Bench::of(Emulator::serving(directory.path()))
+        .list(&more)
+        .0
+        .iter()
+        .map(|entry| entry["fileName"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["c", "d"]);
+    fs::write(directory.path().join("aa"), "").unwrap();
+    let refused = Bench::of(Emulator::serving(directory.path())).files(&more);
+    assert_eq!(refused.code(), 13_000_102, "pages of two directories make no listing: {refused:?}");
+}
+
+#[test]
+fn ranges_of_requests_are_remembered_within_a_bound_for_all_files_together() {
+    let counters = LiveCounters::default();
+    for file in 0..400 {
+        for request in 0..4000 {
+            counters.file(&file.to_string(), "name", |file| {
+                file.gets += 1;
+                file.ranges.push_back(format!("bytes={request}-"));
+            });
+        }
+    }
+    let all = counters.snapshot();
+    let kept: usize = all.files.values().map(|file| file.ranges.len()).sum();
+    assert!(kept <= crate::emulator::counters::RANGES, "{kept}");
+    assert_eq!(all.files["0"].ranges.back().unwrap(), "bytes=3999-");
+    assert!(all.files.values().all(|file| file.gets == 4000), "requests are counted all the same");
+    counters.reset();
+    counters.file("0", "name", |file| file.ranges.push_back("-".to_owned()));
+    assert_eq!(counters.snapshot().files["0"].ranges.len(), 1);
 }
 
 /// A directory of so many folders with ten files each, and the paths of the files from there.
