@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::emulator::{Emulator, Entry};
+use crate::emulator::{Content, Emulator, Entry, Replacement};
 use crate::mount_bench::{Bench, run, tool};
 use crate::mounted::{await_that, koofs, mounts_are_allowed};
 
@@ -46,6 +46,27 @@ fn refresh_of_thousands_of_directories_leaves_no_stale_name() {
         assert_eq!(holding(mount, "new"), FOLDERS);
         bench.end();
     }
+}
+
+#[test]
+fn refresh_tells_also_of_names_whose_listing_was_given_up_before_it() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let folder = emulator.tree().add("", Entry::folder("folder"));
+    let wrong = emulator.tree().add(&folder, Entry::file("wrong", 10));
+    let other = emulator.tree().add(&folder, Entry::file("other", 10));
+    emulator.tree().misreport_size(&wrong, 11);
+    let bench = Bench::new(emulator);
+    let size = || tool("stat", ["-c", "%s", text(&bench.path("folder/other"))]).well();
+    assert_eq!(size(), "10\n");
+    // The directory has to be listed anew for this one, as it is not what its listing says.
+    assert_ne!(tool("cat", [text(&bench.path("folder/wrong"))]).code, Some(0));
+    bench.emulator.tree().replace(&other, Content::Pattern(20), Replacement::SameObject);
+    run(koofs(&["refresh", text(bench.mountpoint.path())])).well();
+    assert_eq!(size(), "20\n");
+    bench.end();
 }
 
 #[test]

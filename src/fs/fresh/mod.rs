@@ -185,7 +185,10 @@ impl Freshness {
     /// directory, or out of the one there is, which says nothing new.
     fn rename(&self, file: &Entry, list_anew: bool) {
         if list_anew {
-            self.listings.take_out(|dir| dir == file.parent).iter().for_each(|listing| listing.set_outdated());
+            let given_up = self.listings.take_out(|dir| dir == file.parent);
+            given_up.iter().for_each(|listing| listing.set_outdated());
+            // Once it is given up, a refresh does not know any more which other names the kernel has from it.
+            self.tell(Change::Forgotten(given_up));
         } else if let Some(listing) = self.listings.peek(file.parent, self.clock.boot()) {
             listing.substitute(file, file.version);
         }
