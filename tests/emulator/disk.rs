@@ -104,8 +104,9 @@ impl Directory {
 
     /// The path below the root, if the id is known or can be found.
     fn path_of(&self, wanted: Wanted<'_>) -> Option<Arc<Path>> {
-        if let Some(path) = lock(&self.index).find(wanted) {
-            return Some(path);
+        let known = lock(&self.index).find(wanted);
+        if known.is_some() {
+            return known;
         }
         // An id of an earlier run, or of a file that nobody listed yet. Who comes during a search waits for its end: not to
         // be known yet is not to be unknown.

@@ -23,6 +23,7 @@ mod link_laws;
 mod listing_laws;
 mod log_keeper;
 mod login;
+mod mapping;
 mod mount_bench;
 mod mount_change_laws;
 mod mount_child;
@@ -39,6 +40,9 @@ mod refusals;
 mod scripted_server;
 mod session_laws;
 mod share_client;
+#[path = "../soak/mod.rs"]
+mod soak;
+mod soak_laws;
 mod space_client;
 mod store_laws;
 mod user_laws;

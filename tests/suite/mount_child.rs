@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::emulator::pattern;
+use crate::mapping::Mapping;
 use crate::mounted::{await_that, c_path, joined};
 
 /// Not a law: what the children run. Does nothing in the suite itself.
@@ -127,40 +128,6 @@ fn map(path: &Path, seed: &str) {
         check(&bytes[start..bytes.len().min(start + 64 * 1024)], seed, start as u64);
     }
     say(bytes.len());
-}
-
-struct Mapping(*mut libc::c_void, usize);
-
-impl Mapping {
-    fn of(file: &File) -> Mapping {
-        let len = file.metadata().unwrap().len() as usize;
-        // SAFETY: a new read-only mapping of an open file; checked below.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
-        assert_ne!(start, libc::MAP_FAILED, "{}", io::Error::last_os_error());
-        Mapping(start, len)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is as long and lives as long as `self`; nobody can write to the file.
-        unsafe { std::slice::from_raw_parts(self.0.cast(), self.1) }
-    }
-
-    /// How many of its pages are in the page cache, and how many there are.
-    fn resident(&self) -> (usize, usize) {
-        let pages = self.1.div_ceil(4096);
-        let mut states = vec![0_u8; pages];
-        // SAFETY: the vector has a byte for each page of the mapping.
-        assert_eq!(unsafe { libc::mincore(self.0, self.1, states.as_mut_ptr()) }, 0);
-        (states.iter().filter(|state| *state & 1 == 1).count(), pages)
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours and no reference into it is left.
-        unsafe { libc::munmap(self.0, self.1) };
-    }
 }
 
 /// Eight readers, two for each of four files `file-N` with the given seeds: one from the start, one at random.

@@ -143,6 +143,16 @@ impl Watched {
         assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0, "signal {signal}");
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+
+    /// Kills it; one that waits for a mount that does not answer goes on waiting.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.lock().unwrap().kill();
+    }
+
     /// Waits for the end. Fails if the watchdog had to bring it about.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         loop {
@@ -214,9 +224,18 @@ pub(crate) fn environment_of(pid: libc::pid_t) -> Option<String> {
     }
 }
 
+/// The koofs program that belongs to this one: the suite's, or for an example the one that was built beside it.
+fn koofs_program() -> PathBuf {
+    if let Some(program) = option_env!("CARGO_BIN_EXE_koofs") {
+        return PathBuf::from(program);
+    }
+    let this = std::env::current_exe().unwrap();
+    this.parent().and_then(Path::parent).unwrap().join("koofs")
+}
+
 /// The koofs command with a clean environment of its own variables, and without the configuration of whoever runs the suite.
 pub(crate) fn koofs(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_koofs"));
+    let mut command = Command::new(koofs_program());
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("KOOFS_") {
             command.env_remove(variable);
