@@ -50,6 +50,12 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Blocks this thread for `pause`. Worker threads only.
     fn sleep(&self, pause: Duration);
+
+    /// How long a thread that waits for other threads until `when` may sleep before it looks at this clock again: zero once
+    /// `when` has come. A clock that a test moves may say less than is left, so that the thread notices.
+    fn time_until(&self, when: Instant) -> Duration {
+        when.saturating_duration_since(self.now())
+    }
 }
 
 /// The machine's clocks.

@@ -12,7 +12,8 @@
 //!            +-- fresh     listings loaded anew behind their readers, or forgotten on demand
 //!            +-- retried   reads that have only just failed: further tries share the first one's time
 //!
-//! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines)
+//! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),
+//!                      single_flight (one thread works, others wait)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`)
 //! below koodrive       secrets (files and commands that hold them)
 //! ```
@@ -78,6 +79,8 @@ pub mod http;
 pub mod policy;
 
 pub mod jobs;
+
+pub mod single_flight;
 
 pub mod clock;
 

@@ -7,16 +7,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::ContentError;
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
 use crate::policy::link_expiry::renew_at;
 use crate::policy::retry::FailureKind;
 use crate::remote::{Link, LinkResults, NodeId, Remote, RemoteError, RemoteErrorKind};
+use crate::single_flight::{SingleFlight, TimedOut};
 
 /// The most links that are kept. A link is about 600 bytes, so this is about 20 MiB; a directory of 20,000 files fits.
 const LINKS_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
@@ -42,8 +43,7 @@ type Outcome = Arc<OnceLock<Result<Link, Arc<RemoteError>>>>;
 pub struct LinkStore {
     remote: Arc<dyn Remote>,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
-    landed: Condvar,
+    calls: SingleFlight<State>,
 }
 
 struct State {
@@ -78,19 +78,19 @@ impl LinkStore {
             batches: VecDeque::new(),
             refused: LruCache::new(REFUSED_MAX),
         };
-        LinkStore { remote, clock, state: Mutex::new(state), landed: Condvar::new() }
+        LinkStore { remote, clock, calls: SingleFlight::new(state) }
     }
 
     /// A link came with a listing. Kept unless it is about to expire.
     pub fn offer(&self, id: &NodeId, link: Link) {
         if self.is_usable(&link) {
-            lock(&self.state).links.put(id.clone(), link);
+            self.calls.state().links.put(id.clone(), link);
         }
     }
 
     /// The store has refused `link`: it is not given out again.
     pub fn refuse(&self, id: &NodeId, link: &Link) {
-        let mut state = lock(&self.state);
+        let mut state = self.calls.state();
         if state.links.peek(id) == Some(link) {
             state.links.pop(id);
         }
@@ -101,7 +101,7 @@ impl LinkStore {
     /// # Errors
     /// What the service said, or a timeout if another thread's call takes past `deadline`.
     pub fn get(&self, id: &NodeId, deadline: Instant) -> Result<Link, ContentError> {
-        let mut state = lock(&self.state);
+        let mut state = self.calls.state();
         if let Some(link) = state.links.get(id) {
             if self.is_usable(link) {
                 return Ok(link.clone());
@@ -112,7 +112,7 @@ impl LinkStore {
         if has_room {
             drop(state);
             self.clock.sleep(GATHER);
-            state = lock(&self.state);
+            state = self.calls.state();
         }
         loop {
             if let Some(result) = outcome.get() {
@@ -122,18 +122,14 @@ impl LinkStore {
             if let Some(ids) = state.take_batch_of(id) {
                 drop(state);
                 self.call(ids, deadline);
-                state = lock(&self.state);
+                state = self.calls.state();
                 continue;
             }
-            let remaining = deadline.saturating_duration_since(self.clock.now());
-            if remaining.is_zero() {
+            let waited = self.calls.wait(state, self.clock.as_ref(), deadline);
+            state = waited.map_err(|TimedOut| {
                 let error = RemoteError::new(RemoteErrorKind::Timeout, "no link before the deadline");
-                return Err(ContentError::Link(Arc::new(error)));
-            }
-            state = match self.landed.wait_timeout(state, remaining) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+                ContentError::Link(Arc::new(error))
+            })?;
         }
     }
 
@@ -141,12 +137,12 @@ impl LinkStore {
     /// Blocks: for worker threads.
     pub(super) fn call_ahead(&self, deadline: Instant) {
         for _ in 0..CALLS_AHEAD_MAX {
-            let guesses = lock(&self.state).take_guesses(false);
+            let guesses = self.calls.state().take_guesses(false);
             let Some(ids) = guesses else { return };
             self.call(ids, deadline);
         }
         // What is left is asked for when somebody reads it, each file by itself.
-        let mut state = lock(&self.state);
+        let mut state = self.calls.state();
         while let Some(ids) = state.take_guesses(true) {
             let until = self.clock.now() + REFUSED_FOR;
             for id in ids {
@@ -156,10 +152,18 @@ impl LinkStore {
         }
     }
 
-    /// Makes one call. Its outcome is noted when the guard is dropped, so that a call that panics leaves nobody waiting.
+    /// Makes one call. When it is over, even by a panic, each of `ids` is settled or in a batch again.
     fn call(&self, ids: Vec<NodeId>, deadline: Instant) {
-        let mut call = Call { store: self, ids, answer: None };
-        call.answer = Some(self.remote.resolve_links(&call.ids, deadline));
+        let call = || {
+            let answer = self.remote.resolve_links(&ids, deadline);
+            if let Err(error) = &answer
+                && is_to_be_split(&ids, error)
+            {
+                log::debug!("links: a call for {} files is refused, and made again in parts: {error}", ids.len());
+            }
+            answer
+        };
+        self.calls.fly(call, |state, answer| state.land(&ids, answer, self.clock.now()));
     }
 
     fn batch_max(&self) -> usize {
@@ -168,7 +172,7 @@ impl LinkStore {
 
     /// Whether a link for `id` is neither there nor on its way, and may be had as far as is known.
     pub fn lacks(&self, id: &NodeId) -> bool {
-        let state = lock(&self.state);
+        let state = self.calls.state();
         !state.wishes.contains_key(id)
             && !state.links.peek(id).is_some_and(|link| self.is_usable(link))
             && !state.is_refused(id, self.clock.now())
@@ -176,7 +180,7 @@ impl LinkStore {
 
     /// Whether the service has refused a link for `id` not long ago: not worth a guess.
     pub(super) fn is_refused(&self, id: &NodeId) -> bool {
-        lock(&self.state).is_refused(id, self.clock.now())
+        self.calls.state().is_refused(id, self.clock.now())
     }
 
     /// Whether the service gives several links for one call.
@@ -186,7 +190,7 @@ impl LinkStore {
 
     /// Whether there are wishes that nobody waits for and no call has taken.
     pub(super) fn has_guesses(&self) -> bool {
-        let state = lock(&self.state);
+        let state = self.calls.state();
         state.batches.iter().flat_map(|batch| &batch.ids).any(|id| !state.is_awaited(id))
     }
 
@@ -195,7 +199,7 @@ impl LinkStore {
     pub(super) fn want(&self, ids: &[NodeId]) {
         let lacking: Vec<&NodeId> = ids.iter().filter(|id| self.lacks(id)).take(self.batch_max()).collect();
         let (batch_max, now) = (self.batch_max(), self.clock.now());
-        let mut state = lock(&self.state);
+        let mut state = self.calls.state();
         for id in lacking {
             state.wish(id, false, batch_max, now);
         }
@@ -275,8 +279,8 @@ impl State {
 
     /// A call for `ids` was refused, perhaps for one of them: they are to be asked for again in two parts. Whoever waits is not made
     /// to share a part with guesses.
-    fn split(&mut self, ids: Vec<NodeId>) {
-        let (mut first, mut second): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| self.is_awaited(id));
+    fn split(&mut self, ids: &[NodeId]) {
+        let (mut first, mut second): (Vec<_>, Vec<_>) = ids.iter().cloned().partition(|id| self.is_awaited(id));
         if second.is_empty() {
             second = first.split_off(first.len() / 2);
         } else if first.is_empty() {
@@ -284,6 +288,29 @@ impl State {
         }
         self.push_suspects(first);
         self.push_suspects(second);
+    }
+
+    /// The call for `ids` is over; `None` if it panicked.
+    fn land(&mut self, ids: &[NodeId], answer: Option<Result<LinkResults, RemoteError>>, now: Instant) {
+        match answer {
+            Some(Err(error)) if is_to_be_split(ids, &error) => self.split(ids),
+            Some(Err(error)) => {
+                let error = Arc::new(error);
+                for id in ids {
+                    self.settle(id, Err(Arc::clone(&error)), now);
+                }
+            }
+            answer => {
+                let mut results = answer.and_then(Result::ok).unwrap_or_default().into_iter();
+                for id in ids {
+                    let result = results.next().unwrap_or_else(|| {
+                        let context = "the service's answer leaves this file's link out";
+                        Err(RemoteError::new(RemoteErrorKind::Malformed, context))
+                    });
+                    self.settle(id, result.map_err(Arc::new), now);
+                }
+            }
+        }
     }
 
     /// The wish for `id` has come to its end.
@@ -310,41 +337,7 @@ fn may_be_due_to_an_id(error: &RemoteError) -> bool {
     error.failure_kind() == FailureKind::Permanent && error.kind() != RemoteErrorKind::NeedsLogin
 }
 
-/// A call for the links of `ids`. When it is over, however that comes, each of them is settled or in a batch again.
-struct Call<'a> {
-    store: &'a LinkStore,
-    ids: Vec<NodeId>,
-    answer: Option<Result<LinkResults, RemoteError>>,
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        let ids = std::mem::take(&mut self.ids);
-        let now = self.store.clock.now();
-        let mut state = lock(&self.store.state);
-        match self.answer.take() {
-            Some(Err(error)) if ids.len() > 1 && may_be_due_to_an_id(&error) => {
-                log::debug!("links: a call for {} files is refused, and made again in parts: {error}", ids.len());
-                state.split(ids);
-            }
-            Some(Err(error)) => {
-                let error = Arc::new(error);
-                for id in ids {
-                    state.settle(&id, Err(Arc::clone(&error)), now);
-                }
-            }
-            answer => {
-                let mut results = answer.and_then(Result::ok).unwrap_or_default().into_iter();
-                for id in ids {
-                    let result = results.next().unwrap_or_else(|| {
-                        let context = "the service's answer leaves this file's link out";
-                        Err(RemoteError::new(RemoteErrorKind::Malformed, context))
-                    });
-                    state.settle(&id, result.map_err(Arc::new), now);
-                }
-            }
-        }
-        drop(state);
-        self.store.landed.notify_all();
-    }
+/// Whether a call for `ids` that failed so is to be made again in parts.
+fn is_to_be_split(ids: &[NodeId], error: &RemoteError) -> bool {
+    ids.len() > 1 && may_be_due_to_an_id(error)
 }

@@ -3,10 +3,10 @@
 //!
 //! Knows nothing of what the value is. Threads: any. One lock, never held during a fetch.
 
-use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
+use crate::single_flight::{SingleFlight, TimedOut};
 
 /// How long no other value is fetched after a new one was refused at once: then it is not the value, or none helps, and
 /// callers that try again must not run into a limit of attempts.
@@ -31,10 +31,7 @@ pub(super) enum Reaction {
 }
 
 /// The value in use. `E` is how a fetch fails.
-pub(super) struct Renewable<T, E> {
-    state: Mutex<State<T, E>>,
-    landed: Condvar,
-}
+pub(super) struct Renewable<T, E>(SingleFlight<State<T, E>>);
 
 struct State<T, E> {
     value: T,
@@ -92,18 +89,18 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
             failure: None,
             failed_until: None,
         };
-        Renewable { state: Mutex::new(state), landed: Condvar::new() }
+        Renewable(SingleFlight::new(state))
     }
 
     /// What to use now.
     pub(super) fn current(&self) -> Held<T> {
-        let state = lock(&self.state);
+        let state = self.0.state();
         Held { value: state.value.clone(), generation: state.generation }
     }
 
     /// Whether some thread is fetching.
     pub(super) fn is_in_flight(&self) -> bool {
-        lock(&self.state).in_flight
+        self.0.state().in_flight
     }
 
     /// A value that is newer than `refused`: one that another thread has fetched since, or is fetching, or what `fetch` gets
@@ -116,7 +113,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
         failure_lasts: Duration,
         fetch: impl FnOnce() -> Result<T, E>,
     ) -> Result<Held<T>, Missed<E>> {
-        let mut state = lock(&self.state);
+        let mut state = self.0.state();
         let flight = state.flights;
         loop {
             let now = clock.now();
@@ -132,24 +129,19 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
             if !state.in_flight {
                 break;
             }
-            let left = deadline.saturating_duration_since(now);
-            if left.is_zero() {
-                return Err(Missed::TooLate);
-            }
-            state = self.landed.wait_timeout(state, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+            state = self.0.wait(state, clock, deadline).map_err(|TimedOut| Missed::TooLate)?;
         }
         state.in_flight = true;
         drop(state);
-        let mut landing = Landing { renewable: self, failure_lasts, clock, outcome: None };
-        landing.outcome = Some(fetch());
-        let failure = landing.outcome.as_ref().and_then(|outcome| outcome.as_ref().err().cloned());
-        drop(landing);
+        let mut failure = None;
+        let work = || fetch().inspect_err(|error| failure = Some(error.clone()));
+        self.0.fly(work, |state, outcome| state.land(outcome, clock.now() + failure_lasts));
         failure.map_or_else(|| Ok(self.current()), |failure| Err(Missed::Failed(failure)))
     }
 
     /// Notes that a call with this value succeeded.
     pub(super) fn was_accepted(&self, held: &Held<T>) {
-        let mut state = lock(&self.state);
+        let mut state = self.0.state();
         if state.generation == held.generation {
             state.accepted = true;
             state.useless_until = None;
@@ -159,7 +151,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
     /// Notes that a call was refused with `fresh` as well, which [`Renewable::renew`] had just given. One that was good for
     /// another call may just live for a short time.
     pub(super) fn was_useless(&self, fresh: &Held<T>, now: Instant) {
-        let mut state = lock(&self.state);
+        let mut state = self.0.state();
         // Many calls may have waited for one renewal.
         if state.useless_generation != Some(fresh.generation) {
             if state.check_first_until.is_none_or(|until| now >= until) {
@@ -176,7 +168,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
 
     /// What to do about a call that was refused at `now`.
     pub(super) fn reaction(&self, now: Instant) -> Reaction {
-        let state = lock(&self.state);
+        let state = self.0.state();
         let is_ahead = |until: Option<Instant>| until.is_some_and(|until| now < until);
         if is_ahead(state.useless_until) {
             Reaction::Keep
@@ -190,34 +182,24 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
     }
 }
 
-/// Records how a fetch ended and wakes who waits, even if the fetch panicked.
-struct Landing<'a, T, E> {
-    renewable: &'a Renewable<T, E>,
-    failure_lasts: Duration,
-    clock: &'a dyn Clock,
-    outcome: Option<Result<T, E>>,
-}
-
-impl<T, E> Drop for Landing<'_, T, E> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.renewable.state);
-        state.in_flight = false;
-        state.flights += 1;
-        state.failure = None;
-        state.failed_until = None;
-        match self.outcome.take() {
+impl<T, E> State<T, E> {
+    /// Records how a fetch ended: `None` if it panicked. A failure is the answer to everybody until `failed_until`.
+    fn land(&mut self, outcome: Option<Result<T, E>>, failed_until: Instant) {
+        self.in_flight = false;
+        self.flights += 1;
+        self.failure = None;
+        self.failed_until = None;
+        match outcome {
             Some(Ok(value)) => {
-                state.value = value;
-                state.generation += 1;
-                state.accepted = false;
+                self.value = value;
+                self.generation += 1;
+                self.accepted = false;
             }
             Some(Err(failure)) => {
-                state.failure = Some(failure);
-                state.failed_until = Some(self.clock.now() + self.failure_lasts);
+                self.failure = Some(failure);
+                self.failed_until = Some(failed_until);
             }
             None => {}
         }
-        drop(state);
-        self.renewable.landed.notify_all();
     }
 }

@@ -69,6 +69,10 @@ impl Clock for ManualClock {
     }
 
     fn sleep(&self, _pause: Duration) {}
+
+    fn time_until(&self, when: Instant) -> Duration {
+        when.saturating_duration_since(self.now()).min(Duration::from_millis(1))
+    }
 }
 
 /// Lets nobody through while it is closed.

@@ -13,15 +13,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["policy"]),
     // `policy` for when to try again.
     ("clock", &["policy"]),
+    // `clock` for the deadlines of those who wait.
+    ("single_flight", &["clock"]),
     // `policy` for which failure is worth another attempt.
     ("jobs", &["clock", "policy"]),
     ("remote", &["policy"]),
     // Files and commands that hold secrets; `policy` for what a message says to type.
     ("secrets", &["config", "policy"]),
     ("http", &["config", "policy", "remote"]),
-    ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets"]),
+    ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight"]),
     // `http` only in content/store.rs, behind the trait ObjectStore (see RULES).
-    ("content", &["clock", "http", "jobs", "policy", "remote"]),
+    ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight"]),
     ("fs", &["clock", "content", "jobs", "policy", "remote"]),
     // `content` and `remote` for the types in fs's own results: bytes that were read, kinds of nodes and of failures.
     ("kernel", &["content", "fs", "policy", "remote"]),
