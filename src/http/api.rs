@@ -12,6 +12,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::exchange::{Head, build_client, redirect_target, send};
 use super::reach::EndpointWatch;
 use super::url::{check_secure, is_plain_web_url, origin_of};
+use crate::clock::Clock;
 use crate::policy::percent::percent_encoded;
 
 /// The largest API answer that is read, in bytes. A page has at most 100 entries of a few KiB (koodrive-api.md, 5.4).
@@ -56,15 +57,16 @@ pub struct ApiClient {
     origin: String,
     watch: Arc<EndpointWatch>,
     config: HttpConfig,
+    clock: Arc<dyn Clock>,
 }
 
 impl ApiClient {
-    /// A client for `endpoint`, `https://host[:port]`. Connects to nothing yet.
+    /// A client for `endpoint`, `https://host[:port]`, with deadlines by `clock`. Connects to nothing yet.
     ///
     /// # Errors
     /// `UnsendableUrl` if `endpoint` is not such a URL, `InsecureUrl` if it is http and must not be, `Other` if the client cannot
     /// be built (no certificates to trust, no thread).
-    pub fn new(endpoint: &str, config: HttpConfig) -> Result<ApiClient, HttpError> {
+    pub fn new(endpoint: &str, config: HttpConfig, clock: Arc<dyn Clock>) -> Result<ApiClient, HttpError> {
         let endpoint = Url::parse(endpoint).ok().filter(is_plain_web_url);
         let endpoint = endpoint.ok_or_else(|| {
             HttpError::new(HttpErrorKind::UnsendableUrl, "the endpoint is not of the form https://host[:port]")
@@ -72,7 +74,7 @@ impl ApiClient {
         check_secure(&endpoint, &config)?;
         let origin = origin_of(&endpoint);
         let watch = Arc::new(EndpointWatch::new(&endpoint, config.endpoint_places.clone()));
-        Ok(ApiClient { client: build_client(&config, Arc::clone(&watch))?, endpoint, origin, watch, config })
+        Ok(ApiClient { client: build_client(&config, Arc::clone(&watch))?, endpoint, origin, watch, config, clock })
     }
 
     /// The limits and the way to the servers, for reading through links: it knows where the endpoint has answered from.
@@ -113,7 +115,7 @@ impl ApiClient {
                 // The builder reports it.
                 Err(_) => builder.header(*name, *value),
             });
-        let mut body = send(builder, &self.origin, &self.config, deadline)?;
+        let mut body = send(builder, &self.origin, &self.config, &self.clock, deadline)?;
         if let Some(address) = body.response.remote_addr() {
             self.watch.note_answer(address.ip());
         }

@@ -13,6 +13,7 @@ use reqwest::header::{ACCEPT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue,
 
 use super::config::HttpConfig;
 use super::error::{HttpError, HttpErrorKind};
+use crate::clock::Clock;
 use crate::policy::retry::parse_retry_after;
 use crate::policy::server_time::parse_http_date;
 
@@ -53,12 +54,13 @@ pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&
 pub(super) struct Body {
     pub(super) response: Response,
     origin: String,
+    clock: Arc<dyn Clock>,
     deadline: Instant,
 }
 
 impl Body {
     pub(super) fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
-        if Instant::now() >= self.deadline {
+        if self.clock.now() >= self.deadline {
             return Err(HttpError::timeout(&self.origin));
         }
         self.response.read(buffer).map_err(|error| HttpError::of_read(&self.origin, error))
@@ -141,21 +143,22 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, HttpError> {
     found.ok_or_else(|| bad("it holds no certificates; give it PEM ones (-----BEGIN CERTIFICATE-----)"))
 }
 
-/// Sends `request` and waits for the head of the answer: no longer than the stall limit, nor than until `deadline`.
+/// Sends `request` and waits for the head of the answer: no longer than the stall limit, nor than until `deadline` by `clock`.
 pub(super) fn send(
     request: RequestBuilder,
     origin: &str,
     config: &HttpConfig,
+    clock: &Arc<dyn Clock>,
     deadline: Instant,
 ) -> Result<Body, HttpError> {
-    let remaining = deadline.saturating_duration_since(Instant::now());
+    let remaining = deadline.saturating_duration_since(clock.now());
     if remaining.is_zero() {
         return Err(HttpError::timeout(origin));
     }
     // A request's own timeout bounds it in all, body included, and takes the place of the client's.
     let request = if remaining < config.stall_limit { request.timeout(remaining) } else { request };
     match request.send() {
-        Ok(response) => Ok(Body { response, origin: origin.to_owned(), deadline }),
+        Ok(response) => Ok(Body { response, origin: origin.to_owned(), clock: Arc::clone(clock), deadline }),
         Err(error) => Err(HttpError {
             proxy_variable: config.proxies.variable_for(origin),
             ..HttpError::of_reqwest(origin, error)

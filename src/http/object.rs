@@ -14,6 +14,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::exchange::{Body, Head, build_client, redirect_target, send, text_of};
 use super::reach::{LinkResolver, Reach};
 use super::url::{origin_of, redirected, sendable};
+use crate::clock::Clock;
 use crate::policy::range::ByteRange;
 use crate::remote::Link;
 
@@ -78,19 +79,20 @@ pub struct ObjectClient {
     clients: Vec<Client>,
     turn: AtomicUsize,
     config: HttpConfig,
+    clock: Arc<dyn Clock>,
     reach: Arc<Reach>,
 }
 
 impl ObjectClient {
-    /// A client for every object store that links may lead to. Connects to nothing yet.
+    /// A client for every object store that links may lead to, with deadlines by `clock`. Connects to nothing yet.
     ///
     /// # Errors
     /// `Other` if the client cannot be built (no certificates to trust, no thread).
-    pub fn new(config: HttpConfig) -> Result<ObjectClient, HttpError> {
+    pub fn new(config: HttpConfig, clock: Arc<dyn Clock>) -> Result<ObjectClient, HttpError> {
         let reach = Arc::new(config.reach());
         let client = |_| build_client(&config, Arc::new(LinkResolver(Arc::clone(&reach))));
         let clients = (0..OBJECT_CLIENTS).map(client).collect::<Result<_, _>>()?;
-        Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config, reach })
+        Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config, clock, reach })
     }
 
     /// Sends one GET for `range` of the object behind `link`, and waits for the head of the answer.
@@ -120,7 +122,7 @@ impl ObjectClient {
             if let Some(etag) = if_match {
                 request = request.header(IF_MATCH, etag);
             }
-            let body = send(request, &origin, &self.config, deadline)?;
+            let body = send(request, &origin, &self.config, &self.clock, deadline)?;
             match redirect_target(&body.response) {
                 Some(location) => url = redirected(&url, location, &self.config, &self.reach)?,
                 None => return Ok(object_answer(body, &[link.secret_url(), url.as_str()])),

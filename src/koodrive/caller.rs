@@ -103,7 +103,7 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(connection: &Connection, clock: Arc<dyn Clock>) -> Result<Caller, HttpError> {
-        let api = ApiClient::new(&connection.endpoint, HttpConfig::of(connection))?;
+        let api = ApiClient::new(&connection.endpoint, HttpConfig::of(connection), Arc::clone(&clock))?;
         Ok(Caller { api, clock, offset_millis: AtomicI64::new(0) })
     }
 

@@ -217,7 +217,9 @@ impl PassSource {
             Credentials::Token(token) => {
                 Ok(plain(header_value(token, "what KOOFS_TOKEN holds").map_err(CallError::Login)?))
             }
-            Credentials::TokenCommand(command) => command_token(command, deadline).map_err(CallError::Login),
+            Credentials::TokenCommand(command) => {
+                command_token(command, left(caller, deadline)).map_err(CallError::Login)
+            }
             Credentials::App { secret, .. } => secret_of(secret).map_err(CallError::Login),
             Credentials::Password { account, password } => self.log_in(caller, account, password, deadline),
         }
@@ -227,7 +229,7 @@ impl PassSource {
         let newer = match &self.credentials {
             Credentials::TokenFile(path) => token_in(path)?,
             Credentials::Token(_) => return Err(self.nothing_newer()),
-            Credentials::TokenCommand(command) => command_token(command, deadline)?,
+            Credentials::TokenCommand(command) => command_token(command, left(caller, deadline))?,
             Credentials::App { secret: SecretSource::Given(_), .. } => return Err(self.nothing_newer()),
             Credentials::App { secret, .. } => secret_of(secret)?,
             Credentials::Password { account, password } => {
@@ -357,6 +359,11 @@ fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: BootTime) -
     })
 }
 
+/// How much time there is until `deadline`.
+fn left(caller: &Caller, deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(caller.clock().now())
+}
+
 fn plain(secret: Secret) -> Pass {
     Pass { secret, user_id: None, stamp: None, session: None }
 }
@@ -366,8 +373,8 @@ fn token_in(path: &Path) -> Result<Pass, LoginError> {
     Ok(Pass { stamp: Some(stamp), ..plain(header_value(&token, "what --token-file names")?) })
 }
 
-fn command_token(command: &str, deadline: Instant) -> Result<Pass, LoginError> {
-    let token = run_command(command, deadline).map_err(LoginError::Command)?;
+fn command_token(command: &str, limit: Duration) -> Result<Pass, LoginError> {
+    let token = run_command(command, limit).map_err(LoginError::Command)?;
     Ok(plain(header_value(&token, "what the token command printed")?))
 }
 

@@ -109,7 +109,8 @@ impl ShareClient {
     }
 
     /// Makes one cheap call, which keeps a login alive.
-    pub(super) fn touch(&self, deadline: Instant) -> Result<(), CallError> {
+    pub(super) fn keep_up(&self, op_timeout: Duration) -> Result<(), CallError> {
+        let deadline = self.calls.service().caller().clock().now() + op_timeout;
         self.calls.user_info(deadline).map(|_| ())
     }
 

@@ -130,7 +130,7 @@ impl Drive {
     fn keep_up(&self) -> Result<(), CallError> {
         match self {
             Drive::Space(space) => space.keep_up(),
-            Drive::Share(share, op_timeout) => share.touch(Instant::now() + *op_timeout),
+            Drive::Share(share, op_timeout) => share.keep_up(*op_timeout),
         }
     }
 }
@@ -161,7 +161,7 @@ impl OpenSpace {
 
     /// Reads the figures for `statfs`; where there are none, makes another cheap call.
     fn keep_up(&self) -> Result<(), CallError> {
-        let (deadline, scope) = (Instant::now() + self.op_timeout, &self.scope);
+        let (deadline, scope) = (self.calls.account.caller().clock().now() + self.op_timeout, &self.scope);
         let space = match (&scope.share_folder_id, &scope.team) {
             (Some(folder), _) => return self.calls.shared_folder(folder, deadline).map(|_| ()),
             (None, Some((group_id, kind))) => self.calls.space(group_id, Some(*kind), None, deadline)?,

@@ -74,7 +74,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let (remote, http) = open(&config.source)?;
     let remote = rooted(remote, config, clock.as_ref())?;
     let op_timeout = config.source.connection().op_timeout;
-    let store = Arc::new(ObjectClient::new(http).map_err(MountError::Http)?);
+    let store = Arc::new(ObjectClient::new(http, Arc::clone(&clock)).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
 
     let timer = Timer::new(Arc::clone(&clock));

@@ -56,12 +56,13 @@ impl fmt::Display for CommandError {
     }
 }
 
-/// The first line that the shell's `command` prints, if it then succeeds. Ends within [`COMMAND_LIMIT`], and by `deadline`.
+/// The first line that the shell's `command` prints, if it then succeeds. Takes [`COMMAND_LIMIT`] at most, and no
+/// more than `limit`.
 ///
 /// # Errors
 /// [`CommandError`]; what was still running is dead by then.
-pub fn run_command(command: &str, deadline: Instant) -> Result<Secret, CommandError> {
-    let limit = COMMAND_LIMIT.min(deadline.saturating_duration_since(Instant::now()));
+pub fn run_command(command: &str, limit: Duration) -> Result<Secret, CommandError> {
+    let limit = COMMAND_LIMIT.min(limit);
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command);
     shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -160,12 +161,8 @@ fn described(status: ExitStatus) -> String {
 mod tests {
     use super::*;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(30)
-    }
-
     fn printed(command: &str) -> Result<String, CommandError> {
-        run_command(command, soon()).map(|secret| secret.expose().to_owned())
+        run_command(command, Duration::from_secs(30)).map(|secret| secret.expose().to_owned())
     }
 
     #[test]
@@ -193,7 +190,7 @@ mod tests {
         let pid_file = directory.path().join("pid");
         let command = format!("sleep 60 & echo $! > '{}'; wait", pid_file.display());
         let started = Instant::now();
-        let error = run_command(&command, Instant::now() + Duration::from_millis(300)).expect_err("it is killed");
+        let error = run_command(&command, Duration::from_millis(300)).expect_err("it is killed");
         assert!(matches!(error, CommandError::TimedOut(_)), "{error:?}");
         assert!(started.elapsed() < Duration::from_secs(10));
         let pid = std::fs::read_to_string(&pid_file).expect("it was started");

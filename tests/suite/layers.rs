@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("remote", &["policy"]),
     // Files and commands that hold secrets; `policy` for what a message says to type.
     ("secrets", &["config", "policy"]),
-    ("http", &["config", "policy", "remote"]),
+    ("http", &["clock", "config", "policy", "remote"]),
     ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight"]),
     // `http` only in content/store.rs, behind the trait ObjectStore (see RULES).
     ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight"]),

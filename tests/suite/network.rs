@@ -30,7 +30,7 @@ fn through(proxies: Proxies) -> HttpConfig {
 }
 
 fn get(endpoint: &str, config: HttpConfig) -> Result<ApiAnswer, HttpError> {
-    let client = ApiClient::new(endpoint, config)?;
+    let client = ApiClient::new(endpoint, config, Arc::new(SystemClock))?;
     let request = ApiRequest { path: "/x", query: &[], headers: &[("authorization", "AT sesame")], body: None };
     client.call(request, Instant::now() + Duration::from_secs(10))
 }
@@ -136,7 +136,7 @@ fn tls_goes_through_a_tunnel_that_sees_no_secret() {
         std::time::SystemTime::now() + Duration::from_secs(60),
         Duration::from_secs(60),
     );
-    let objects = ObjectClient::new(trusting).unwrap();
+    let objects = ObjectClient::new(trusting, Arc::new(SystemClock)).unwrap();
     assert!(objects.get_range(&link, ByteRange::new(0, 2), None, soon()).unwrap().status >= 400);
     let counters = proxy.counters();
     assert_eq!((counters.secret_leaks, counters.forwards), (0, 0));

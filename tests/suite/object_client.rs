@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::io::Read;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use koofs::clock::{Clock, SystemClock};
 use koofs::http::{ApiClient, ApiRequest, HttpConfig, HttpError, HttpErrorKind, ObjectAnswer, ObjectClient};
 use koofs::policy::range::ByteRange;
 use koofs::remote::Link;
 
+use crate::fakes::ManualClock;
 use crate::mount_bench::run;
 use crate::mounted::{mounts_are_allowed, this_binary};
 use crate::scripted_server::{Answer, BUSY, ScriptedServer};
@@ -23,8 +26,8 @@ fn link(url: &str) -> Link {
 }
 
 fn client_with(stall_limit: Duration) -> ObjectClient {
-    ObjectClient::new(HttpConfig { stall_limit, allow_private_links: true, ..HttpConfig::new(false, stall_limit) })
-        .unwrap()
+    let config = HttpConfig { stall_limit, allow_private_links: true, ..HttpConfig::new(false, stall_limit) };
+    ObjectClient::new(config, Arc::new(SystemClock)).unwrap()
 }
 
 fn client() -> ObjectClient {
@@ -261,6 +264,27 @@ fn redirect_to_an_insecure_or_odd_target_is_refused() {
 }
 
 #[test]
+fn deadlines_are_those_of_the_clock_that_the_clients_are_given() {
+    let server = ScriptedServer::with_handler(|_| part());
+    let clock = Arc::new(ManualClock::default());
+    let minute = Duration::from_secs(60);
+    let near = HttpConfig { allow_private_links: true, ..HttpConfig::new(false, minute) };
+    let objects = ObjectClient::new(near.clone(), clock.clone()).unwrap();
+    let api = ApiClient::new(&server.url(), near, clock.clone()).unwrap();
+    let deadline = clock.now() + minute;
+    let get = || objects.get_range(&link(&format!("{}/o", server.url())), ByteRange::new(10, 20), None, deadline);
+    let call = || api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, deadline);
+    let mut answer = get().unwrap();
+    assert_eq!(answer.body.read_some(&mut [0; 4]).unwrap(), 4);
+    call().unwrap();
+    clock.advance(minute);
+    assert_eq!(answer.body.read_some(&mut [0; 4]).unwrap_err().kind(), HttpErrorKind::Timeout);
+    assert_eq!(get().unwrap_err().kind(), HttpErrorKind::Timeout);
+    assert_eq!(call().err().unwrap().kind(), HttpErrorKind::Timeout);
+    assert_eq!(server.requests().len(), 2, "nothing is sent after the deadline");
+}
+
+#[test]
 fn redirect_goes_through_the_same_checks_whatever_its_form() {
     let server = ScriptedServer::new();
     let authority = server.url().replace("http://", "");
@@ -318,7 +342,7 @@ const PRIVATE_HOSTS: [&str; 16] = [
 
 #[test]
 fn link_to_a_private_address_is_refused_and_nothing_sent() {
-    let elsewhere = ObjectClient::new(HttpConfig::new(true, Duration::from_secs(10))).unwrap();
+    let elsewhere = ObjectClient::new(HttpConfig::new(true, Duration::from_secs(10)), Arc::new(SystemClock)).unwrap();
     let server = ScriptedServer::new();
     let port = server.url().rsplit_once(':').unwrap().1.to_owned();
     for host in PRIVATE_HOSTS.into_iter().chain(["224.0.0.1", "255.255.255.255", "[ff02::1]"]) {
@@ -336,8 +360,8 @@ fn link_to_this_machine_is_followed_where_the_endpoint_is_on_it_or_the_user_allo
     let drive = ScriptedServer::with_handler(|_| Answer::new(404, "{}"));
     let url = format!("{}/o?s", store.url());
     let near = HttpConfig::new(false, Duration::from_secs(10));
-    let objects = ObjectClient::new(near.clone()).unwrap();
-    let api = ApiClient::new(&drive.url(), near).unwrap();
+    let objects = ObjectClient::new(near.clone(), Arc::new(SystemClock)).unwrap();
+    let api = ApiClient::new(&drive.url(), near, Arc::new(SystemClock)).unwrap();
     assert_eq!(get(&objects, &url).unwrap_err().kind(), HttpErrorKind::PrivateAddress, "nothing has answered yet");
     api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, soon()).unwrap();
     assert_eq!(get(&objects, &url).unwrap().status, 206);
@@ -347,7 +371,7 @@ fn link_to_this_machine_is_followed_where_the_endpoint_is_on_it_or_the_user_allo
     assert!(chain(&error).contains("10.0.0.1 (a private network)"), "{}", chain(&error));
 
     let allowing = HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(10)) };
-    let objects = ObjectClient::new(allowing).unwrap();
+    let objects = ObjectClient::new(allowing, Arc::new(SystemClock)).unwrap();
     assert_eq!(get(&objects, &url).unwrap().status, 206);
     let error = get(&objects, "https://224.0.0.1/o?s").unwrap_err();
     assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "no store is there: {}", chain(&error));
@@ -358,10 +382,10 @@ fn redirect_to_a_private_address_is_refused() {
     // Where the endpoint is, the store may be; and from there it must not lead into the network.
     let server = ScriptedServer::new();
     let near = HttpConfig::new(true, Duration::from_secs(10));
-    let api = ApiClient::new(&server.url(), near.clone()).unwrap();
+    let api = ApiClient::new(&server.url(), near.clone(), Arc::new(SystemClock)).unwrap();
     server.push(Answer::new(404, "{}"));
     api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, soon()).unwrap();
-    let objects = ObjectClient::new(near).unwrap();
+    let objects = ObjectClient::new(near, Arc::new(SystemClock)).unwrap();
     for target in ["http://169.254.169.254/latest/meta-data?sig=1", "//10.0.0.1/x?sig=1", "//[fd00::1]:80/x?sig=1"] {
         server.push(Answer::redirect(307, target));
         let error = get(&objects, &format!("{}/a?s", server.url())).unwrap_err();
@@ -401,7 +425,7 @@ fn child_follows_links_to_names() {
     let server = ScriptedServer::with_handler(|_| part());
     let port = server.url().rsplit_once(':').unwrap().1.to_owned();
     let config = HttpConfig::new(true, Duration::from_secs(10));
-    let elsewhere = ObjectClient::new(config.clone()).unwrap();
+    let elsewhere = ObjectClient::new(config.clone(), Arc::new(SystemClock)).unwrap();
     for name in ["here.example", "inside.example", "here6.example"] {
         let error = get(&elsewhere, &format!("http://{name}:{port}/o?{SECRET}")).unwrap_err();
         assert_eq!(error.kind(), HttpErrorKind::PrivateAddress, "{name}: {}", chain(&error));
@@ -415,7 +439,7 @@ fn child_follows_links_to_names() {
     assert_eq!(server.connections(), 0);
 
     // An endpoint that answers by name from here.
-    let api = ApiClient::new(&format!("http://here.example:{port}"), config.clone()).unwrap();
+    let api = ApiClient::new(&format!("http://here.example:{port}"), config.clone(), Arc::new(SystemClock)).unwrap();
     api.call(ApiRequest { path: "/x", query: &[], headers: &[], body: None }, soon()).unwrap();
     assert_eq!(get(&elsewhere, &format!("http://here.example:{port}/o?s")).unwrap().status, 206);
     let error = get(&elsewhere, &format!("http://inside.example:{port}/o?s")).unwrap_err();
@@ -452,7 +476,7 @@ fn nobody_listening_is_a_connect_failure_and_no_name_a_dns_failure() {
     assert!(chain(&error).contains(&address) && !chain(&error).contains(SECRET), "{}", chain(&error));
 
     // A label of 64 characters does not exist, and needs no name server to say so.
-    let permissive = ObjectClient::new(HttpConfig::new(true, Duration::from_secs(15))).unwrap();
+    let permissive = ObjectClient::new(HttpConfig::new(true, Duration::from_secs(15)), Arc::new(SystemClock)).unwrap();
     let error = get(&permissive, &format!("http://{}.invalid/o?{SECRET}", "a".repeat(64))).unwrap_err();
     assert_eq!(error.kind(), HttpErrorKind::Dns, "{}", chain(&error));
     assert!(!chain(&error).contains(SECRET), "{}", chain(&error));

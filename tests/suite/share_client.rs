@@ -1053,7 +1053,7 @@ fn secret_appears_in_no_log_line_and_each_call_does() {
         server.push(Answer::new(500, json!({"code": secret, "msg": ""}).to_string()));
         list(&client).unwrap_err();
     }
-    let objects = ObjectClient::new(client.http().clone()).unwrap();
+    let objects = ObjectClient::new(client.http().clone(), Arc::new(SystemClock)).unwrap();
     let echo = Answer::new(403, format!("<Code>{SIGNATURE}</Code>"));
     for answer in [Answer::new(206, "ab"), Answer::new(403, "<Code>AccessDenied</Code>"), echo, Answer::hang_up()] {
         server.push(answer);

@@ -74,9 +74,8 @@ pub(crate) fn names(client: &dyn Remote, directory: &NodeId) -> Vec<String> {
 /// The bytes behind the link of `id`.
 fn read(client: &dyn Remote, id: &str, len: u64) -> Vec<u8> {
     let link = client.resolve_links(&[NodeId::new(id)], soon()).unwrap().remove(0).unwrap();
-    let objects =
-        ObjectClient::new(HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(30)) })
-            .unwrap();
+    let config = HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(30)) };
+    let objects = ObjectClient::new(config, Arc::new(SystemClock)).unwrap();
     let mut answer = objects.get_range(&link, ByteRange::new(0, len), None, soon()).unwrap();
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut answer.body, &mut bytes).unwrap();
