@@ -93,8 +93,8 @@ impl StoreBody for ObjectBody {
 
 impl From<HttpError> for StoreError {
     fn from(error: HttpError) -> StoreError {
-        let (kind, failure) = (error.kind().remote_kind(), error.kind().failure_kind());
-        StoreError { kind, failure, retry_after: None, context: one_line(&error) }
+        let kind = error.kind().remote_kind();
+        StoreError { kind, failure: kind.failure_kind(), retry_after: None, context: one_line(&error) }
     }
 }
 

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 
 use super::reach::LinkRefused;
-use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
 
 /// Why there is no (complete) answer. An answer with an error status is an answer.
@@ -39,13 +38,12 @@ pub enum HttpErrorKind {
 }
 
 impl HttpErrorKind {
-    /// What it means to who asked for something remote.
+    /// What the failure means to whoever asked for something remote.
     pub fn remote_kind(self) -> RemoteErrorKind {
         match self {
             HttpErrorKind::Timeout => RemoteErrorKind::Timeout,
-            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Interrupted => {
-                RemoteErrorKind::Unavailable
-            }
+            HttpErrorKind::Interrupted => RemoteErrorKind::Interrupted,
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls => RemoteErrorKind::Unavailable,
             // The documented service does none of these: HTTPS only, no redirects, URLs that are URLs.
             HttpErrorKind::InsecureUrl
             | HttpErrorKind::PrivateAddress
@@ -53,24 +51,7 @@ impl HttpErrorKind {
             | HttpErrorKind::TooLarge
             | HttpErrorKind::UnsendableUrl
             | HttpErrorKind::BadSetting
-            | HttpErrorKind::Other => RemoteErrorKind::Malformed,
-        }
-    }
-
-    /// What it means for another attempt.
-    pub fn failure_kind(self) -> FailureKind {
-        match self {
-            HttpErrorKind::Interrupted => FailureKind::Interrupted,
-            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::Timeout => {
-                FailureKind::Transient
-            }
-            HttpErrorKind::InsecureUrl
-            | HttpErrorKind::PrivateAddress
-            | HttpErrorKind::RedirectRefused
-            | HttpErrorKind::TooLarge
-            | HttpErrorKind::UnsendableUrl
-            | HttpErrorKind::BadSetting
-            | HttpErrorKind::Other => FailureKind::Permanent,
+            | HttpErrorKind::Other => RemoteErrorKind::Unusable,
         }
     }
 }

@@ -40,10 +40,14 @@ pub fn errno(error: &FsError) -> Errno {
 fn remote_errno(kind: RemoteErrorKind) -> Errno {
     match kind {
         RemoteErrorKind::NotFound => Errno::ENOENT,
-        RemoteErrorKind::Denied | RemoteErrorKind::NeedsLogin => Errno::EACCES,
+        RemoteErrorKind::Denied | RemoteErrorKind::NeedsLogin | RemoteErrorKind::LoginNotReady => Errno::EACCES,
         RemoteErrorKind::Timeout => Errno::ETIMEDOUT,
         RemoteErrorKind::Changed => Errno::ESTALE,
-        RemoteErrorKind::Throttled | RemoteErrorKind::Unavailable | RemoteErrorKind::Malformed => Errno::EIO,
+        RemoteErrorKind::Throttled
+        | RemoteErrorKind::Interrupted
+        | RemoteErrorKind::Unavailable
+        | RemoteErrorKind::Malformed
+        | RemoteErrorKind::Unusable => Errno::EIO,
     }
 }
 

@@ -124,16 +124,6 @@ impl CallError {
         }
     }
 
-    /// What it means for another attempt. What the service refuses for a reason that no page explains it will refuse again.
-    pub(super) fn failure_kind(&self) -> FailureKind {
-        match self {
-            CallError::Http(error) => error.kind().failure_kind(),
-            CallError::Refused(refusal) => refusal.reason.failure_kind(),
-            CallError::Foreign { .. } | CallError::Bad(_) => RemoteErrorKind::Malformed.failure_kind(),
-            CallError::Login(error) => error.failure_kind(),
-        }
-    }
-
     /// The pause that the service asked for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -149,7 +139,7 @@ impl CallError {
         match self {
             CallError::Http(error) => match error.kind() {
                 HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls => FailureKind::Permanent,
-                kind => kind.failure_kind(),
+                kind => kind.remote_kind().failure_kind(),
             },
             CallError::Refused(Refusal { reason: Reason::Known(kind), .. }) => kind.failure_kind(),
             CallError::Refused(_) | CallError::Foreign { .. } | CallError::Bad(_) => FailureKind::Permanent,
@@ -170,12 +160,12 @@ impl CallError {
 
     /// The same as the remote side's error; `call` names what was called.
     pub(super) fn into_remote(self, call: &str) -> RemoteError {
-        let (kind, failure_kind, retry_after) = (self.kind(), self.failure_kind(), self.retry_after());
+        let (kind, retry_after) = (self.kind(), self.retry_after());
         let error = match &self {
             CallError::Http(_) => RemoteError::new(kind, format!("{call}: no answer")),
             other => RemoteError::new(kind, format!("{call}: {}", other.detail())),
         };
-        let error = error.with_failure_kind(failure_kind).with_retry_after(retry_after);
+        let error = error.with_retry_after(retry_after);
         if let CallError::Http(cause) = self { error.with_source(cause) } else { error }
     }
 }
@@ -192,7 +182,7 @@ pub(super) fn is_still_good<T>(
         Ok(_) => Ok(true),
         Err(error) if doubts(&error) => Ok(false),
         // Refused for a reason that is plainly another.
-        Err(error @ CallError::Refused(_)) if error.failure_kind() == FailureKind::Permanent => Ok(true),
+        Err(error @ CallError::Refused(_)) if error.kind().failure_kind() == FailureKind::Permanent => Ok(true),
         Err(error) => Err(error),
     }
 }
@@ -251,15 +241,8 @@ impl Reason {
         match self {
             Reason::Known(kind) => kind,
             Reason::NoSpace => RemoteErrorKind::Unavailable,
-            Reason::Parameters | Reason::Unknown => RemoteErrorKind::Malformed,
-        }
-    }
-
-    /// What it means for another attempt.
-    pub(super) fn failure_kind(self) -> FailureKind {
-        match self {
-            Reason::Parameters | Reason::Unknown => FailureKind::Permanent,
-            reason => reason.kind().failure_kind(),
+            // What the service refuses for a reason that no page explains it will refuse again.
+            Reason::Parameters | Reason::Unknown => RemoteErrorKind::Unusable,
         }
     }
 }

@@ -18,7 +18,6 @@ use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
 use crate::clock::{BootTime, lock};
 use crate::config::{Credentials, Secret, SecretSource};
-use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
 use crate::secrets::{FileStamp, read_secret, run_command};
 
@@ -166,20 +165,17 @@ impl Login {
             }
             result
         });
-        let failed = |kind, failure_kind, detail: &str| LoginError::Failed {
+        let failed = |kind, detail: &str| LoginError::Failed {
             step: "login",
             kind,
-            failure_kind,
             retry_after: None,
             detail: detail.to_owned(),
         };
         renewed.map_err(|missed| match missed {
             Missed::Failed(error) => error,
             Missed::Useless => LoginError::Useless,
-            Missed::TooLate => {
-                failed(RemoteErrorKind::Timeout, FailureKind::Transient, "another thread's renewal took too long")
-            }
-            Missed::Lost => failed(RemoteErrorKind::Unavailable, FailureKind::Transient, "the renewal was lost"),
+            Missed::TooLate => failed(RemoteErrorKind::Timeout, "another thread's renewal took too long"),
+            Missed::Lost => failed(RemoteErrorKind::Unavailable, "the renewal was lost"),
         })
     }
 

@@ -40,7 +40,6 @@ pub enum LoginError {
     Failed {
         step: &'static str,
         kind: RemoteErrorKind,
-        failure_kind: FailureKind,
         retry_after: Option<Duration>,
         detail: String,
     },
@@ -51,24 +50,17 @@ impl LoginError {
         match self {
             LoginError::Failed { kind, .. } => *kind,
             LoginError::Command(CommandError::TimedOut(_)) => RemoteErrorKind::Timeout,
+            // A file that is just being written, a command whose own service is away.
+            LoginError::File(_) | LoginError::Command(_) => RemoteErrorKind::LoginNotReady,
             _ => RemoteErrorKind::NeedsLogin,
         }
     }
 
-    pub(super) fn failure_kind(&self) -> FailureKind {
-        match self {
-            LoginError::Failed { failure_kind, .. } => *failure_kind,
-            // A file that is just being written, a command whose own service is away.
-            LoginError::File(_) | LoginError::Command(_) => FailureKind::Transient,
-            _ => FailureKind::Permanent,
-        }
-    }
-
-    /// The same while somebody waits for a word about a wrong file or command.
+    /// What it means for another attempt while somebody waits for a word about a wrong file or command.
     pub(super) fn failure_kind_at_open(&self) -> FailureKind {
         match self {
             LoginError::File(_) | LoginError::Command(_) => FailureKind::Permanent,
-            error => error.failure_kind(),
+            error => error.kind().failure_kind(),
         }
     }
 
@@ -94,13 +86,7 @@ impl LoginError {
 
     /// What a failed call of the login means.
     pub(super) fn of_call(step: &'static str, error: &CallError) -> LoginError {
-        LoginError::Failed {
-            step,
-            kind: error.kind(),
-            failure_kind: error.failure_kind(),
-            retry_after: error.retry_after(),
-            detail: error.detail(),
-        }
+        LoginError::Failed { step, kind: error.kind(), retry_after: error.retry_after(), detail: error.detail() }
     }
 }
 

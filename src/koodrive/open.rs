@@ -131,7 +131,7 @@ impl OpenError {
 
     /// What the failure of a call with a login means while something is opened.
     pub(super) fn of_space_call(error: CallError, place: SpacePlace<'_>) -> OpenError {
-        use RemoteErrorKind::{Changed, Denied, Malformed, NeedsLogin, NotFound, Throttled, Timeout, Unavailable};
+        use RemoteErrorKind::{Denied, NeedsLogin, NotFound, Throttled, Timeout, Unavailable};
         let endpoint = place.endpoint.to_owned();
         let refusal = match error {
             CallError::Http(error) => return OpenError::of_http(error, endpoint),
@@ -147,9 +147,7 @@ impl OpenError {
             Reason::Known(NeedsLogin) => OpenError::LoginRefused { endpoint, detail, remedy },
             Reason::Known(Denied) => OpenError::SpaceDenied { what, detail },
             Reason::Known(NotFound) | Reason::NoSpace => OpenError::SpaceMissing { what, detail },
-            Reason::Known(Changed | Malformed) | Reason::Parameters | Reason::Unknown => {
-                OpenError::SpaceRefused { what, detail, remedy }
-            }
+            Reason::Known(_) | Reason::Parameters | Reason::Unknown => OpenError::SpaceRefused { what, detail, remedy },
         }
     }
 

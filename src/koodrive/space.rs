@@ -188,7 +188,7 @@ fn link_of(id: &NodeId, found: &HashMap<String, Result<Link, NoLink>>) -> Result
         Some(Ok(link)) => Ok(link.clone()),
         Some(Err(NoLink::Refused(reason, code))) => {
             let context = format!("download: the file is refused with code {code}");
-            Err(RemoteError::new(reason.kind(), context).with_failure_kind(reason.failure_kind()))
+            Err(RemoteError::new(reason.kind(), context))
         }
         Some(Err(NoLink::Bad(bad))) => {
             Err(RemoteError::new(RemoteErrorKind::Malformed, format!("download: {}: {}", bad.field, bad.why)))

@@ -1,4 +1,5 @@
-//! Why a remote call failed, by meaning. Owns the kinds; knows neither HTTP status nor errno.
+//! Why a remote call failed, by meaning. Owns the kinds, and what each means for another attempt; knows neither HTTP status
+//! nor errno.
 
 use std::error::Error;
 use std::fmt;
@@ -15,16 +16,23 @@ pub enum RemoteErrorKind {
     Denied,
     /// The credential is missing, wrong or expired, and could not be renewed.
     NeedsLogin,
+    /// The credential cannot be had at the moment: its file cannot be read, or the command that prints it failed.
+    LoginNotReady,
     /// Too many requests; see [`RemoteError::retry_after`].
     Throttled,
     /// No (complete) answer within the time limit.
     Timeout,
-    /// The service or the way to it is out of order: refused, reset, 5xx.
+    /// The connection broke under the request: reset, or closed before the end of the answer.
+    Interrupted,
+    /// The service or the way to it is out of order: no connection, 5xx.
     Unavailable,
     /// The thing is no longer what was asked for: another version.
     Changed,
-    /// The answer makes no sense: not the documented form, or contradicts itself.
+    /// The answer makes no sense: not the documented form, or contradicts itself. The next one may be right.
     Malformed,
+    /// There is nothing to work with, and asking again would give the same: a refusal that no page explains, a URL that must
+    /// not be requested.
+    Unusable,
 }
 
 impl RemoteErrorKind {
@@ -32,13 +40,17 @@ impl RemoteErrorKind {
     pub fn failure_kind(self) -> FailureKind {
         match self {
             RemoteErrorKind::Throttled => FailureKind::Throttled,
-            RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable => FailureKind::Transient,
+            RemoteErrorKind::Interrupted => FailureKind::Interrupted,
+            RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable | RemoteErrorKind::LoginNotReady => {
+                FailureKind::Transient
+            }
             // An answer that is cut short or is a proxy's error page; the next one may be whole.
             RemoteErrorKind::Malformed => FailureKind::Unclear,
             RemoteErrorKind::NotFound
             | RemoteErrorKind::Denied
             | RemoteErrorKind::NeedsLogin
-            | RemoteErrorKind::Changed => FailureKind::Permanent,
+            | RemoteErrorKind::Changed
+            | RemoteErrorKind::Unusable => FailureKind::Permanent,
         }
     }
 }
@@ -47,7 +59,6 @@ impl RemoteErrorKind {
 #[derive(Debug)]
 pub struct RemoteError {
     kind: RemoteErrorKind,
-    failure_kind: FailureKind,
     context: String,
     retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -56,25 +67,12 @@ pub struct RemoteError {
 impl RemoteError {
     /// A failure of `kind`; `context` says what was tried and what came back, in one line without a secret.
     pub fn new(kind: RemoteErrorKind, context: impl Into<String>) -> RemoteError {
-        RemoteError {
-            kind,
-            failure_kind: kind.failure_kind(),
-            context: context.into(),
-            retry_after: None,
-            source: None,
-        }
+        RemoteError { kind, context: context.into(), retry_after: None, source: None }
     }
 
     /// The same with the error that led to it.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> RemoteError {
         self.source = Some(source.into());
-        self
-    }
-
-    /// The same with another meaning for the next attempt than its kind alone has: an answer that makes no sense but would come
-    /// again, a connection that broke.
-    pub fn with_failure_kind(mut self, failure_kind: FailureKind) -> RemoteError {
-        self.failure_kind = failure_kind;
         self
     }
 
@@ -91,7 +89,7 @@ impl RemoteError {
 
     /// What it means for another attempt.
     pub fn failure_kind(&self) -> FailureKind {
-        self.failure_kind
+        self.kind.failure_kind()
     }
 
     /// The pause that the service asked for, if it did.

@@ -68,7 +68,7 @@ fn thousand_refused_calls_have_the_login_renewed_a_few_times_and_a_dead_token_at
     for number in 0..1000 {
         // An id that is too long: 13000102 with HTTP 400, which could mean the login.
         let nonsense = NodeId::new(&format!("{number:0>100}"));
-        assert_eq!(client.list_page(&nonsense, None, soon()).unwrap_err().kind(), RemoteErrorKind::Malformed);
+        assert_eq!(client.list_page(&nonsense, None, soon()).unwrap_err().kind(), RemoteErrorKind::Unusable);
         if number % 3 == 0 {
             assert!(lists(&client));
         }
@@ -86,7 +86,7 @@ fn thousand_refused_downloads_have_the_access_code_sent_a_few_times_and_a_dead_t
     emulator.knobs(|knobs| knobs.permission_download = Some(false));
     for number in 0..1000 {
         let refused = client.resolve_links(&[NodeId::new(&format!("F{number}"))], soon()).unwrap().remove(0);
-        assert_eq!(refused.unwrap_err().kind(), RemoteErrorKind::Malformed);
+        assert_eq!(refused.unwrap_err().kind(), RemoteErrorKind::Unusable);
         if number % 3 == 0 {
             assert_eq!(listing(&client, soon()), Ok(1));
         }

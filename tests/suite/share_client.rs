@@ -302,7 +302,7 @@ fn code_zero_is_success_as_number_and_as_text() {
     }
     for code in [json!("integer"), json!(-1), json!(0.5), json!([0]), json!(true)] {
         server.push(Answer::json(&json!({"files": [], "code": code}))).push(info());
-        assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed, "{code}");
+        assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unusable, "{code}");
     }
 }
 
@@ -570,10 +570,10 @@ fn status_and_code_are_judged_together() {
     }
     // These may mean that the share is over: the service is asked.
     for (status, code, kind) in [
-        (400, 13_000_102, Malformed),
+        (400, 13_000_102, Unusable),
         (400, 13_000_410, Denied),
         (200, 13_000_412, Denied),
-        (400, UNEXPLAINED, Malformed),
+        (400, UNEXPLAINED, Unusable),
         (401, UNEXPLAINED, NeedsLogin),
         (403, 0, Denied),
         (401, 0, NeedsLogin),
@@ -642,9 +642,9 @@ fn broken_connection_and_silence_are_no_answer() {
     let client = opened(&server);
     server.push(Answer::hang_up());
     let error = list(&client).unwrap_err();
-    assert_eq!(error.kind(), RemoteErrorKind::Unavailable);
+    assert_eq!(error.kind(), RemoteErrorKind::Interrupted);
     server.push(files(json!([])).cut_at(10));
-    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unavailable);
+    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Interrupted);
     for answer in
         [Answer::silence(), files(json!([])).stall_at(10), files(json!([])).trickle(Duration::from_millis(50))]
     {
@@ -657,11 +657,11 @@ fn broken_connection_and_silence_are_no_answer() {
 }
 
 #[test]
-fn answer_beyond_its_bound_is_malformed() {
+fn answer_beyond_its_bound_is_unusable() {
     let server = ScriptedServer::new();
     let client = opened(&server);
     server.push(Answer::new(200, vec![b' '; 16 * 1024 * 1024 + 1]));
-    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed);
+    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unusable);
 }
 
 // ---- The temporary token ----
@@ -689,7 +689,7 @@ fn refused_kdstoken_is_verified_again_at_most_once() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
     server.push(refused(400, UNEXPLAINED)).push(info()).push(verified()).push(refused(400, UNEXPLAINED)).push(info());
-    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed);
+    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unusable);
     assert_eq!((server.count(VERIFY), server.count(FILES)), (2, 3));
 }
 
@@ -701,7 +701,7 @@ fn verify_that_did_not_help_is_not_repeated_by_the_next_calls() {
     list(&client).unwrap_err();
     for _ in 0..5 {
         server.push(refused(400, UNEXPLAINED)).push(info());
-        assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed);
+        assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unusable);
     }
     assert_eq!(server.count(VERIFY), 2);
     server.push(files(json!([])));
@@ -746,7 +746,7 @@ fn verify_that_fails_for_other_reasons_leaves_the_code_good() {
     server.push(refused(400, UNEXPLAINED)).push(info()).push(refused(429, 1));
     assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Throttled);
     server.push(refused(400, UNEXPLAINED)).push(info()).push(Answer::hang_up());
-    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unavailable);
+    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Interrupted);
     server.push(refused(400, UNEXPLAINED)).push(info()).push(verified()).push(files(json!([])));
     list(&client).unwrap();
 }
@@ -816,9 +816,9 @@ fn unexplained_refusal_of_a_share_that_is_over_says_so() {
         (over(2, "2025-01-18T11:58:00.000Z"), RemoteErrorKind::Denied, "expired on 2025-01-18T11:58:00Z"),
         (over(0, "2025-01-18T11:58:00.000Z"), RemoteErrorKind::Denied, "expired on 2025-01-18T11:58:00Z"),
         (over(2, ""), RemoteErrorKind::Denied, "no longer valid"),
-        (over(0, "2999-01-01T00:00:00Z"), RemoteErrorKind::Malformed, "code 13009999"),
-        (over(7, "never"), RemoteErrorKind::Malformed, "code 13009999"),
-        (Answer::hang_up(), RemoteErrorKind::Malformed, "code 13009999"),
+        (over(0, "2999-01-01T00:00:00Z"), RemoteErrorKind::Unusable, "code 13009999"),
+        (over(7, "never"), RemoteErrorKind::Unusable, "code 13009999"),
+        (Answer::hang_up(), RemoteErrorKind::Unusable, "code 13009999"),
     ] {
         let server = ScriptedServer::new();
         let client = opened(&server);

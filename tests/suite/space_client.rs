@@ -330,7 +330,7 @@ fn batch(answer: Answer) -> Result<Vec<Result<String, Told>>, Told> {
 #[test]
 fn batch_is_matched_by_id_and_each_entry_fails_alone() {
     use FailureKind::{Permanent, Transient, Unclear};
-    use RemoteErrorKind::{Denied, Malformed, NotFound, Unavailable};
+    use RemoteErrorKind::{Denied, Malformed, NotFound, Unavailable, Unusable};
     let good =
         |id: &str| json!({"fileId": id, "url": format!("https://b.example/{id}?s"), "code": "0", "msg": "success"});
     let bad = |id: &str, code: &str| json!({"fileId": id, "url": null, "fileName": null, "code": code, "msg": "no"});
@@ -344,7 +344,7 @@ fn batch_is_matched_by_id_and_each_entry_fails_alone() {
     assert_eq!(batch(some).unwrap(), [Err((NotFound, Permanent)), link("F2"), Err((Denied, Permanent))]);
     let none =
         json!({"downloads": [bad("F1", "13000408"), bad("F2", "13009999"), bad("F3", "13000411")], "batchCode": 2});
-    let want = [Err((Unavailable, Transient)), Err((Malformed, Permanent)), Err((NotFound, Permanent))];
+    let want = [Err((Unavailable, Transient)), Err((Unusable, Permanent)), Err((NotFound, Permanent))];
     for (status, code) in [(200, json!(0)), (200, json!(13_000_408)), (400, json!(13_000_408))] {
         let mut none = none.clone();
         none["code"] = code;
@@ -636,9 +636,9 @@ fn interrupted_connection_and_unexplained_refusal_carry_what_they_mean_for_anoth
     });
     let client = open(&scripted_config(&server, SpaceSource::Own)).unwrap();
     let cut = client.list_page(&NodeId::new("Fcut"), None, soon()).unwrap_err();
-    assert_eq!((cut.kind(), cut.failure_kind()), (RemoteErrorKind::Unavailable, FailureKind::Interrupted));
+    assert_eq!((cut.kind(), cut.failure_kind()), (RemoteErrorKind::Interrupted, FailureKind::Interrupted));
     let odd = client.list_page(&NodeId::new("Fodd"), None, soon()).unwrap_err();
-    assert_eq!((odd.kind(), odd.failure_kind()), (RemoteErrorKind::Malformed, FailureKind::Permanent));
+    assert_eq!((odd.kind(), odd.failure_kind()), (RemoteErrorKind::Unusable, FailureKind::Permanent));
     assert!(!chain(&odd).contains(TOKEN.split(' ').next_back().unwrap()));
 }
 
