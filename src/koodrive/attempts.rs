@@ -9,9 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::envelope::{CallError, Reason};
 use crate::clock::BootTime;
-use crate::remote::RemoteErrorKind;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -41,19 +39,6 @@ pub(super) enum Said {
     Unclear,
     /// That account or share is locked.
     Locked,
-}
-
-impl Said {
-    /// What a failed call that carried a secret says about it; `None` if it failed for another reason.
-    pub(super) fn by(error: &CallError) -> Option<Said> {
-        let CallError::Refused(refusal) = error else { return None };
-        match refusal.reason {
-            _ if refusal.status == 423 => Some(Said::Locked),
-            Reason::Known(RemoteErrorKind::Throttled | RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable) => None,
-            Reason::Known(RemoteErrorKind::NeedsLogin) => Some(Said::Wrong),
-            Reason::Known(_) | Reason::Parameters | Reason::Unknown | Reason::NoSpace => Some(Said::Unclear),
-        }
-    }
 }
 
 /// The refused attempts with one secret. `K` tells whether it is still the same one.

@@ -5,8 +5,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::attempts::{Attempts, Resend, Said, Withheld};
-use super::envelope::CallError;
+use super::attempts::{Attempts, Resend, Withheld};
+use super::error::CallError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use crate::clock::{Clock, lock};
 use crate::config::Secret;
@@ -92,7 +92,7 @@ impl Access {
                 lock(&self.attempts).was_accepted();
                 Ok(token)
             }
-            Err(error) => match Said::by(&error).filter(|_| error.doubts_access()) {
+            Err(error) => match error.said_of_secret().filter(|_| error.doubts_access()) {
                 None => Err(RenewError::Failed(error.kind(), format!("verify: {}", error.detail()))),
                 Some(said) => {
                     lock(&self.attempts).was_refused((), said, error.detail(), clock.boot());

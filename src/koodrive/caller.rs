@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::convert::{Moment, bad};
-use super::envelope::{CallError, judge, shown_code};
+use super::convert::Moment;
+use super::envelope::{judge, shown_code};
+use super::error::{CallError, bad};
 use super::wire::{Answer, Envelope};
 use crate::clock::{Clock, patiently};
 use crate::config::{Connection, Secret};

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::attempts::{Attempts, Said};
+use super::attempts::Attempts;
 use super::caller::{Call, Caller, payload};
 use super::convert;
-use super::envelope::CallError;
-use super::login_error::LoginError;
+use super::error::{BadField, CallError, bad};
+use super::login_error::{LoginError, remedy};
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
@@ -262,7 +262,7 @@ impl PassSource {
                     return Ok(pass);
                 }
                 Err(error) => {
-                    let Some(said) = Said::by(&error) else { return Err(LoginError::of_call("refreshToken", &error)) };
+                    let Some(said) = error.said_of_secret() else { return Err(error.into_login("refreshToken")) };
                     log::debug!("login: refreshToken: {}", error.detail());
                     let now = caller.clock().boot();
                     lock(&self.refresh_tokens).was_refused(refresh_token.clone(), said, error.detail(), now);
@@ -271,7 +271,7 @@ impl PassSource {
         }
         self.log_in(caller, account, password, deadline).map_err(|error| match error {
             CallError::Login(error) => error,
-            error => LoginError::of_call("login", &error),
+            error => error.into_login("login"),
         })
     }
 
@@ -304,7 +304,7 @@ impl PassSource {
             ..Call::default()
         };
         let result = caller.attempt(&call, &[("x-hw-agentname", agent)], &[], deadline);
-        let (envelope, _) = result.map_err(|error| match Said::by(&error) {
+        let (envelope, _) = result.map_err(|error| match error.said_of_secret() {
             None => error,
             Some(said) => {
                 lock(&self.passwords).was_refused(stamp, said, error.detail(), caller.clock().boot());
@@ -335,10 +335,10 @@ fn refresh(caller: &Caller, old: &Pass, refresh_token: &Secret, deadline: Instan
 
 /// What a login or a refresh answers, whose session may lie one level deeper (koodrive-api.md, 12, row 9). What a refresh leaves
 /// out stays as it was.
-fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: BootTime) -> Result<Pass, convert::BadField> {
+fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: BootTime) -> Result<Pass, BadField> {
     let session = convert::session(answer)?;
     let token = header_value(&Secret::new(session.access_token), "the access token of the service").ok();
-    let token = token.ok_or_else(|| convert::bad("accessToken", "not a token"))?;
+    let token = token.ok_or_else(|| bad("accessToken", "not a token"))?;
     let old_refresh_token = || old?.session.as_ref()?.refresh_token.clone();
     let life = session.expires_in.map(|life| {
         let renew_at = asked_at + life * RENEW_AT_PERCENT / 100;
@@ -381,18 +381,5 @@ fn secret_of(source: &SecretSource) -> Result<Pass, LoginError> {
             Ok(Pass { stamp: Some(stamp), ..plain(Secret::new(secret.expose().trim())) })
         }
         SecretSource::Given(secret) => Ok(plain(secret.clone())),
-    }
-}
-
-/// What to do about a refused login that does not renew itself.
-pub(super) fn remedy(credentials: &Credentials) -> String {
-    match credentials {
-        Credentials::TokenFile(path) => format!("put a fresh token into {}", path.display()),
-        Credentials::Token(_) => {
-            "give a fresh token in KOOFS_TOKEN, or one that can be renewed: --token-file, --token-command".to_owned()
-        }
-        Credentials::TokenCommand(_) => "see that the command of --token-command prints a fresh token".to_owned(),
-        Credentials::Password { .. } => "check --account, --password-file and --user-id".to_owned(),
-        Credentials::App { .. } => "check --app-id, --app-secret-file and --user-id".to_owned(),
     }
 }

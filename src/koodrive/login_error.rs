@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::attempts::{Resend, Said, Withheld};
-use super::envelope::CallError;
+use crate::config::Credentials;
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
 use crate::secrets::{CommandError, SecretFileError};
@@ -83,11 +83,6 @@ impl LoginError {
             Said::Wrong | Said::Unclear => LoginError::PasswordRefused { detail, resend },
         }
     }
-
-    /// What a failed call of the login means.
-    pub(super) fn of_call(step: &'static str, error: &CallError) -> LoginError {
-        LoginError::Failed { step, kind: error.kind(), retry_after: error.retry_after(), detail: error.detail() }
-    }
 }
 
 impl fmt::Display for LoginError {
@@ -124,5 +119,18 @@ fn write_resend(f: &mut fmt::Formatter<'_>, resend: Option<Resend>) -> fmt::Resu
     match resend {
         Some(resend) => write!(f, "; {resend}, or when the password's file has changed"),
         None => Ok(()),
+    }
+}
+
+/// What to do about a refused login that does not renew itself.
+pub(super) fn remedy(credentials: &Credentials) -> String {
+    match credentials {
+        Credentials::TokenFile(path) => format!("put a fresh token into {}", path.display()),
+        Credentials::Token(_) => {
+            "give a fresh token in KOOFS_TOKEN, or one that can be renewed: --token-file, --token-command".to_owned()
+        }
+        Credentials::TokenCommand(_) => "see that the command of --token-command prints a fresh token".to_owned(),
+        Credentials::Password { .. } => "check --account, --password-file and --user-id".to_owned(),
+        Credentials::App { .. } => "check --app-id, --app-secret-file and --user-id".to_owned(),
     }
 }

@@ -8,12 +8,11 @@ use std::fmt;
 use std::io;
 use std::time::SystemTime;
 
-use jiff::{Timestamp, Unit};
-
-use super::convert::{Share, ShareStatus};
-use super::envelope::{CallError, Reason, Refusal, cleaned};
-use super::login::remedy;
-use super::login_error::LoginError;
+use super::convert::Share;
+use super::error::{CallError, Reason, Refusal};
+use super::login_error::{LoginError, remedy};
+use super::share_state::{Ended, ended, ended_text};
+use super::shown::cleaned;
 use crate::config::{Credentials, SpaceConfig};
 use crate::http::{HttpError, HttpErrorKind};
 use crate::remote::RemoteErrorKind;
@@ -312,29 +311,6 @@ impl Error for OpenError {
             _ => None,
         }
     }
-}
-
-/// How a share has come to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    Deleted,
-    Expired(Option<SystemTime>),
-}
-
-/// Whether `share` is over at `server_now` (koodrive-api.md, 5.6). An end that is still to come is not why a share has ended.
-pub(super) fn ended(share: &Share, server_now: SystemTime) -> Option<Ended> {
-    let expired_at = share.expires_at.filter(|end| *end <= server_now);
-    match share.status {
-        ShareStatus::Deleted => Some(Ended::Deleted),
-        ShareStatus::Ended => Some(Ended::Expired(expired_at)),
-        ShareStatus::Open => expired_at.map(|end| Ended::Expired(Some(end))),
-    }
-}
-
-/// "expired on …", or "is no longer valid" where no date is known.
-pub(super) fn ended_text(expired_at: Option<SystemTime>) -> String {
-    let date = expired_at.and_then(|at| Timestamp::try_from(at).ok()?.round(Unit::Second).ok());
-    date.map_or("is no longer valid".to_owned(), |date| format!("expired on {date}"))
 }
 
 /// The innermost cause of a failure: the system's own words, such as "Connection refused (os error 111)".

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::caller::{Call, Caller, KeptCall};
 use super::convert::Moment;
-use super::envelope::{CallError, Reason, Refusal, is_still_good};
+use super::error::{CallError, Reason, Refusal, is_still_good};
 use super::login::{Login, Pass};
 use super::login_error::LoginError;
 use super::renewable::{Held, Reaction};

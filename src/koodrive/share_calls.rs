@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use super::caller::{Call, payload};
 use super::convert::{self, Moment, Share};
-use super::envelope::CallError;
+use super::error::CallError;
 use super::service::Service;
 use super::wire::{
     DownloadRequest, Envelope, FilesAnswer, FilesRequest, UserInfoAnswer, VerifyAnswer, VerifyRequest, to_json,

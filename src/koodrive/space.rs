@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::caller::Caller;
 use super::convert::{NoLink, Space};
-use super::envelope::CallError;
+use super::error::CallError;
 use super::open::{OpenError, SpacePlace};
 use super::service::{Account, Service};
 use super::share::{SHARE_CAPACITY, ShareClient};

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::caller::{Call, payload};
-use super::convert::{self, BadField, Folder, NoLink, Space, bad};
-use super::envelope::{CallError, cleaned};
+use super::convert::{self, Folder, NoLink, Space};
+use super::error::{BadField, CallError, bad};
 use super::service::Account;
 use super::share_calls::{ASCENDING, PAGE_SIZE, SORT_BY_NAME};
+use super::shown::cleaned;
 use super::wire::{
     Envelope, FilesAnswer, LinksAnswer, LinksRequest, PageInfo, SharedFoldersAnswer, SortInfo, SpaceFilesRequest,
     TeamsAnswer, to_json,
@@ -210,7 +211,7 @@ impl SpaceCalls {
 const SPACE_KEYS: &[&str] = &["containerId", "data"];
 
 fn spaces(envelope: Envelope) -> Result<Vec<Space>, CallError> {
-    let spaces = envelope.spaces().ok_or_else(|| CallError::Bad(bad("data", "not of the documented form")))?;
+    let spaces = envelope.payloads().ok_or_else(|| CallError::Bad(bad("data", "not of the documented form")))?;
     Ok(readable(spaces, convert::space).into_iter().flatten().collect())
 }
 

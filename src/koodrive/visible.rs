@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::convert::Space;
-use super::envelope::CallError;
+use super::error::CallError;
 use super::open::{OpenError, SpacePlace};
 use super::space::log_in;
 use super::space_calls::{FOLDERS_PER_PAGE, SpaceCalls, TEAMS_PER_PAGE};

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::{Cursor, Node, NodeId};
+use super::node::{Node, NodeId};
+use super::page::Cursor;
 use crate::policy::name::EntryName;
 
 /// The most pages of one listing: ten million entries at 100 a page, far above what a share may hold. A service that goes on is in

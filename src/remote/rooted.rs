@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError};
+use super::drive::{Capacity, Remote};
+use super::error::RemoteError;
+use super::link::LinkResults;
+use super::node::NodeId;
+use super::page::{Cursor, Page};
 
 /// `inner`, whose root is the directory `root`.
 pub struct Rooted {

@@ -9,17 +9,15 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
-use super::SpaceInfo;
-
 /// What an envelope may hold.
-pub(in super::super) trait Answer: DeserializeOwned {}
+pub(in crate::koodrive) trait Answer: DeserializeOwned {}
 
 /// The fields of an object, not looked at yet. Of two with one name the last counts.
 type Fields<T> = BTreeMap<String, T>;
 
 /// A value that the pages give now as a number, now as a string.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(in super::super) enum Scalar {
+pub(in crate::koodrive) enum Scalar {
     /// No such key, or `null`.
     #[default]
     Absent,
@@ -32,7 +30,7 @@ pub(in super::super) enum Scalar {
 
 impl Scalar {
     /// The text, or the digits of the number; `Ok(None)` where there is nothing.
-    pub(in super::super) fn text(self) -> Result<Option<String>, NotAScalar> {
+    pub(in crate::koodrive) fn text(self) -> Result<Option<String>, NotAScalar> {
         match self {
             Scalar::Absent => Ok(None),
             Scalar::Text(text) => Ok(Some(text)),
@@ -42,7 +40,7 @@ impl Scalar {
     }
 
     /// The number, also out of a text of digits; `Ok(None)` where there is nothing, or an empty text.
-    pub(in super::super) fn integer(&self) -> Result<Option<i128>, NotAScalar> {
+    pub(in crate::koodrive) fn integer(&self) -> Result<Option<i128>, NotAScalar> {
         match self {
             Scalar::Absent => Ok(None),
             Scalar::Integer(number) => Ok(Some(*number)),
@@ -53,7 +51,7 @@ impl Scalar {
     }
 
     /// Whether this is the flag `wanted`, as such or as a text.
-    pub(in super::super) fn is_flag(&self, wanted: bool) -> bool {
+    pub(in crate::koodrive) fn is_flag(&self, wanted: bool) -> bool {
         match self {
             Scalar::Flag(flag) => *flag == wanted,
             Scalar::Text(text) => text.eq_ignore_ascii_case(if wanted { "true" } else { "false" }),
@@ -84,7 +82,7 @@ impl<'de> Deserialize<'de> for Scalar {
 
 /// The value is of a kind that its field cannot have.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct NotAScalar;
+pub(in crate::koodrive) struct NotAScalar;
 
 /// The integer that a JSON number is. `1.06437e5` is one too; beyond 2^53 a fraction's notation is no longer exact.
 fn whole(number: &Number) -> Option<i128> {
@@ -130,8 +128,8 @@ fn with_whole_pairs(json: &str) -> String {
 /// The link to the content among `downloadLinks`, of which five forms are known (12, row 1). Anything else, and every other
 /// usage, is no link: a thumbnail must never pass for the file.
 #[derive(Clone, Default)]
-pub(in super::super) struct DownloadLinks {
-    pub(in super::super) content: Option<String>,
+pub(in crate::koodrive) struct DownloadLinks {
+    pub(in crate::koodrive) content: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for DownloadLinks {
@@ -194,17 +192,17 @@ fn of_fields<'a, T: DeserializeOwned>(fields: impl Iterator<Item = (&'a str, &'a
 }
 
 /// An answer's envelope (4.1), and its payload, which may also lie under `data`.
-pub(in super::super) struct Envelope {
+pub(in crate::koodrive) struct Envelope {
     /// `code`, or the gateway's `error_code`.
-    pub(in super::super) code: Scalar,
+    pub(in crate::koodrive) code: Scalar,
     /// `msg`, or the gateway's `error_msg`.
-    pub(in super::super) msg: Scalar,
+    pub(in crate::koodrive) msg: Scalar,
     payload: Fields<Box<RawValue>>,
 }
 
 impl Envelope {
     /// Reads `body`; `None` if it is not one JSON object. Bytes that are no UTF-8 are read as U+FFFD.
-    pub(in super::super) fn parse(body: &[u8]) -> Option<Envelope> {
+    pub(in crate::koodrive) fn parse(body: &[u8]) -> Option<Envelope> {
         let mut payload: Fields<Box<RawValue>> = serde_json::from_str(&String::from_utf8_lossy(body)).ok()?;
         let mut take = |names: [&str; 2]| {
             let values = names.iter().filter_map(|name| payload.remove(*name)).map(|raw| Scalar::of(&raw));
@@ -228,33 +226,33 @@ impl Envelope {
     }
 
     /// Whether the payload has `key`, be it null.
-    pub(in super::super) fn has(&self, key: &str) -> bool {
+    pub(in crate::koodrive) fn has(&self, key: &str) -> bool {
         self.payload.contains_key(key)
     }
 
     /// The payload's keys, for a message about one that is missing.
-    pub(in super::super) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::koodrive) fn keys(&self) -> impl Iterator<Item = &str> {
         self.payload.keys().map(String::as_str)
     }
 
     /// Whether the answer tells of each part of a batch by itself (10.1), whatever it says of the whole.
-    pub(in super::super) fn is_batch(&self) -> bool {
+    pub(in crate::koodrive) fn is_batch(&self) -> bool {
         let batch_code = self.payload.get("batchCode").map(|raw| Scalar::of(raw));
         let is_known = batch_code.is_some_and(|code| matches!(code.integer(), Ok(Some(0..=2))));
         let parts = self.payload.get("downloads").and_then(|raw| serde_json::from_str(raw.get()).ok());
         is_known && parts.is_some_and(|parts: Vec<IgnoredAny>| !parts.is_empty())
     }
 
-    /// The spaces that `data` lists (v2), or the one that the payload is (12, row 19).
-    pub(in super::super) fn spaces(mut self) -> Option<Vec<SpaceInfo>> {
+    /// The objects that `data` lists (spaces, v2), or the one that the payload is (12, row 19).
+    pub(in crate::koodrive) fn payloads<T: Answer>(mut self) -> Option<Vec<T>> {
         match self.payload.remove("data") {
             Some(list) => objects(&*list).ok().flatten(),
-            None => self.payload().map(|space| vec![space]),
+            None => self.payload().map(|one| vec![one]),
         }
     }
 
     /// The payload as `T`; `None` if it has not its form.
-    pub(in super::super) fn payload<T: Answer>(self) -> Option<T> {
+    pub(in crate::koodrive) fn payload<T: Answer>(self) -> Option<T> {
         of_fields(self.payload.iter().map(|(name, value)| (name.as_str(), &**value)))
     }
 }

@@ -1,0 +1,45 @@
+//! The trait of a drive.
+
+use std::time::Instant;
+
+use super::error::RemoteError;
+use super::link::LinkResults;
+use super::node::NodeId;
+use super::page::{Cursor, Page};
+
+/// What `statfs` may say about the whole drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes in use, at most `total_bytes`.
+    pub used_bytes: u64,
+}
+
+/// A drive that can be listed and read. Shared by all worker threads; every call may block until `deadline`.
+pub trait Remote: Send + Sync + 'static {
+    /// The directory that the mount shows as its root.
+    fn root(&self) -> NodeId;
+
+    /// One page of the listing of `directory`: the first one, or the one at `cursor`.
+    ///
+    /// One attempt: whether another is worthwhile is [`crate::policy::retry`]'s to say, on the caller's side. (Renewing a
+    /// refused credential, once, is the implementation's own.)
+    ///
+    /// # Errors
+    /// Any [`RemoteErrorKind`](super::RemoteErrorKind). `NotFound` only when the service said that the directory does not exist.
+    fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError>;
+
+    /// The most ids that one call of [`Remote::resolve_links`] may name; at least 1.
+    fn max_links_per_call(&self) -> usize;
+
+    /// Fresh links for `ids`, which are files and at most [`Remote::max_links_per_call`]: one result for each, in the order asked.
+    /// One attempt, as above.
+    ///
+    /// # Errors
+    /// The call failed as a whole. If it was refused, that may be due to a single one of `ids`.
+    fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError>;
+
+    /// Figures for `statfs`, from memory: this call alone never blocks and never touches the network.
+    fn capacity(&self) -> Capacity;
+}
