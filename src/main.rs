@@ -11,7 +11,7 @@ use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
 use koofs::listing::{self, ListError};
 use koofs::mount;
-use koofs::policy::printable::one_line;
+use koofs::policy::printable::{one_line, printable};
 use koofs::secrets;
 use koofs::spaces;
 
@@ -77,7 +77,9 @@ fn list(config: &ListConfig) -> Result<(), String> {
 
 fn spaces(config: &SpacesConfig) -> Result<(), String> {
     mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
-    let spaces = koodrive::visible_spaces(&config.login, Arc::new(SystemClock)).map_err(|error| one_line(&error))?;
+    let seen = koodrive::visible_spaces(&config.login, Arc::new(SystemClock));
+    // Its text is the whole line, with the causes that help; see MountError::Open.
+    let spaces = seen.map_err(|error| printable(&error.to_string()).into_owned())?;
     let is_terminal = io::stdout().is_terminal();
     match spaces::print(&spaces, config.is_json, is_terminal, &mut io::BufWriter::new(io::stdout().lock())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write the spaces: {error}")),

@@ -2,7 +2,7 @@
 //!
 //! Threads: any. No lock is held during a call; who needs a token that another thread is just fetching waits for that one.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::attempts::{Attempts, Resend, Withheld};
@@ -10,7 +10,7 @@ use super::error::CallError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use crate::clock::{Clock, lock};
 use crate::config::Secret;
-use crate::remote::RemoteErrorKind;
+use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// The credential of one share. A share without an access code has none, and sends an empty token.
 pub(super) struct Access {
@@ -24,14 +24,14 @@ pub(super) struct Access {
 pub(super) type Credential = Held<Secret>;
 
 /// Why there is no new token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum RenewError {
     /// The service does not accept the access code, as `detail` says: just now, or not long ago, which `resend` tells.
     CodeRefused { detail: String, resend: Option<Resend> },
     /// A new token was refused as well, not long ago.
     Useless,
     /// The attempt failed; the code may be good.
-    Failed(RemoteErrorKind, String),
+    Failed(Arc<RemoteError>),
 }
 
 impl Access {
@@ -58,22 +58,21 @@ impl Access {
         refused: &Credential,
         clock: &dyn Clock,
         deadline: Instant,
-        ended: impl FnOnce() -> Option<(RemoteErrorKind, String)>,
+        ended: impl FnOnce() -> Option<RemoteError>,
         verify: impl FnOnce(&Secret) -> Result<Secret, CallError>,
     ) -> Result<Credential, RenewError> {
         let fetch = || {
-            if let Some((kind, why)) = ended() {
-                return Err(RenewError::Failed(kind, why));
+            if let Some(error) = ended() {
+                return Err(RenewError::Failed(Arc::new(error)));
             }
             self.fetch(clock, verify)
         };
+        let failed = |kind, context: &str| RenewError::Failed(Arc::new(RemoteError::new(kind, context)));
         self.token.renew(refused, clock, deadline, Duration::ZERO, fetch).map_err(|missed| match missed {
             Missed::Failed(error) => error,
             Missed::Useless => RenewError::Useless,
-            Missed::TooLate => {
-                RenewError::Failed(RemoteErrorKind::Timeout, "verify: another thread's call took too long".into())
-            }
-            Missed::Lost => RenewError::Failed(RemoteErrorKind::Unavailable, "verify: the call was lost".to_owned()),
+            Missed::TooLate => failed(RemoteErrorKind::Timeout, "verify: another thread's call took too long"),
+            Missed::Lost => failed(RemoteErrorKind::Unavailable, "verify: the call was lost"),
         })
     }
 
@@ -93,10 +92,10 @@ impl Access {
                 Ok(token)
             }
             Err(error) => match error.said_of_secret().filter(|_| error.doubts_access()) {
-                None => Err(RenewError::Failed(error.kind(), format!("verify: {}", error.detail()))),
+                None => Err(RenewError::Failed(Arc::new(error.into_remote("verify")))),
                 Some(said) => {
-                    lock(&self.attempts).was_refused((), said, error.detail(), clock.boot());
-                    Err(RenewError::CodeRefused { detail: error.detail(), resend: None })
+                    lock(&self.attempts).was_refused((), said, error.to_string(), clock.boot());
+                    Err(RenewError::CodeRefused { detail: error.to_string(), resend: None })
                 }
             },
         }

@@ -3,7 +3,7 @@
 //! Both the status and the code are judged, since the service's pages disagree on which one tells of a failure
 //! (koodrive-api.md, 4.1). Knows nothing of single calls.
 
-use super::error::{CallError, Reason, Refusal};
+use super::error::{CallError, Reason, ServiceRefusal};
 use super::shown::{cleaned, cleaned_code};
 use super::wire::{Envelope, NotAScalar, Scalar};
 use crate::http::ApiAnswer;
@@ -20,7 +20,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
     let Some(envelope) = Envelope::parse(&answer.body) else {
         let Some(kind) = kind_of_status(status) else { return Err(CallError::Foreign { status }) };
         let detail = format!("HTTP {status}");
-        return Err(CallError::Refused(Refusal {
+        return Err(CallError::Refused(ServiceRefusal {
             reason: Reason::Known(kind),
             status,
             retry_after: answer.retry_after,
@@ -46,7 +46,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
         },
     };
     let detail = describe(status, &envelope, secrets);
-    Err(CallError::Refused(Refusal { reason, status, retry_after: answer.retry_after, detail }))
+    Err(CallError::Refused(ServiceRefusal { reason, status, retry_after: answer.retry_after, detail }))
 }
 
 /// What a status means by itself; `None` for success and for those that the pages use for any refusal (400) or not at all.

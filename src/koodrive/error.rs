@@ -1,8 +1,11 @@
 //! Why a call failed, and what that means.
 //!
-//! Owns the one classification of failures of this room. Knows nothing of single calls, nor how an answer is judged.
+//! Owns the one classification of failures in this room. What leaves the room is a [`RemoteError`], whose source is the cause.
+//! Knows nothing of single calls, nor how an answer is judged. No text in here holds a secret.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use super::attempts::Said;
@@ -11,27 +14,29 @@ use crate::http::{HttpError, HttpErrorKind};
 use crate::policy::retry::FailureKind;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// Why one call did not succeed.
+/// Why one call did not succeed. `Display` is one line on what came back.
 #[derive(Debug)]
 pub(super) enum CallError {
     /// There is no complete answer.
     Http(HttpError),
-    /// The answer is not one of this service: no JSON object, no code.
+    /// The answer is not one of this service: no JSON object, or one without a code.
     Foreign {
         /// HTTP status.
         status: u16,
     },
-    /// The service says no.
-    Refused(Refusal),
-    /// The service says yes, and something that makes no sense.
+    /// The service refuses the call.
+    Refused(ServiceRefusal),
+    /// The service reports success, and its answer makes no sense.
     Bad(BadField),
-    /// There is nothing to log in with that the service accepts.
+    /// The answer to a call for the links of several files leaves this file out.
+    LeftOut,
+    /// There is no credential that the service accepts.
     Login(LoginError),
 }
 
 /// A call that the service refused.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ServiceRefusal {
     pub(super) reason: Reason,
     /// HTTP status.
     pub(super) status: u16,
@@ -53,7 +58,30 @@ pub(super) enum Reason {
     Unknown,
 }
 
+/// What is wrong with an answer: the name of the field, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BadField {
+    pub(super) field: String,
+    pub(super) why: Cow<'static, str>,
+}
+
+/// `field` is bad, for the reason `why`.
+pub(super) fn bad(field: impl Into<String>, why: impl Into<Cow<'static, str>>) -> BadField {
+    BadField { field: field.into(), why: why.into() }
+}
+
 impl CallError {
+    /// An answer that lacks `field`.
+    pub(super) fn missing(field: &str) -> CallError {
+        CallError::Bad(bad(field, "missing"))
+    }
+
+    /// The answer says that what was asked for does not exist any more.
+    pub(super) fn gone(detail: &str) -> CallError {
+        let reason = Reason::Known(RemoteErrorKind::NotFound);
+        CallError::Refused(ServiceRefusal { reason, status: 200, retry_after: None, detail: detail.to_owned() })
+    }
+
     /// Whether it may be the temporary token of the share that was refused, or that the share has ended: the codes for these
     /// are not known (koodrive-api.md, 14), so every refusal counts that does not plainly mean something else.
     pub(super) fn doubts_access(&self) -> bool {
@@ -74,37 +102,11 @@ impl CallError {
                 Reason::NoSpace => false,
             },
             CallError::Foreign { status } => *status == 400,
-            CallError::Http(_) | CallError::Bad(_) | CallError::Login(_) => false,
+            CallError::Http(_) | CallError::Bad(_) | CallError::LeftOut | CallError::Login(_) => false,
         }
     }
 
-    /// An answer that lacks `field`.
-    pub(super) fn missing(field: &str) -> CallError {
-        CallError::Bad(bad(field, "missing"))
-    }
-
-    /// The answer says that what was asked for is no more.
-    pub(super) fn gone(detail: &str) -> CallError {
-        let reason = Reason::Known(RemoteErrorKind::NotFound);
-        CallError::Refused(Refusal { reason, status: 200, retry_after: None, detail: detail.to_owned() })
-    }
-
-    /// Whether it says no more than that this is not here: no such thing, no such call, not for this login.
-    pub(super) fn may_be_elsewhere(&self) -> bool {
-        match self {
-            CallError::Refused(refusal) => matches!(
-                refusal.reason,
-                Reason::Parameters
-                    | Reason::NoSpace
-                    | Reason::Unknown
-                    | Reason::Known(RemoteErrorKind::NotFound | RemoteErrorKind::Denied)
-            ),
-            CallError::Foreign { .. } | CallError::Bad(_) => true,
-            CallError::Http(_) | CallError::Login(_) => false,
-        }
-    }
-
-    /// What a failed call that carried a secret says about it; `None` if it failed for another reason.
+    /// What a failed call that carried a secret says about the secret; `None` if it failed for another reason.
     pub(super) fn said_of_secret(&self) -> Option<Said> {
         let CallError::Refused(refusal) = self else { return None };
         match refusal.reason {
@@ -115,13 +117,47 @@ impl CallError {
         }
     }
 
-    /// What it means to who asked.
+    /// Whether it only says that the thing is not here: no such thing, no such call, not for this login.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        match self {
+            CallError::Refused(refusal) => matches!(
+                refusal.reason,
+                Reason::Parameters
+                    | Reason::NoSpace
+                    | Reason::Unknown
+                    | Reason::Known(RemoteErrorKind::NotFound | RemoteErrorKind::Denied)
+            ),
+            CallError::Foreign { .. } | CallError::Bad(_) | CallError::LeftOut => true,
+            CallError::Http(_) | CallError::Login(_) => false,
+        }
+    }
+
+    /// What the failure means to whoever asked.
     pub(super) fn kind(&self) -> RemoteErrorKind {
         match self {
             CallError::Http(error) => error.kind().remote_kind(),
             CallError::Refused(refusal) => refusal.reason.kind(),
-            CallError::Foreign { .. } | CallError::Bad(_) => RemoteErrorKind::Malformed,
+            CallError::Foreign { .. } | CallError::Bad(_) | CallError::LeftOut => RemoteErrorKind::Malformed,
             CallError::Login(error) => error.kind(),
+        }
+    }
+
+    /// What it means for another attempt while a share or a space is opened. Somebody waits to hear about a wrong endpoint or a
+    /// wrong file, so what keeps a connection from coming up is reported at once; and what may be a wrong access code must
+    /// never be sent again.
+    pub(super) fn failure_kind_at_open(&self) -> FailureKind {
+        match self {
+            CallError::Http(error)
+                if matches!(error.kind(), HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls) =>
+            {
+                FailureKind::Permanent
+            }
+            CallError::Login(LoginError::File(_) | LoginError::Command(_))
+            | CallError::Refused(ServiceRefusal { reason: Reason::NoSpace, .. })
+            | CallError::Foreign { .. }
+            | CallError::Bad(_)
+            | CallError::LeftOut => FailureKind::Permanent,
+            CallError::Http(_) | CallError::Refused(_) | CallError::Login(_) => self.kind().failure_kind(),
         }
     }
 
@@ -130,65 +166,48 @@ impl CallError {
         match self {
             CallError::Refused(refusal) => refusal.retry_after,
             CallError::Login(error) => error.retry_after(),
-            CallError::Http(_) | CallError::Foreign { .. } | CallError::Bad(_) => None,
-        }
-    }
-
-    /// What it means for another attempt while a share is opened. Somebody waits for a word about a wrong endpoint, so what keeps
-    /// a connection from coming up is reported at once; and what may be a wrong access code must never be sent again.
-    pub(super) fn failure_kind_at_open(&self) -> FailureKind {
-        match self {
-            CallError::Http(error) => match error.kind() {
-                HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls => FailureKind::Permanent,
-                kind => kind.remote_kind().failure_kind(),
-            },
-            CallError::Refused(Refusal { reason: Reason::Known(kind), .. }) => kind.failure_kind(),
-            CallError::Refused(_) | CallError::Foreign { .. } | CallError::Bad(_) => FailureKind::Permanent,
-            CallError::Login(error) => error.failure_kind_at_open(),
-        }
-    }
-
-    /// One line on what came back, without a secret.
-    pub(super) fn detail(&self) -> String {
-        match self {
-            CallError::Http(error) => error.to_string(),
-            CallError::Foreign { status } => format!("HTTP {status} and no KooDrive answer"),
-            CallError::Refused(refusal) => refusal.detail.clone(),
-            CallError::Bad(BadField { field, why }) => format!("bad answer: {field}: {why}"),
-            CallError::Login(error) => error.to_string(),
+            CallError::Http(_) | CallError::Foreign { .. } | CallError::Bad(_) | CallError::LeftOut => None,
         }
     }
 
     /// The same as the remote side's error; `call` names what was called.
     pub(super) fn into_remote(self, call: &str) -> RemoteError {
         let (kind, retry_after) = (self.kind(), self.retry_after());
-        let error = match &self {
-            CallError::Http(_) => RemoteError::new(kind, format!("{call}: no answer")),
-            other => RemoteError::new(kind, format!("{call}: {}", other.detail())),
+        let error = match self {
+            CallError::Http(cause) => RemoteError::new(kind, format!("{call}: no answer")).with_source(cause),
+            CallError::Login(cause) => RemoteError::new(kind, format!("{call}: there is no login")).with_source(cause),
+            error => RemoteError::new(kind, format!("{call}: {error}")),
         };
-        let error = error.with_retry_after(retry_after);
-        if let CallError::Http(cause) = self { error.with_source(cause) } else { error }
-    }
-
-    /// The same as a failure of the login's own call `step`.
-    pub(super) fn into_login(self, step: &'static str) -> LoginError {
-        LoginError::Failed { step, kind: self.kind(), retry_after: self.retry_after(), detail: self.detail() }
+        error.with_retry_after(retry_after)
     }
 }
 
-/// What is wrong with an answer: the name of the field, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadField {
-    pub(super) field: String,
-    pub(super) why: Cow<'static, str>,
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Http(error) => error.fmt(f),
+            CallError::Foreign { status } => write!(f, "HTTP {status} and no KooDrive answer"),
+            CallError::Refused(refusal) => f.write_str(&refusal.detail),
+            CallError::Bad(BadField { field, why }) => write!(f, "bad answer: {field}: {why}"),
+            CallError::LeftOut => f.write_str("the answer leaves this file out"),
+            CallError::Login(error) => error.fmt(f),
+        }
+    }
 }
 
-pub(super) fn bad(field: impl Into<String>, why: impl Into<Cow<'static, str>>) -> BadField {
-    BadField { field: field.into(), why: why.into() }
+impl Error for CallError {
+    /// Below what `Display` shows, which is that of the cause where there is one.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            CallError::Http(error) => error.source(),
+            CallError::Login(error) => error.source(),
+            CallError::Foreign { .. } | CallError::Refused(_) | CallError::Bad(_) | CallError::LeftOut => None,
+        }
+    }
 }
 
 impl Reason {
-    /// What it means to who asked.
+    /// What it means to whoever asked.
     pub(super) fn kind(self) -> RemoteErrorKind {
         match self {
             Reason::Known(kind) => kind,

@@ -101,7 +101,7 @@ fn payload<T: Answer>(answer: &ApiAnswer, key: &str) -> Option<T> {
     match judge(answer, &[key], &["0f1e"]) {
         Ok(envelope) => envelope.payload(),
         Err(error) => {
-            let _ = (error.detail(), error.kind(), matches!(error, CallError::Bad(_)));
+            let _ = (error.to_string(), error.kind(), matches!(error, CallError::Bad(_)));
             None
         }
     }

@@ -18,7 +18,8 @@ use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
 use crate::clock::{BootTime, lock};
 use crate::config::{Credentials, Secret, SecretSource};
-use crate::remote::RemoteErrorKind;
+use crate::policy::printable::one_line;
+use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::secrets::{FileStamp, read_secret, run_command};
 
 /// Which part of a token's life is over when it is renewed, in percent (koodrive-api.md, 13).
@@ -165,17 +166,12 @@ impl Login {
             }
             result
         });
-        let failed = |kind, detail: &str| LoginError::Failed {
-            step: "login",
-            kind,
-            retry_after: None,
-            detail: detail.to_owned(),
-        };
+        let failed = |kind, context: &str| LoginError::Failed(Arc::new(RemoteError::new(kind, context)));
         renewed.map_err(|missed| match missed {
             Missed::Failed(error) => error,
             Missed::Useless => LoginError::Useless,
-            Missed::TooLate => failed(RemoteErrorKind::Timeout, "another thread's renewal took too long"),
-            Missed::Lost => failed(RemoteErrorKind::Unavailable, "the renewal was lost"),
+            Missed::TooLate => failed(RemoteErrorKind::Timeout, "login: another thread's renewal took too long"),
+            Missed::Lost => failed(RemoteErrorKind::Unavailable, "login: the renewal was lost"),
         })
     }
 
@@ -262,16 +258,16 @@ impl PassSource {
                     return Ok(pass);
                 }
                 Err(error) => {
-                    let Some(said) = error.said_of_secret() else { return Err(error.into_login("refreshToken")) };
-                    log::debug!("login: refreshToken: {}", error.detail());
+                    let Some(said) = error.said_of_secret() else { return Err(failed_call("refreshToken", error)) };
+                    log::debug!("login: refreshToken: {}", one_line(&error));
                     let now = caller.clock().boot();
-                    lock(&self.refresh_tokens).was_refused(refresh_token.clone(), said, error.detail(), now);
+                    lock(&self.refresh_tokens).was_refused(refresh_token.clone(), said, error.to_string(), now);
                 }
             }
         }
         self.log_in(caller, account, password, deadline).map_err(|error| match error {
             CallError::Login(error) => error,
-            error => error.into_login("login"),
+            error => failed_call("login", error),
         })
     }
 
@@ -307,13 +303,18 @@ impl PassSource {
         let (envelope, _) = result.map_err(|error| match error.said_of_secret() {
             None => error,
             Some(said) => {
-                lock(&self.passwords).was_refused(stamp, said, error.detail(), caller.clock().boot());
-                CallError::Login(LoginError::of_refused(said, error.detail(), None))
+                lock(&self.passwords).was_refused(stamp, said, error.to_string(), caller.clock().boot());
+                CallError::Login(LoginError::of_refused(said, error.to_string(), None))
             }
         })?;
         lock(&self.passwords).was_accepted();
         session_pass(payload(envelope)?, None, asked_at).map_err(CallError::Bad)
     }
+}
+
+/// The failure of the login's own call `step`, for all who wait for it.
+fn failed_call(step: &str, error: CallError) -> LoginError {
+    LoginError::Failed(Arc::new(error.into_remote(step)))
 }
 
 /// koodrive-api.md, 3.3.

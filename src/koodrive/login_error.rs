@@ -1,12 +1,13 @@
 //! Why there is no login: for the person who reads the line, and for whoever decides whether to try again. No secret in it.
 
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempts::{Resend, Said, Withheld};
 use crate::config::Credentials;
-use crate::policy::retry::FailureKind;
-use crate::remote::RemoteErrorKind;
+use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::secrets::{CommandError, SecretFileError};
 
 /// Why there is nothing (new) to present. `Display` is one line, with a remedy where there is one, and without a secret.
@@ -36,19 +37,14 @@ pub enum LoginError {
     },
     /// A new one was refused as well, not long ago.
     Useless,
-    /// The call of `step` failed, and may succeed later.
-    Failed {
-        step: &'static str,
-        kind: RemoteErrorKind,
-        retry_after: Option<Duration>,
-        detail: String,
-    },
+    /// A call of the login failed, and may succeed later. Shared by all who waited for it.
+    Failed(Arc<RemoteError>),
 }
 
 impl LoginError {
     pub(super) fn kind(&self) -> RemoteErrorKind {
         match self {
-            LoginError::Failed { kind, .. } => *kind,
+            LoginError::Failed(error) => error.kind(),
             LoginError::Command(CommandError::TimedOut(_)) => RemoteErrorKind::Timeout,
             // A file that is just being written, a command whose own service is away.
             LoginError::File(_) | LoginError::Command(_) => RemoteErrorKind::LoginNotReady,
@@ -56,17 +52,9 @@ impl LoginError {
         }
     }
 
-    /// What it means for another attempt while somebody waits for a word about a wrong file or command.
-    pub(super) fn failure_kind_at_open(&self) -> FailureKind {
-        match self {
-            LoginError::File(_) | LoginError::Command(_) => FailureKind::Permanent,
-            error => error.kind().failure_kind(),
-        }
-    }
-
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            LoginError::Failed { retry_after, .. } => *retry_after,
+            LoginError::Failed(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -110,7 +98,17 @@ impl fmt::Display for LoginError {
                 write!(f, "the service refuses the login ({detail}), and there is no newer one: {remedy}")
             }
             LoginError::Useless => f.write_str("the service refuses the login, and has refused a new one as well"),
-            LoginError::Failed { step, detail, .. } => write!(f, "{step}: {detail}"),
+            LoginError::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for LoginError {
+    /// Below what `Display` shows, which is that of the failed call where there is one.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            LoginError::Failed(error) => error.source(),
+            _ => None,
         }
     }
 }

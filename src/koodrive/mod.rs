@@ -17,7 +17,7 @@ mod error;
 mod hostile_answers;
 mod login;
 mod login_error;
-mod open;
+mod open_error;
 mod renewable;
 mod service;
 mod share;
@@ -33,7 +33,7 @@ mod wire;
 
 pub use attempts::Resend;
 pub use login_error::LoginError;
-pub use open::OpenError;
+pub use open_error::OpenError;
 pub use share::{ShareClient, ShareInfo};
 pub use space::{SpaceClient, UPKEEP_INTERVAL};
 pub use visible::{VisibleKind, VisibleSpace, visible_spaces};

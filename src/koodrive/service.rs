@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::caller::{Call, Caller, KeptCall};
 use super::convert::Moment;
-use super::error::{CallError, Reason, Refusal, is_still_good};
+use super::error::{CallError, Reason, ServiceRefusal, is_still_good};
 use super::login::{Login, Pass};
 use super::login_error::LoginError;
 use super::renewable::{Held, Reaction};
@@ -198,7 +198,7 @@ impl Account {
 
 /// Whether a refusal can only be the login's.
 fn is_certain(refusal: &CallError) -> bool {
-    matches!(refusal, CallError::Refused(Refusal { reason: Reason::Known(RemoteErrorKind::NeedsLogin), .. }))
+    matches!(refusal, CallError::Refused(ServiceRefusal { reason: Reason::Known(RemoteErrorKind::NeedsLogin), .. }))
 }
 
 /// What a refusal comes to if the login cannot be renewed. One that may have had another reason, and met a login that nothing can
@@ -208,7 +208,7 @@ fn unrenewed(refusal: CallError, why: LoginError) -> CallError {
         LoginError::Useless => refusal,
         LoginError::NothingNewer { .. } if !is_certain(&refusal) => refusal,
         LoginError::NothingNewer { remedy, .. } => {
-            CallError::Login(LoginError::NothingNewer { remedy, detail: refusal.detail() })
+            CallError::Login(LoginError::NothingNewer { remedy, detail: refusal.to_string() })
         }
         why => CallError::Login(why),
     }

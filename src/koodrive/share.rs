@@ -8,13 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::attempts::Resend;
 use super::auth::{Access, Credential, RenewError};
-use super::convert::Share;
 use super::error::{CallError, is_still_good};
-use super::open::{OpenError, Place, Step};
+use super::open_error::{OpenError, ShareNames, Step};
 use super::renewable::Reaction;
 use super::service::Service;
 use super::share_calls::ShareCalls;
-use super::share_state::{Ended, ended, ended_text};
+use super::share_state::{Ended, ended};
 use crate::clock::{Clock, lock};
 use crate::config::{Secret, ShareConfig};
 use crate::http::HttpConfig;
@@ -71,8 +70,8 @@ impl ShareClient {
     ) -> Result<ShareClient, OpenError> {
         let calls = ShareCalls::new(service, code, access_code);
         let caller = calls.service().caller();
-        let place = Place { endpoint: caller.origin(), agent: calls.service().agent() };
-        let failed = |step| move |error| OpenError::of_call(error, step, place);
+        let names = ShareNames { endpoint: caller.origin(), agent: calls.service().agent() };
+        let failed = |step| move |error| OpenError::of_share_call(error, step, names);
 
         let share = caller.patiently(deadline, || calls.user_info(deadline)).map_err(failed(Step::Info))?;
         if let Some(error) = OpenError::of_share(&share, calls.server_now()) {
@@ -92,10 +91,7 @@ impl ShareClient {
         let (page, listed_share) = listed.map_err(failed(step))?;
 
         let share_id = share.id.clone().or_else(|| listed_share?.id);
-        let no_id = || OpenError::NotKooDrive {
-            endpoint: place.endpoint.to_owned(),
-            detail: "bad answer: link.shareId: missing".to_owned(),
-        };
+        let no_id = || failed(Step::Info)(CallError::missing("link.shareId"));
         let info =
             ShareInfo { share_id: share_id.ok_or_else(no_id)?, owner: share.owner, expires_at: share.expires_at };
         let opening_page = Mutex::new(Some((asked, page)));
@@ -155,7 +151,7 @@ impl ShareClient {
             }
         }
         // The codes of a share that has ended are not known either, and its access code is not to be sent for nothing.
-        let ended = || self.ended(deadline);
+        let ended = || self.ended(deadline).map(|ended| ended.as_remote("userInfo"));
         let verify = |code: &Secret| self.calls.verify(code, &credential.value, deadline);
         match self.access.renew(&credential, clock, deadline, ended, verify) {
             Ok(fresh) => self.noted(&fresh, attempt(&fresh.value)).map_err(|error| {
@@ -174,7 +170,10 @@ impl ShareClient {
                 };
                 Err(RemoteError::new(RemoteErrorKind::NeedsLogin, context))
             }
-            Err(RenewError::Failed(kind, detail)) => Err(RemoteError::new(kind, format!("{call}: {detail}"))),
+            Err(RenewError::Failed(cause)) => {
+                let error = RemoteError::new(cause.kind(), format!("{call}: there is no new temporary token"));
+                Err(error.with_retry_after(cause.retry_after()).with_source(cause))
+            }
         }
     }
 
@@ -190,18 +189,15 @@ impl ShareClient {
     fn explained(&self, call: &str, error: CallError, deadline: Instant) -> RemoteError {
         let ended = if error.doubts_access() { self.ended(deadline) } else { None };
         match ended {
-            Some((kind, why)) => RemoteError::new(kind, format!("{call}: {why}")),
+            Some(ended) => ended.as_remote(call).with_source(error),
             None => error.into_remote(call),
         }
     }
 
     /// How the share has ended, if the service says so now. Its owner may undo that (koodrive-api.md, 5.6): nothing is remembered.
-    fn ended(&self, deadline: Instant) -> Option<(RemoteErrorKind, String)> {
-        let share: Share = self.calls.user_info(deadline).ok()?;
-        Some(match ended(&share, self.calls.server_now())? {
-            Ended::Deleted => (RemoteErrorKind::NotFound, "the shared files have been deleted".to_owned()),
-            Ended::Expired(at) => (RemoteErrorKind::Denied, format!("the share {}", ended_text(at))),
-        })
+    fn ended(&self, deadline: Instant) -> Option<Ended> {
+        let share = self.calls.user_info(deadline).ok()?;
+        ended(&share, self.calls.server_now())
     }
 }
 

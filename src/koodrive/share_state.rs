@@ -5,12 +5,27 @@ use std::time::SystemTime;
 use jiff::{Timestamp, Unit};
 
 use super::convert::{Share, ShareStatus};
+use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// How a share has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Deleted,
     Expired(Option<SystemTime>),
+}
+
+impl Ended {
+    /// The same as the failure of `call`.
+    pub(super) fn as_remote(self, call: &str) -> RemoteError {
+        match self {
+            Ended::Deleted => {
+                RemoteError::new(RemoteErrorKind::NotFound, format!("{call}: the shared files have been deleted"))
+            }
+            Ended::Expired(at) => {
+                RemoteError::new(RemoteErrorKind::Denied, format!("{call}: the share {}", ended_text(at)))
+            }
+        }
+    }
 }
 
 /// Whether `share` is over at `server_now` (koodrive-api.md, 5.6). An end that is still to come is not why a share has ended.

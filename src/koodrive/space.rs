@@ -3,21 +3,21 @@
 //! Owns how each of them is found, and the thread that keeps the figures for `statfs` fresh and the login alive. Must not know
 //! HTTP or JSON. Threads: any; no lock is held during a call.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::convert::{NoLink, Space};
+use super::convert::Space;
 use super::error::CallError;
-use super::open::{OpenError, SpacePlace};
+use super::open_error::{OpenError, SpaceNames};
 use super::service::{Account, Service};
 use super::share::{SHARE_CAPACITY, ShareClient};
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::clock::{Clock, Ticker, lock};
 use crate::config::{SpaceConfig, SpaceSource, TeamKind};
 use crate::http::HttpConfig;
-use crate::remote::{Capacity, Cursor, Link, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::policy::printable::one_line;
+use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// How often the figures for `statfs` are read, which is also the call that keeps a login alive: a token of the enterprise
 /// edition dies after 20 minutes without one (koodrive-api.md, 3.4), so three may fail in between.
@@ -82,7 +82,7 @@ impl SpaceClient {
         let upkeep = move || {
             let Some(drive) = kept.upgrade() else { return false };
             if let Err(error) = drive.keep_up() {
-                log::debug!("upkeep: {}", error.detail());
+                log::debug!("upkeep: {}", one_line(&error));
             }
             true
         };
@@ -110,7 +110,7 @@ pub(super) fn log_in(
     let caller = Caller::new(connection, clock).map_err(|error| OpenError::of_setup(error, &connection.endpoint))?;
     let endpoint = caller.origin().to_owned();
     let account = Account::open(caller, config, deadline)
-        .map_err(|error| OpenError::of_space_call(error, SpacePlace::new(&endpoint, config, "the login")))?;
+        .map_err(|error| OpenError::of_space_call(error, SpaceNames::new(&endpoint, config, "the login")))?;
     // Mandatory since 2024-09 (koodrive-api.md, 2).
     if account.user_id().is_none() {
         return Err(OpenError::UserIdMissing);
@@ -145,8 +145,8 @@ impl OpenSpace {
         let what = described(source);
         let calls = SpaceCalls { account };
         let caller = calls.account.caller();
-        let place = SpacePlace::new(caller.origin(), config, &what);
-        let failed = |error| OpenError::of_space_call(error, place);
+        let names = SpaceNames::new(caller.origin(), config, &what);
+        let failed = |error| OpenError::of_space_call(error, names);
         let found = find(&calls, source, deadline).map_err(failed)?;
         let space = OpenSpace {
             scope: found.scope,
@@ -177,25 +177,10 @@ impl OpenSpace {
     }
 
     fn links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
-        let found = self.calls.links(&self.scope, ids, deadline).map_err(|error| error.into_remote("download"))?;
-        Ok(ids.iter().map(|id| link_of(id, &found)).collect())
-    }
-}
-
-/// What the answer to a batch says of one file.
-fn link_of(id: &NodeId, found: &HashMap<String, Result<Link, NoLink>>) -> Result<Link, RemoteError> {
-    match found.get(id.as_str()) {
-        Some(Ok(link)) => Ok(link.clone()),
-        Some(Err(NoLink::Refused(reason, code))) => {
-            let context = format!("download: the file is refused with code {code}");
-            Err(RemoteError::new(reason.kind(), context))
-        }
-        Some(Err(NoLink::Bad(bad))) => {
-            Err(RemoteError::new(RemoteErrorKind::Malformed, format!("download: {}: {}", bad.field, bad.why)))
-        }
-        Some(Err(NoLink::LeftOut)) | None => {
-            Err(RemoteError::new(RemoteErrorKind::Malformed, "download: the answer leaves this file out"))
-        }
+        let failed = |error: CallError| error.into_remote("download");
+        let mut found = self.calls.links(&self.scope, ids, deadline).map_err(failed)?;
+        let link_of = |id: &NodeId| found.remove(id.as_str()).unwrap_or(Err(CallError::LeftOut)).map_err(failed);
+        Ok(ids.iter().map(link_of).collect())
     }
 }
 

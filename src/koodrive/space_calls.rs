@@ -3,12 +3,11 @@
 //!
 //! Threads: any. No locks.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::caller::{Call, payload};
-use super::convert::{self, Folder, NoLink, Space};
+use super::convert::{self, Folder, LinksById, Space};
 use super::error::{BadField, CallError, bad};
 use super::service::Account;
 use super::share_calls::{ASCENDING, PAGE_SIZE, SORT_BY_NAME};
@@ -19,7 +18,7 @@ use super::wire::{
 };
 use crate::config::TeamKind;
 use crate::policy::percent::percent_encoded;
-use crate::remote::{Cursor, Link, NodeId, Page};
+use crate::remote::{Cursor, NodeId, Page};
 
 /// The most ids of one call for links (10.1).
 pub(super) const LINKS_PER_CALL: usize = 100;
@@ -108,12 +107,7 @@ impl SpaceCalls {
     }
 
     /// 10.1: the links of at most [`LINKS_PER_CALL`] files, by id.
-    pub(super) fn links(
-        &self,
-        scope: &Scope,
-        ids: &[NodeId],
-        deadline: Instant,
-    ) -> Result<HashMap<String, Result<Link, NoLink>>, CallError> {
+    pub(super) fn links(&self, scope: &Scope, ids: &[NodeId], deadline: Instant) -> Result<LinksById, CallError> {
         let file_ids = ids.iter().map(NodeId::as_str).collect();
         let body = to_json(&LinksRequest { container_id: &scope.container_id, file_ids });
         let (envelope, moment) = self.account.call(

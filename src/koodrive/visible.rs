@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::convert::Space;
 use super::error::CallError;
-use super::open::{OpenError, SpacePlace};
+use super::open_error::{OpenError, SpaceNames};
 use super::space::log_in;
 use super::space_calls::{FOLDERS_PER_PAGE, SpaceCalls, TEAMS_PER_PAGE};
 use crate::clock::Clock;
 use crate::config::SpaceConfig;
+use crate::policy::printable::one_line;
 use crate::remote::Capacity;
 
 /// The most pages that are read of one list: 10,000 teams, above what a company has.
@@ -50,7 +51,7 @@ pub struct VisibleSpace {
 pub fn visible_spaces(config: &SpaceConfig, clock: Arc<dyn Clock>) -> Result<Vec<VisibleSpace>, OpenError> {
     let deadline = clock.now() + config.connection.op_timeout;
     let calls = SpaceCalls { account: log_in(config, clock, deadline)? };
-    let place = SpacePlace::new(calls.account.caller().origin(), config, "the list of spaces");
+    let names = SpaceNames::new(calls.account.caller().origin(), config, "the list of spaces");
     let mut found = Vec::new();
     let mut first_refusal = None;
     let mut is_anything_listed = false;
@@ -58,14 +59,14 @@ pub fn visible_spaces(config: &SpaceConfig, clock: Arc<dyn Clock>) -> Result<Vec
         match list(&calls, &mut found, deadline) {
             Ok(()) => is_anything_listed = true,
             Err(error) if error.may_be_elsewhere() => {
-                log::debug!("spaces: {}", error.detail());
+                log::debug!("spaces: {}", one_line(&error));
                 first_refusal.get_or_insert(error);
             }
-            Err(error) => return Err(OpenError::of_space_call(error, place)),
+            Err(error) => return Err(OpenError::of_space_call(error, names)),
         }
     }
     match first_refusal {
-        Some(error) if !is_anything_listed => Err(OpenError::of_space_call(error, place)),
+        Some(error) if !is_anything_listed => Err(OpenError::of_space_call(error, names)),
         _ => Ok(found),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use koofs::clock::{BootTime, Clock, SystemClock};
 use koofs::config::{Credentials, Secret, SecretSource, SpaceConfig, SpaceSource};
 use koofs::koodrive::{OpenError, SpaceClient};
-use koofs::remote::{Remote, RemoteErrorKind};
+use koofs::remote::{NodeId, Remote, RemoteErrorKind};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -287,6 +287,31 @@ fn locked_account_is_told() {
 }
 
 #[test]
+fn failed_renewal_keeps_its_cause_down_to_the_connection() {
+    let login = json!({"code": 0, "data": {"userInfo": {"userId": "7"},
+        "sessionInfo": {"accessToken": "AT 00", "refreshToken": "ff", "expiresIn": 1800}}});
+    let server = ScriptedServer::with_handler(move |request| match request.path() {
+        "/koodrive/ose/v1/auth/login" => Answer::json(&login),
+        "/koodrive/ose/v1/auth/refreshToken" => Answer::hang_up(),
+        "/koodrive/ose/v1/files/0" if request.json()["parentFileId"] == "F1" => Answer::new(401, r#"{"code": 1}"#),
+        "/koodrive/ose/v1/files/0" => Answer::json(&json!({"files": [], "code": 0})),
+        _ => Answer::json(&json!({"data": {"containerId": "IAAD1"}, "code": 0})),
+    });
+    let credentials = Credentials::Password { account: ACCOUNT.to_owned(), password: given(PASSWORD) };
+    let agent = Some("carrier".to_owned());
+    let config = SpaceConfig { credentials, user_id: None, agent, ..scripted_config(&server, SpaceSource::Own) };
+    let client = open(&config).unwrap();
+    let error = client.list_page(&NodeId::new("F1"), None, soon()).unwrap_err();
+    assert_eq!(error.kind(), RemoteErrorKind::Interrupted);
+    let first: &dyn std::error::Error = &error;
+    let causes = std::iter::successors(Some(first), |cause| cause.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    assert_eq!(causes[..2], ["files: there is no login", "refreshToken: no answer"]);
+    assert!(causes[2].ends_with("the connection broke") && causes.len() > 3, "{causes:?}");
+    assert!(!chain(&error).contains(PASSWORD));
+}
+
+#[test]
 fn refused_refresh_leads_to_one_fresh_login() {
     let emulator = serving_one_file();
     let client = open(&by_password(&emulator, given(PASSWORD))).unwrap();
@@ -305,7 +330,7 @@ fn deterministic_refusal_does_not_renew_the_login_each_time() {
     let emulator = serving_one_file();
     let client = open(&by_password(&emulator, given(PASSWORD))).unwrap();
     emulator.reset_counters();
-    let nonsense = koofs::remote::NodeId::new(&"F".repeat(100));
+    let nonsense = NodeId::new(&"F".repeat(100));
     for _ in 0..10 {
         assert!(client.list_page(&nonsense, None, soon()).is_err());
         assert!(lists(&client));

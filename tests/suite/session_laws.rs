@@ -130,8 +130,8 @@ fn child_serves_a_tiny_mount() {
 fn build(mode: &str) -> Result<Built<Tiny>, MountError> {
     match mode {
         "refused" => {
-            let detail = "no".to_owned();
-            Err(MountError::Open(OpenError::WrongAccessCode { detail }))
+            let source = "no".into();
+            Err(MountError::Open(OpenError::WrongAccessCode { source }))
         }
         "crash" => std::process::abort(),
         "slow" => {

@@ -10,6 +10,7 @@ use koofs::config::{Connection, Credentials, Secret, SpaceConfig, SpaceSource, T
 use koofs::content::LinkStore;
 use koofs::http::{HttpConfig, ObjectClient};
 use koofs::koodrive::{OpenError, SpaceClient, VisibleKind, visible_spaces};
+use koofs::policy::printable::one_line;
 use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
 use koofs::remote::{Capacity, Cursor, Link, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
@@ -92,10 +93,10 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The text of a refusal is one line that has all of `parts`.
+/// The text of a refusal, with its causes as the log shows them, has all of `parts`.
 pub(crate) fn says(error: &dyn Error, parts: &[&str]) {
-    let text = error.to_string();
-    assert!(!text.contains('\n'), "{text}");
+    let text = one_line(error);
+    assert!(!error.to_string().contains('\n'), "{text}");
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::field::text;
 use crate::koodrive::envelope::reason_of_code;
-use crate::koodrive::error::{BadField, Reason, bad};
+use crate::koodrive::error::{BadField, CallError, ServiceRefusal, bad};
 use crate::koodrive::shown::cleaned_code;
 use crate::koodrive::wire::{DownloadAnswer, LinkEntry, LinksAnswer};
 use crate::policy::link_expiry::{LinkLife, assumed_life, link_life};
@@ -19,28 +19,18 @@ pub(in crate::koodrive) struct Moment {
     pub(in crate::koodrive) server: ServerOffset,
 }
 
-/// Why one file of a batch has no link.
-#[derive(Clone, Debug)]
-pub(in crate::koodrive) enum NoLink {
-    /// The service refuses it, with that code.
-    Refused(Reason, String),
-    Bad(BadField),
-    /// The answer does not name the file.
-    LeftOut,
-}
+/// For each file of a batch, by its id, the link or why there is none.
+pub(in crate::koodrive) type LinksById = HashMap<String, Result<Link, CallError>>;
 
 /// The links of a batch by file id (10.1). Each entry is judged by its own code; without one, by whether it has a link. Of several
 /// entries for one file the first with a link counts.
-pub(in crate::koodrive) fn links(
-    answer: LinksAnswer,
-    moment: Moment,
-) -> Result<HashMap<String, Result<Link, NoLink>>, BadField> {
+pub(in crate::koodrive) fn links(answer: LinksAnswer, moment: Moment) -> Result<LinksById, BadField> {
     let entries = answer.downloads.ok_or_else(|| bad("downloads", "missing"))?;
-    let mut links: HashMap<String, Result<Link, NoLink>> = HashMap::with_capacity(entries.len());
+    let mut links: LinksById = HashMap::with_capacity(entries.len());
     for entry in entries {
         let Ok(Some(id)) = entry.file_id.clone().text() else { continue };
         let found = entry_link(entry, moment);
-        let known = links.entry(id).or_insert(Err(NoLink::LeftOut));
+        let known = links.entry(id).or_insert(Err(CallError::LeftOut));
         if known.is_err() {
             *known = found;
         }
@@ -48,13 +38,15 @@ pub(in crate::koodrive) fn links(
     Ok(links)
 }
 
-fn entry_link(entry: LinkEntry, moment: Moment) -> Result<Link, NoLink> {
+fn entry_link(entry: LinkEntry, moment: Moment) -> Result<Link, CallError> {
     if let Some(reason) = reason_of_code(&entry.code) {
         let code = entry.code.text().ok().flatten().unwrap_or_default();
-        return Err(NoLink::Refused(reason, cleaned_code(&code, &[])));
+        let detail = format!("the file is refused with code {}", cleaned_code(&code, &[]));
+        // The call as a whole was no failure.
+        return Err(CallError::Refused(ServiceRefusal { reason, status: 200, retry_after: None, detail }));
     }
-    let url = text(entry.url, "downloads.url").map_err(NoLink::Bad)?.filter(|url| !url.is_empty());
-    let url = url.ok_or_else(|| NoLink::Bad(bad("downloads.url", "missing")))?;
+    let url = text(entry.url, "downloads.url").map_err(CallError::Bad)?.filter(|url| !url.is_empty());
+    let url = url.ok_or_else(|| CallError::missing("downloads.url"))?;
     Ok(issued_link(&url, moment))
 }
 
