@@ -317,8 +317,8 @@ impl DriveFs {
         self.files.remove(fh);
     }
 
-    /// Figures for `df`, from memory.
-    pub fn statfs(&self) -> Capacity {
+    /// Figures for `df`, from memory; `None` where the service does not tell them.
+    pub fn statfs(&self) -> Option<Capacity> {
         self.remote.capacity()
     }
 

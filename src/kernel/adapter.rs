@@ -22,10 +22,14 @@ use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
 use crate::policy::name::NAME_MAX_BYTES;
 use crate::policy::printable::one_line;
-use crate::remote::NodeKind;
+use crate::remote::{Capacity, NodeKind};
 
 /// Inode numbers derive from content, so the same number never means another file, and one generation does.
 const GENERATION: Generation = Generation(0);
+
+/// What `statfs` says where the service does not tell the figures, as for a share: 1 TiB, all of it in use, so that nobody
+/// believes there is room for writing.
+const UNKNOWN_CAPACITY: Capacity = Capacity { total_bytes: 1 << 40, used_bytes: 1 << 40 };
 
 /// The unit of `statfs` figures, in bytes.
 const STATFS_BLOCK_BYTES: u32 = 4096;
@@ -186,7 +190,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         guarded(|| {
-            let capacity = self.fs.statfs();
+            let capacity = self.fs.statfs().unwrap_or(UNKNOWN_CAPACITY);
             let blocks = |bytes: u64| bytes.div_ceil(u64::from(STATFS_BLOCK_BYTES));
             let total = blocks(capacity.total_bytes);
             let free = total.saturating_sub(blocks(capacity.used_bytes));

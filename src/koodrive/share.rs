@@ -19,10 +19,6 @@ use crate::config::{Secret, ShareConfig};
 use crate::http::HttpConfig;
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
-/// What `statfs` says of a share, whose true figures no call tells (koodrive-api.md, 8.2): 1 TiB, all of it in use, so that
-/// nobody believes there is room for writing.
-pub(super) const SHARE_CAPACITY: Capacity = Capacity { total_bytes: 1 << 40, used_bytes: 1 << 40 };
-
 /// How long the page that came with the opening is worth something: whoever mounts and looks is spared a round trip, and sees
 /// nothing that is older than this.
 const OPENING_PAGE_KEPT: Duration = Duration::from_secs(1);
@@ -230,8 +226,9 @@ impl Remote for ShareClient {
         Ok(ids.iter().map(resolve).collect())
     }
 
-    fn capacity(&self) -> Capacity {
-        SHARE_CAPACITY
+    /// No call tells a share's size (koodrive-api.md, 8.2).
+    fn capacity(&self) -> Option<Capacity> {
+        None
     }
 }
 

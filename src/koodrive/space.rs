@@ -11,7 +11,7 @@ use super::convert::Space;
 use super::error::CallError;
 use super::open_error::{OpenError, SpaceNames};
 use super::service::{Account, Service};
-use super::share::{SHARE_CAPACITY, ShareClient};
+use super::share::ShareClient;
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::clock::{Clock, Ticker, lock};
 use crate::config::{SpaceConfig, SpaceSource, TeamKind};
@@ -43,7 +43,7 @@ struct OpenSpace {
     calls: SpaceCalls,
     scope: Scope,
     root: NodeId,
-    capacity: Mutex<Capacity>,
+    capacity: Mutex<Option<Capacity>>,
     op_timeout: Duration,
 }
 
@@ -122,7 +122,7 @@ impl Drive {
     /// Whether figures for `statfs` can be had that opening did not bring.
     fn lacks_figures(&self) -> bool {
         match self {
-            Drive::Space(space) => space.scope.share_folder_id.is_none() && *lock(&space.capacity) == SHARE_CAPACITY,
+            Drive::Space(space) => space.scope.share_folder_id.is_none() && lock(&space.capacity).is_none(),
             Drive::Share(..) => false,
         }
     }
@@ -151,7 +151,7 @@ impl OpenSpace {
         let space = OpenSpace {
             scope: found.scope,
             root: found.root,
-            capacity: Mutex::new(found.capacity.unwrap_or(SHARE_CAPACITY)),
+            capacity: Mutex::new(found.capacity),
             op_timeout: config.connection.op_timeout,
             calls: calls.clone(),
         };
@@ -170,8 +170,8 @@ impl OpenSpace {
                 self.calls.space(user_id, None, Some(&scope.container_id), deadline)?
             }
         };
-        if let Some(capacity) = space.capacity {
-            *lock(&self.capacity) = capacity;
+        if space.capacity.is_some() {
+            *lock(&self.capacity) = space.capacity;
         }
         Ok(())
     }
@@ -312,7 +312,7 @@ impl Remote for SpaceClient {
         }
     }
 
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self) -> Option<Capacity> {
         match self.drive.as_ref() {
             Drive::Space(space) => *lock(&space.capacity),
             Drive::Share(share, _) => share.capacity(),

@@ -40,6 +40,7 @@ pub trait Remote: Send + Sync + 'static {
     /// The call failed as a whole. If it was refused, that may be due to a single one of `ids`.
     fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError>;
 
-    /// Figures for `statfs`, from memory: this call alone never blocks and never touches the network.
-    fn capacity(&self) -> Capacity;
+    /// Figures for `statfs`, from memory: this call alone never blocks and never touches the network. `None` where the service
+    /// does not tell them, or has not yet.
+    fn capacity(&self) -> Option<Capacity>;
 }

@@ -39,7 +39,7 @@ impl Remote for Rooted {
         self.inner.resolve_links(ids, deadline)
     }
 
-    fn capacity(&self) -> Capacity {
+    fn capacity(&self) -> Option<Capacity> {
         self.inner.capacity()
     }
 }

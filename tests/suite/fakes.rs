@@ -258,8 +258,8 @@ impl Remote for FakeRemote {
         Ok(ids.iter().map(resolve).collect())
     }
 
-    fn capacity(&self) -> Capacity {
-        Capacity { total_bytes: 1 << 40, used_bytes: 1 << 20 }
+    fn capacity(&self) -> Option<Capacity> {
+        Some(Capacity { total_bytes: 1 << 40, used_bytes: 1 << 20 })
     }
 }
 

@@ -71,8 +71,8 @@ impl Remote for Drive {
         panic!("a listing needs no links")
     }
 
-    fn capacity(&self) -> Capacity {
-        Capacity { total_bytes: 0, used_bytes: 0 }
+    fn capacity(&self) -> Option<Capacity> {
+        None
     }
 }
 
