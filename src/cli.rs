@@ -22,9 +22,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{
-    self, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpaceSource, SpacesConfig,
-};
+use crate::config::{self, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpacesConfig};
 use crate::policy::printable::printable;
 pub use environment::Environment;
 use file::{ConfigFile, Place, Section};
@@ -253,10 +251,10 @@ fn spaces(typed: TypedSpaces, environment: &Environment) -> Result<SpacesConfig,
         }
     };
     let mut layers = said.layers(flags, environment);
-    let login = resolve::space(&mut layers, "koofs spaces", origin, SpaceSource::Own);
+    let login = resolve::login(&mut layers, "koofs spaces", origin);
     let verbosity = verbosity(&mut layers);
-    let login = settled(layers, login)?;
-    Ok(SpacesConfig { login, is_json: typed.json, verbosity })
+    let (connection, login) = settled(layers, login)?;
+    Ok(SpacesConfig { connection, login, is_json: typed.json, verbosity })
 }
 
 fn config(typed: &TypedConfig, environment: &Environment) -> Result<Report, String> {
@@ -425,7 +423,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::config::{Credentials, DEFAULT_OP_TIMEOUT, SecretSource, ShareConfig, Source, SpaceConfig, TeamKind};
+    use crate::config::{
+        Credentials, DEFAULT_OP_TIMEOUT, Edition, SecretSource, ShareConfig, Source, SpaceConfig, SpaceSource, TeamKind,
+    };
 
     const LINK: &str = "https://drive.example/cloudfile/#/sharelink/i/42";
 
@@ -491,7 +491,7 @@ mod tests {
         let config = mounted(&format!("mount --agent carrier {LINK} /mnt/"));
         assert_eq!(share_of(&config).connection.endpoint, "https://drive.example");
         assert_eq!(share_of(&config).code, "42");
-        assert_eq!(share_of(&config).agent, "carrier");
+        assert!(matches!(&share_of(&config).edition, Edition::Carrier { agent } if agent == "carrier"));
         assert!(share_of(&config).access_code.is_none() && !share_of(&config).connection.allow_http);
         assert_eq!(config.mountpoint, Path::new("/mnt"));
         assert!(config.root.is_empty() && !config.foreground && !config.allow_other && config.log_file.is_none());
@@ -628,22 +628,35 @@ mod tests {
                 SpaceSource::Team { group_id: id("7"), kind: Some(TeamKind::Department) },
             ),
             ("sharedfolder:S1", SpaceSource::SharedFolder(id("S1"))),
-            ("share:5 --edition enterprise", SpaceSource::Share { code: id("5"), access_code: None }),
         ] {
             let space = space_in(arguments, &token);
             assert_eq!(space.source, want, "{arguments}");
             assert!(
-                matches!(&space.credentials, Credentials::Token(token) if token.expose() == "AT 00"),
+                matches!(&space.login.credentials, Credentials::Token(token) if token.expose() == "AT 00"),
                 "{arguments}"
             );
         }
     }
 
     #[test]
+    fn share_of_the_enterprise_edition_arrives_with_a_login() {
+        let token = [("KOOFS_TOKEN", "AT 00")];
+        let Ok(Command::Mount(config)) = parsed_in("mount --endpoint intl share:5 --edition enterprise /mnt", &token)
+        else {
+            panic!("it must parse");
+        };
+        let share = share_of(&config);
+        assert!(share.code == "5" && share.access_code.is_none());
+        let Edition::Enterprise(login) = &share.edition else { panic!("{share:?}") };
+        assert!(matches!(&login.credentials, Credentials::Token(token) if token.expose() == "AT 00"));
+    }
+
+    #[test]
     fn ways_to_log_in_arrive() {
         let directory = tempfile::tempdir().unwrap();
         let file = secret_file(&directory, "secret", "s3cret");
-        let shown = |arguments: &str, variables: &[(&str, &str)]| match space_in(arguments, variables).credentials {
+        let shown = |arguments: &str, variables: &[(&str, &str)]| match space_in(arguments, variables).login.credentials
+        {
             Credentials::TokenFile(path) => format!("file {}", path.display()),
             Credentials::Token(token) => format!("token {}", token.expose()),
             Credentials::TokenCommand(command) => format!("command {command}"),

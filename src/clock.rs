@@ -124,25 +124,29 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Runs `tick` after `first` and then after every `interval`, until it returns false or the ticker is dropped. The thread is not
-    /// waited for: a tick that is under way then is the last.
+    /// Runs `tick` after `first` and then after every `interval` by `clock`, until it returns false or the ticker is dropped. The
+    /// thread is not waited for: a tick that is under way then is the last.
     ///
     /// # Errors
     /// If no thread can be started.
     pub fn start(
         name: &str,
+        clock: Arc<dyn Clock>,
         first: Duration,
         interval: Duration,
         mut tick: impl FnMut() -> bool + Send + 'static,
     ) -> io::Result<Ticker> {
         let (sender, receiver) = mpsc::channel();
+        let mut due = clock.now() + first;
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut pause = first;
-            while let Err(mpsc::RecvTimeoutError::Timeout) = receiver.recv_timeout(pause) {
+            while let Err(mpsc::RecvTimeoutError::Timeout) = receiver.recv_timeout(clock.time_until(due)) {
+                if clock.now() < due {
+                    continue;
+                }
                 if !tick() {
                     return;
                 }
-                pause = interval;
+                due = (due + interval).max(clock.now());
             }
         })?;
         Ok(Ticker { _alive: sender })
@@ -295,7 +299,8 @@ mod tests {
     fn ticker_ticks_again_and_again_and_not_after_its_end() {
         let (ticks, ticked) = mpsc::channel();
         let tick = move || ticks.send(()).is_ok();
-        let ticker = Ticker::start("ticker", Duration::ZERO, Duration::from_millis(1), tick).expect("a thread");
+        let ticker = Ticker::start("ticker", Arc::new(SystemClock), Duration::ZERO, Duration::from_millis(1), tick)
+            .expect("a thread");
         for _ in 0..3 {
             ticked.recv_timeout(Duration::from_secs(10)).expect("a tick");
         }

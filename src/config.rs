@@ -121,33 +121,45 @@ fn share_name(code: &str) -> String {
     format!("koofs:share-{:08x}", stable_hash(&[b"share", code.as_bytes()]) >> 32)
 }
 
-/// A public share: everything that it takes to open one. `Debug` does not show its code.
+/// A share: everything that it takes to open one. `Debug` does not show its code.
 #[derive(Clone)]
 pub struct ShareConfig {
     /// Where and how.
     pub connection: Connection,
     /// The short code of the share: opaque, never empty. Not to be shown to others: see [`Source::name`].
     pub code: String,
-    /// The carrier's name, sent as `X-Hw-Agentname`.
-    pub agent: String,
     /// The share's access code, if it has one.
     pub access_code: Option<Secret>,
+    /// Which edition it is of, and so who asks for it.
+    pub edition: Edition,
+}
+
+/// Which edition of the service a share is of.
+#[derive(Clone, Debug)]
+pub enum Edition {
+    /// The carrier edition: public shares, without a login.
+    Carrier {
+        /// The carrier's name, sent as `X-Hw-Agentname`.
+        agent: String,
+    },
+    /// The enterprise edition, whose shares take a login.
+    Enterprise(LoginConfig),
 }
 
 impl fmt::Debug for ShareConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ShareConfig { connection, code, agent, access_code } = self;
+        let ShareConfig { connection, code, access_code, edition } = self;
         f.debug_struct("ShareConfig")
             .field("connection", connection)
             .field("code", &share_name(code))
-            .field("agent", agent)
             .field("access_code", access_code)
+            .field("edition", edition)
             .finish()
     }
 }
 
-/// What a login opens. `Debug` does not show the code of a share.
-#[derive(Clone, PartialEq, Eq)]
+/// Which space.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpaceSource {
     /// `space:`: the user's own space.
     Own,
@@ -162,16 +174,9 @@ pub enum SpaceSource {
     },
     /// `sharedfolder:ID`.
     SharedFolder(String),
-    /// `share:CODE` with `--edition enterprise`: a share that needs a login as well.
-    Share {
-        /// The short code. Not to be shown to others: see [`Source::name`].
-        code: String,
-        /// The access code, if it has one.
-        access_code: Option<Secret>,
-    },
 }
 
-/// As `koofs mount` takes it, without the kind of a team, which is an option of its own; but a share as [`Source::name`] has it.
+/// As `koofs mount` takes it, without the kind of a team, which is an option of its own.
 impl fmt::Display for SpaceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,14 +184,7 @@ impl fmt::Display for SpaceSource {
             SpaceSource::Container(id) => write!(f, "space:{id}"),
             SpaceSource::Team { group_id, .. } => write!(f, "team:{group_id}"),
             SpaceSource::SharedFolder(id) => write!(f, "sharedfolder:{id}"),
-            SpaceSource::Share { code, .. } => f.write_str(&share_name(code)),
         }
-    }
-}
-
-impl fmt::Debug for SpaceSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpaceSource({self})")
     }
 }
 
@@ -233,14 +231,10 @@ pub enum SecretSource {
     Given(Secret),
 }
 
-/// A space, or whatever else takes a login: everything that it takes to open one.
+/// A login: how, and whose.
 #[derive(Clone, Debug)]
-pub struct SpaceConfig {
-    /// Where and how.
-    pub connection: Connection,
-    /// What to open.
-    pub source: SpaceSource,
-    /// With which login.
+pub struct LoginConfig {
+    /// How.
     pub credentials: Credentials,
     /// `X-User-Id`; a login by password tells it itself.
     pub user_id: Option<String>,
@@ -248,11 +242,24 @@ pub struct SpaceConfig {
     pub agent: Option<String>,
 }
 
+/// A space: everything that it takes to open one.
+#[derive(Clone, Debug)]
+pub struct SpaceConfig {
+    /// Where and how.
+    pub connection: Connection,
+    /// What to open.
+    pub source: SpaceSource,
+    /// With which login.
+    pub login: LoginConfig,
+}
+
 /// Everything that `koofs spaces` needs.
 #[derive(Clone, Debug)]
 pub struct SpacesConfig {
-    /// Service and login; its source is the user's own space and means nothing.
-    pub login: SpaceConfig,
+    /// Where and how.
+    pub connection: Connection,
+    /// Whose spaces.
+    pub login: LoginConfig,
     /// One JSON object on a line.
     pub is_json: bool,
     /// How many times `-v` was given.
@@ -262,9 +269,9 @@ pub struct SpacesConfig {
 /// What to mount or to list.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A public share, no login.
+    /// A share, of either edition.
     Share(ShareConfig),
-    /// Anything that takes a login.
+    /// A space, a team space or a shared folder.
     Space(SpaceConfig),
 }
 
@@ -285,8 +292,16 @@ impl Source {
                 SpaceSource::Own | SpaceSource::Container(_) => "space",
                 SpaceSource::Team { .. } => "team space",
                 SpaceSource::SharedFolder(_) => "shared folder",
-                SpaceSource::Share { .. } => "share",
             },
+        }
+    }
+
+    /// The login that it takes, if it takes one.
+    pub fn login(&self) -> Option<&LoginConfig> {
+        match self {
+            Source::Share(ShareConfig { edition: Edition::Carrier { .. }, .. }) => None,
+            Source::Share(ShareConfig { edition: Edition::Enterprise(login), .. }) => Some(login),
+            Source::Space(space) => Some(&space.login),
         }
     }
 
@@ -385,15 +400,15 @@ mod tests {
             ca_file: None,
             op_timeout: DEFAULT_OP_TIMEOUT,
         };
-        let agent = "a".to_owned();
-        let share = ShareConfig { connection: connection.clone(), code: code.to_owned(), agent, access_code: None };
-        let source = SpaceSource::Share { code: code.to_owned(), access_code: None };
-        let credentials = Credentials::TokenFile(PathBuf::from("/t"));
-        let space = SpaceConfig { connection, source, credentials, user_id: None, agent: None };
-        let [share, space] = [Source::Share(share), Source::Space(space)];
-        assert_eq!((share.name().as_str(), space.name().as_str()), ("koofs:share-ba6f331a", "koofs:share-ba6f331a"));
-        assert!(!format!("{share:?} {space:?}").contains(code));
-        assert_ne!(share_name("1800000000000000002"), share.name());
+        let login =
+            LoginConfig { credentials: Credentials::TokenFile(PathBuf::from("/t")), user_id: None, agent: None };
+        for edition in [Edition::Carrier { agent: "a".to_owned() }, Edition::Enterprise(login)] {
+            let connection = connection.clone();
+            let share = Source::Share(ShareConfig { connection, code: code.to_owned(), access_code: None, edition });
+            assert_eq!(share.name(), "koofs:share-ba6f331a");
+            assert!(!format!("{share:?}").contains(code));
+        }
+        assert_ne!(share_name("1800000000000000002"), share_name(code));
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn list(config: &ListConfig) -> Result<(), String> {
 
 fn spaces(config: &SpacesConfig) -> Result<(), String> {
     mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
-    let seen = koodrive::visible_spaces(&config.login, Arc::new(SystemClock));
+    let seen = koodrive::visible_spaces(&config.connection, &config.login, Arc::new(SystemClock));
     // Its text is the whole line, with the causes that help; see MountError::Open.
     let spaces = seen.map_err(|error| printable(&error.to_string()).into_owned())?;
     let is_terminal = io::stdout().is_terminal();

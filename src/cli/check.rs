@@ -129,15 +129,13 @@ fn about_directory(path: &Path) -> Option<String> {
 }
 
 fn well(name: &str, source: &Source) -> String {
-    let login = match source {
-        Source::Share(_) => "public, no login",
-        Source::Space(space) => match space.credentials {
-            Credentials::TokenFile(_) => "token from a file",
-            Credentials::Token(_) => "token from the environment",
-            Credentials::TokenCommand(_) => "token from a command",
-            Credentials::Password { .. } => "login with a password",
-            Credentials::App { .. } => "signed by an app",
-        },
+    let login = match source.login().map(|login| &login.credentials) {
+        None => "public, no login",
+        Some(Credentials::TokenFile(_)) => "token from a file",
+        Some(Credentials::Token(_)) => "token from the environment",
+        Some(Credentials::TokenCommand(_)) => "token from a command",
+        Some(Credentials::Password { .. }) => "login with a password",
+        Some(Credentials::App { .. }) => "signed by an app",
     };
     format!("{name}: all is well: {} at {}, {login}", source.name(), source.connection().endpoint)
 }

@@ -2,14 +2,16 @@
 //! `config check` all come through here, so that a check finds what a mount would refuse.
 
 use super::layers::{Layers, Rank};
-use super::login;
+use super::login::credentials;
 use super::settings::{
     ACCESS_CODE, AGENT, ALL, ALLOW_HTTP, ALLOW_PRIVATE_LINKS, CA_FILE, EDITION, ENDPOINT, OP_TIMEOUT, Purpose,
     TEAM_TYPE, USER_ID,
 };
 use super::source::{self, TypedSource};
 use super::values::{self, Endpoint};
-use crate::config::{Connection, Credentials, DEFAULT_OP_TIMEOUT, ShareConfig, Source, SpaceConfig, SpaceSource};
+use crate::config::{
+    Connection, Credentials, DEFAULT_OP_TIMEOUT, Edition, LoginConfig, ShareConfig, Source, SpaceConfig, SpaceSource,
+};
 
 /// The source; `None` with at least one complaint, and complaints may come with a source.
 pub(super) fn source(layers: &mut Layers<'_>, typed: &TypedSource) -> Option<Source> {
@@ -17,11 +19,7 @@ pub(super) fn source(layers: &mut Layers<'_>, typed: &TypedSource) -> Option<Sou
     let is_enterprise = is_share && layers.value(&EDITION, values::is_enterprise).unwrap_or(false);
     refuse_what_has_no_meaning(layers, typed, is_enterprise);
     let source = match typed {
-        TypedSource::Share { code, .. } if is_enterprise => {
-            let access_code = layers.read_secret(&ACCESS_CODE);
-            SpaceSource::Share { code: code.clone(), access_code }
-        }
-        TypedSource::Share { code, .. } => return public_share(layers, typed, code),
+        TypedSource::Share { code, .. } => return share(layers, typed, code, is_enterprise),
         TypedSource::Space(None) => SpaceSource::Own,
         TypedSource::Space(Some(id)) => SpaceSource::Container(id.clone()),
         TypedSource::Team(id) => {
@@ -33,19 +31,25 @@ pub(super) fn source(layers: &mut Layers<'_>, typed: &TypedSource) -> Option<Sou
             return None;
         }
     };
-    let space = space(layers, &typed.shown(), source::origin(typed), source)?;
-    // Its container is asked for by the user's id (koodrive-api 8.1), which only a login by password tells.
-    let is_known = space.user_id.is_some() || matches!(space.credentials, Credentials::Password { .. });
-    if space.source == SpaceSource::Own && !is_known && layers.find(&USER_ID).is_none() {
+    let (connection, login) = login(layers, &typed.shown(), source::origin(typed))?;
+    // Its container is asked for by the user's id, which only a login by password tells.
+    let is_known = login.user_id.is_some() || matches!(login.credentials, Credentials::Password { .. });
+    if source == SpaceSource::Own && !is_known && layers.find(&USER_ID).is_none() {
         layers.complain(
             "space: is the user's own space, and a token does not tell whose it is: give --user-id ID or set KOOFS_USER_ID, \
              or name the space (space:CONTAINER_ID)",
         );
     }
-    Some(Source::Space(space))
+    Some(Source::Space(SpaceConfig { connection, source, login }))
 }
 
-fn public_share(layers: &mut Layers<'_>, typed: &TypedSource, code: &str) -> Option<Source> {
+fn share(layers: &mut Layers<'_>, typed: &TypedSource, code: &str, is_enterprise: bool) -> Option<Source> {
+    let code = code.to_owned();
+    if is_enterprise {
+        let access_code = layers.read_secret(&ACCESS_CODE);
+        let (connection, login) = login(layers, &typed.shown(), source::origin(typed))?;
+        return Some(Source::Share(ShareConfig { connection, code, access_code, edition: Edition::Enterprise(login) }));
+    }
     let connection = connection(layers, &typed.shown(), source::origin(typed));
     let agent = layers.value(&AGENT, values::agent);
     if agent.as_ref().is_some_and(String::is_empty) || layers.find(&AGENT).is_none() {
@@ -55,24 +59,24 @@ fn public_share(layers: &mut Layers<'_>, typed: &TypedSource, code: &str) -> Opt
         );
     }
     let access_code = layers.read_secret(&ACCESS_CODE);
-    Some(Source::Share(ShareConfig { connection: connection?, code: code.to_owned(), agent: agent?, access_code }))
+    let edition = Edition::Carrier { agent: agent? };
+    Some(Source::Share(ShareConfig { connection: connection?, code, access_code, edition }))
 }
 
-/// What a login opens. `shown` is how complaints call it.
-pub(super) fn space(
+/// A login, and where to. `shown` is how complaints call what needs it.
+pub(super) fn login(
     layers: &mut Layers<'_>,
     shown: &str,
     origin: Option<Endpoint>,
-    source: SpaceSource,
-) -> Option<SpaceConfig> {
+) -> Option<(Connection, LoginConfig)> {
     let connection = connection(layers, shown, origin);
     let agent = layers.value(&AGENT, values::agent).filter(|name| !name.is_empty());
     let user_id = layers.value(&USER_ID, values::header_id);
-    let credentials = login::credentials(layers, shown);
+    let credentials = credentials(layers, shown);
     if matches!(credentials, Some(Credentials::App { .. })) && layers.find(&USER_ID).is_none() {
         layers.complain("--app-id signs the user's id with every request: give --user-id ID or set KOOFS_USER_ID");
     }
-    Some(SpaceConfig { connection: connection?, source, credentials: credentials?, user_id, agent })
+    Some((connection?, LoginConfig { credentials: credentials?, user_id, agent }))
 }
 
 fn connection(layers: &mut Layers<'_>, shown: &str, origin: Option<Endpoint>) -> Option<Connection> {

@@ -77,11 +77,6 @@ impl ApiClient {
         Ok(ApiClient { client: build_client(&config, Arc::clone(&watch))?, endpoint, origin, watch, config, clock })
     }
 
-    /// The limits and the way to the servers, for reading through links: it knows where the endpoint has answered from.
-    pub fn config(&self) -> &HttpConfig {
-        &self.config
-    }
-
     /// `scheme://host[:port]`, fit for messages.
     pub fn origin(&self) -> &str {
         &self.origin

@@ -12,7 +12,7 @@ use super::envelope::{judge, shown_code};
 use super::error::{CallError, bad};
 use super::wire::{Answer, Envelope};
 use crate::clock::{Clock, patiently};
-use crate::config::{Connection, Secret};
+use crate::config::Secret;
 use crate::http::{ApiClient, ApiRequest, HttpConfig, HttpError};
 use crate::policy::server_time::ServerOffset;
 
@@ -103,17 +103,13 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(connection: &Connection, clock: Arc<dyn Clock>) -> Result<Caller, HttpError> {
-        let api = ApiClient::new(&connection.endpoint, HttpConfig::of(connection), Arc::clone(&clock))?;
+    pub(super) fn new(endpoint: &str, http: HttpConfig, clock: Arc<dyn Clock>) -> Result<Caller, HttpError> {
+        let api = ApiClient::new(endpoint, http, Arc::clone(&clock))?;
         Ok(Caller { api, clock, offset_millis: AtomicI64::new(0) })
     }
 
     pub(super) fn origin(&self) -> &str {
         self.api.origin()
-    }
-
-    pub(super) fn http(&self) -> &HttpConfig {
-        self.api.config()
     }
 
     pub(super) fn authority(&self) -> &str {

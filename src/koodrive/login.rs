@@ -17,7 +17,7 @@ use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
 use crate::clock::{BootTime, lock};
-use crate::config::{Credentials, Secret, SecretSource};
+use crate::config::{Credentials, LoginConfig, Secret, SecretSource};
 use crate::policy::printable::one_line;
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::secrets::{FileStamp, read_secret, run_command};
@@ -65,11 +65,10 @@ struct Life {
 
 /// The login of one client.
 pub(super) struct Login {
-    source: Arc<PassSource>,
+    source: PassSource,
     pass: Renewable<Pass, LoginError>,
     /// Until when no pass is renewed ahead of time, as that has failed.
     early_after: Mutex<Option<BootTime>>,
-    user_id: Option<String>,
 }
 
 /// Where passes come from.
@@ -82,28 +81,22 @@ struct PassSource {
 }
 
 impl Login {
-    /// Gets the first pass: from the file, the command or the service.
+    /// Gets the first pass: from the file, the command or the service. Also returns whom the login belongs to, where the service
+    /// says so.
     pub(super) fn open(
-        credentials: &Credentials,
-        agent: Option<&str>,
-        user_id: Option<&str>,
+        config: &LoginConfig,
         caller: &Caller,
         deadline: Instant,
-    ) -> Result<Login, CallError> {
+    ) -> Result<(Login, Option<String>), CallError> {
         let source = PassSource {
-            credentials: credentials.clone(),
-            agent: agent.map(str::to_owned),
+            credentials: config.credentials.clone(),
+            agent: config.agent.clone(),
             passwords: Mutex::default(),
             refresh_tokens: Mutex::default(),
         };
         let first = caller.patiently(deadline, || source.fetch_first(caller, deadline))?;
-        let user_id = user_id.map(str::to_owned).or_else(|| first.user_id.clone());
-        Ok(Login { source: Arc::new(source), pass: Renewable::new(first), early_after: Mutex::default(), user_id })
-    }
-
-    /// Whom the login belongs to: as configured, or as the service said.
-    pub(super) fn user_id(&self) -> Option<&str> {
-        self.user_id.as_deref()
+        let user_id = first.user_id.clone();
+        Ok((Login { source, pass: Renewable::new(first), early_after: Mutex::default() }, user_id))
     }
 
     /// The AppId, if requests are signed.

@@ -13,7 +13,7 @@ use super::error::{CallError, Reason, ServiceRefusal};
 use super::login_error::{LoginError, remedy};
 use super::share_state::{Ended, ended, ended_text};
 use super::shown::cleaned;
-use crate::config::{Credentials, SpaceConfig};
+use crate::config::{Credentials, LoginConfig};
 use crate::http::{HttpError, HttpErrorKind};
 use crate::remote::RemoteErrorKind;
 
@@ -104,8 +104,8 @@ pub(super) struct SpaceNames<'a> {
 
 impl<'a> SpaceNames<'a> {
     /// `what` is asked of `endpoint`.
-    pub(super) fn new(endpoint: &'a str, config: &'a SpaceConfig, what: &'a str) -> SpaceNames<'a> {
-        SpaceNames { endpoint, what, credentials: &config.credentials }
+    pub(super) fn new(endpoint: &'a str, login: &'a LoginConfig, what: &'a str) -> SpaceNames<'a> {
+        SpaceNames { endpoint, what, credentials: &login.credentials }
     }
 }
 

@@ -17,9 +17,8 @@ use super::renewable::{Held, Reaction};
 use super::signature::{self, Signable};
 use super::token::bare;
 use super::wire::Envelope;
-use crate::clock::{Clock, lock};
-use crate::config::{Connection, Secret, SpaceConfig};
-use crate::http::HttpError;
+use crate::clock::lock;
+use crate::config::{LoginConfig, Secret};
 use crate::policy::server_time::ServerOffset;
 use crate::remote::RemoteErrorKind;
 
@@ -43,11 +42,6 @@ pub(super) enum Service {
 }
 
 impl Service {
-    /// Without a login.
-    pub(super) fn public(connection: &Connection, agent: &str, clock: Arc<dyn Clock>) -> Result<Service, HttpError> {
-        Ok(Service::Public { caller: Box::new(Caller::new(connection, clock)?), agent: agent.to_owned() })
-    }
-
     pub(super) fn caller(&self) -> &Caller {
         match self {
             Service::Public { caller, .. } => caller,
@@ -77,16 +71,19 @@ impl Service {
 pub(super) struct Account {
     caller: Caller,
     login: Login,
+    /// Whom the login belongs to: as configured, or as the service said.
+    user_id: String,
     /// A call that was accepted: repeated where it must be known whether the login is still good.
     accepted_call: Mutex<Option<Arc<KeptCall>>>,
 }
 
 impl Account {
-    /// Gets what the login needs at first; may wait for the service until `deadline`.
-    pub(super) fn open(caller: Caller, config: &SpaceConfig, deadline: Instant) -> Result<Account, CallError> {
-        let (agent, user_id) = (config.agent.as_deref(), config.user_id.as_deref());
-        let login = Login::open(&config.credentials, agent, user_id, &caller, deadline)?;
-        Ok(Account { caller, login, accepted_call: Mutex::default() })
+    /// Gets what the login needs at first; may wait for the service until `deadline`. `None` if nobody says whose login it is,
+    /// which the service wants to know with each call.
+    pub(super) fn open(caller: Caller, config: &LoginConfig, deadline: Instant) -> Result<Option<Account>, CallError> {
+        let (login, told) = Login::open(config, &caller, deadline)?;
+        let user_id = config.user_id.clone().or(told);
+        Ok(user_id.map(|user_id| Account { caller, login, user_id, accepted_call: Mutex::default() }))
     }
 
     pub(super) fn caller(&self) -> &Caller {
@@ -94,8 +91,8 @@ impl Account {
     }
 
     /// Whom the login belongs to.
-    pub(super) fn user_id(&self) -> Option<&str> {
-        self.login.user_id()
+    pub(super) fn user_id(&self) -> &str {
+        &self.user_id
     }
 
     /// One attempt with the login in use, and at most two more: one if the refusal shows that our clock was wrong, one with a
@@ -172,7 +169,6 @@ impl Account {
     ) -> Result<(Envelope, Moment), CallError> {
         let server_now = offset.to_server(self.caller.clock().utc());
         let x_date = x_date(server_now.checked_sub(DATE_MARGIN).unwrap_or(SystemTime::UNIX_EPOCH));
-        let user_id = self.login.user_id().unwrap_or_default();
         let authorization = match self.login.app_id() {
             None => pass.secret.clone(),
             Some(app_id) => {
@@ -182,17 +178,16 @@ impl Account {
                     query: call.query,
                     host: self.caller.authority(),
                     x_date: &x_date,
-                    x_user_id: user_id,
+                    x_user_id: &self.user_id,
                     body: call.body.unwrap_or_default(),
                 };
                 Secret::new(signature::authorization(app_id, pass.secret.expose(), request))
             }
         };
-        let headers = [("authorization", authorization.expose()), ("x-date", x_date.as_str()), ("x-user-id", user_id)];
-        // A service that knows no user ids is not sent an empty one.
-        let headers = if user_id.is_empty() { &headers[..2] } else { &headers[..] };
+        let headers =
+            [("authorization", authorization.expose()), ("x-date", x_date.as_str()), ("x-user-id", &self.user_id)];
         let secrets = [authorization.expose(), bare(&authorization), pass.secret.expose()];
-        self.caller.attempt(call, headers, &secrets, deadline)
+        self.caller.attempt(call, &headers, &secrets, deadline)
     }
 }
 

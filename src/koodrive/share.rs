@@ -3,8 +3,8 @@
 //!
 //! Owns the order of calls and what a refusal leads to. Must not know HTTP or JSON. Threads: any; no lock is held during a call.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::attempts::Resend;
 use super::auth::{Access, Credential, RenewError};
@@ -14,51 +14,31 @@ use super::renewable::Reaction;
 use super::service::Service;
 use super::share_calls::ShareCalls;
 use super::share_state::{Ended, ended};
-use crate::clock::{Clock, lock};
-use crate::config::{Secret, ShareConfig};
-use crate::http::HttpConfig;
+use crate::clock::lock;
+use crate::config::Secret;
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
 /// How long the page that came with the opening is worth something: whoever mounts and looks is spared a round trip, and sees
 /// nothing that is older than this.
 const OPENING_PAGE_KEPT: Duration = Duration::from_secs(1);
 
-/// What the service tells about a share, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShareInfo {
-    /// The share's id; not the short code of its link.
-    pub share_id: String,
-    /// The owner's name, if given.
-    pub owner: Option<String>,
-    /// When the share ends, on the service's clock; `None` if it has no end.
-    pub expires_at: Option<SystemTime>,
-}
-
 /// An opened share. Shared by all worker threads.
-pub struct ShareClient {
+pub(super) struct ShareClient {
     calls: ShareCalls,
     access: Access,
-    info: ShareInfo,
+    /// Stands for the top level. It is no file's id: those begin with `F`.
+    share_id: NodeId,
     /// The first page of the top level, and when it was asked for, until it has been handed on.
     opening_page: Mutex<Option<(Instant, Page)>>,
 }
 
 impl ShareClient {
-    /// Opens the share that `config` names: reads what the service says about it, exchanges the access code for a token, and
-    /// lists the top level once, to see that the service lets us. Throttling, interruptions and 5xx are tried again until
-    /// the time limit of one operation is over, which is the most that all of it takes.
+    /// Opens the share `code`, public or with a login as `service` is: reads what the service says about it, exchanges the
+    /// access code for a temporary token, and lists the top level once, until `deadline` at most.
     ///
     /// # Errors
-    /// [`OpenError`], whose text is for the person who wants the share. A refused access code is sent only once.
-    pub fn open(config: &ShareConfig, clock: Arc<dyn Clock>) -> Result<ShareClient, OpenError> {
-        let deadline = clock.now() + config.connection.op_timeout;
-        let service = Service::public(&config.connection, &config.agent, clock)
-            .map_err(|error| OpenError::of_setup(error, &config.connection.endpoint))?;
-        ShareClient::open_through(service, &config.code, config.access_code.as_ref(), deadline)
-    }
-
-    /// The same for a share of either edition.
-    pub(super) fn open_through(
+    /// [`OpenError`]. A refused access code is sent only once.
+    pub(super) fn open(
         service: Service,
         code: &str,
         access_code: Option<&Secret>,
@@ -83,15 +63,14 @@ impl ShareClient {
         };
         let step = Step::List { with_access_code: access_code.is_some() };
         let asked = caller.clock().now();
-        let listed = caller.patiently(deadline, || calls.files(&top_level(), None, &token, deadline));
+        let listed = caller.patiently(deadline, || calls.files(None, None, &token, deadline));
         let (page, listed_share) = listed.map_err(failed(step))?;
 
         let share_id = share.id.clone().or_else(|| listed_share?.id);
         let no_id = || failed(Step::Info)(CallError::missing("link.shareId"));
-        let info =
-            ShareInfo { share_id: share_id.ok_or_else(no_id)?, owner: share.owner, expires_at: share.expires_at };
+        let share_id = NodeId::new(&share_id.ok_or_else(no_id)?);
         let opening_page = Mutex::new(Some((asked, page)));
-        Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, info, opening_page })
+        Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, share_id, opening_page })
     }
 
     /// The page that came with the opening, once, if it is fresh.
@@ -102,19 +81,8 @@ impl ShareClient {
     }
 
     /// Makes one cheap call, which keeps a login alive.
-    pub(super) fn keep_up(&self, op_timeout: Duration) -> Result<(), CallError> {
-        let deadline = self.calls.service().caller().clock().now() + op_timeout;
+    pub(super) fn touch(&self, deadline: Instant) -> Result<(), CallError> {
         self.calls.user_info(deadline).map(|_| ())
-    }
-
-    /// What the service said about the share when it was opened.
-    pub fn info(&self) -> &ShareInfo {
-        &self.info
-    }
-
-    /// The way to the servers, for whoever reads through the links: it knows where the endpoint has answered from.
-    pub fn http(&self) -> &HttpConfig {
-        self.calls.service().caller().http()
     }
 
     /// Runs `attempt` with the token in use. If it is refused so that the token may be the reason, a new token is fetched, once,
@@ -139,7 +107,7 @@ impl ShareClient {
             Reaction::Renew => {}
             Reaction::Keep => return Err(self.explained(call, error, deadline)),
             Reaction::CheckFirst => {
-                let again = self.calls.files(&top_level(), None, &credential.value, deadline);
+                let again = self.calls.files(None, None, &credential.value, deadline);
                 let again = is_still_good(self.noted(&credential, again), CallError::doubts_access);
                 if again.map_err(|failed| failed.into_remote("files"))? {
                     return Err(self.explained(call, error, deadline));
@@ -199,18 +167,18 @@ impl ShareClient {
 
 impl Remote for ShareClient {
     fn root(&self) -> NodeId {
-        top_level()
+        self.share_id.clone()
     }
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
-        if cursor.is_none()
-            && *directory == top_level()
+        let folder = (*directory != self.share_id).then_some(directory);
+        if folder.is_none()
+            && cursor.is_none()
             && let Some(page) = self.take_opening_page()
         {
             return Ok(page);
         }
-        let listed =
-            self.with_token("files", deadline, |token| self.calls.files(directory, cursor, token, deadline))?;
+        let listed = self.with_token("files", deadline, |token| self.calls.files(folder, cursor, token, deadline))?;
         Ok(listed.0)
     }
 
@@ -221,7 +189,7 @@ impl Remote for ShareClient {
 
     fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
         let resolve = |id| {
-            self.with_token("download", deadline, |token| self.calls.download(&self.info.share_id, id, token, deadline))
+            self.with_token("download", deadline, |token| self.calls.download(&self.share_id, id, token, deadline))
         };
         Ok(ids.iter().map(resolve).collect())
     }
@@ -230,9 +198,4 @@ impl Remote for ShareClient {
     fn capacity(&self) -> Option<Capacity> {
         None
     }
-}
-
-/// The share's top level has no id of its own: `parentFolder` is left out for it (koodrive-api.md, 5.4).
-fn top_level() -> NodeId {
-    NodeId::new("")
 }

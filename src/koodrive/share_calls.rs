@@ -109,10 +109,10 @@ impl ShareCalls {
         token.filter(|token| !token.is_empty()).map(Secret::new).ok_or_else(|| CallError::missing("kdstoken"))
     }
 
-    /// 5.4: a page, and what it says about the share. An empty `directory` is the top level.
+    /// 5.4: a page of `folder`, or of the top level, and what it says about the share.
     pub(super) fn files(
         &self,
-        directory: &NodeId,
+        folder: Option<&NodeId>,
         cursor: Option<&Cursor>,
         kdstoken: &Secret,
         deadline: Instant,
@@ -120,7 +120,7 @@ impl ShareCalls {
         let kdstoken = kdstoken.expose();
         let body = to_json(&FilesRequest {
             short_url: &self.short_code,
-            parent_folder: Some(directory.as_str()).filter(|id| !id.is_empty()),
+            parent_folder: folder.map(NodeId::as_str),
             page_size: PAGE_SIZE,
             page_cursor: cursor.map(Cursor::as_str),
             sort_type: SORT_BY_NAME,
@@ -145,13 +145,13 @@ impl ShareCalls {
     /// 5.5.
     pub(super) fn download(
         &self,
-        share_id: &str,
+        share_id: &NodeId,
         file: &NodeId,
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<Link, CallError> {
         let kdstoken = kdstoken.expose();
-        let body = to_json(&DownloadRequest { share_id, file_id: file.as_str(), kdstoken });
+        let body = to_json(&DownloadRequest { share_id: share_id.as_str(), file_id: file.as_str(), kdstoken });
         let call = Call {
             name: "download",
             path: self.paths.download,

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::convert::Space;
 use super::error::CallError;
+use super::open::log_in;
 use super::open_error::{OpenError, SpaceNames};
-use super::space::log_in;
 use super::space_calls::{FOLDERS_PER_PAGE, SpaceCalls, TEAMS_PER_PAGE};
 use crate::clock::Clock;
-use crate::config::SpaceConfig;
+use crate::config::{Connection, LoginConfig};
+use crate::http::HttpConfig;
 use crate::policy::printable::one_line;
 use crate::remote::Capacity;
 
@@ -44,14 +45,18 @@ pub struct VisibleSpace {
     pub capacity: Option<Capacity>,
 }
 
-/// Everything that the login of `config` can see; its source takes no part. Blocks for the time limit of one operation at most.
+/// Everything that `login` can see. Blocks for the time limit of one operation at most.
 ///
 /// # Errors
 /// [`OpenError`] if the login fails, or nothing at all could be asked for.
-pub fn visible_spaces(config: &SpaceConfig, clock: Arc<dyn Clock>) -> Result<Vec<VisibleSpace>, OpenError> {
-    let deadline = clock.now() + config.connection.op_timeout;
-    let calls = SpaceCalls { account: log_in(config, clock, deadline)? };
-    let names = SpaceNames::new(calls.account.caller().origin(), config, "the list of spaces");
+pub fn visible_spaces(
+    connection: &Connection,
+    login: &LoginConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<Vec<VisibleSpace>, OpenError> {
+    let deadline = clock.now() + connection.op_timeout;
+    let calls = SpaceCalls { account: log_in(connection, login, &HttpConfig::of(connection), clock, deadline)? };
+    let names = SpaceNames::new(calls.account.caller().origin(), login, "the list of spaces");
     let mut found = Vec::new();
     let mut first_refusal = None;
     let mut is_anything_listed = false;
@@ -72,7 +77,7 @@ pub fn visible_spaces(config: &SpaceConfig, clock: Arc<dyn Clock>) -> Result<Vec
 }
 
 fn own(calls: &SpaceCalls, found: &mut Vec<VisibleSpace>, deadline: Instant) -> Result<(), CallError> {
-    let user_id = calls.account.user_id().unwrap_or_default();
+    let user_id = calls.account.user_id();
     let caller = calls.account.caller();
     let own = caller.patiently(deadline, || calls.space(user_id, None, None, deadline));
     let own_id = own.as_ref().ok().and_then(|space| space.container_id.clone());

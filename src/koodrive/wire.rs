@@ -237,7 +237,6 @@ pub(super) struct ShareFile {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ShareLink {
     pub(super) share_id: Scalar,
-    pub(super) owner_name: Scalar,
     pub(super) expire_time: Scalar,
     pub(super) status: Scalar,
     #[serde(deserialize_with = "object_or_none")]

@@ -13,7 +13,7 @@ use crate::jobs::JobQueue;
 use crate::kernel::adapter::Adapter;
 use crate::kernel::attr::Owner;
 use crate::kernel::process;
-use crate::koodrive::{ShareClient, SpaceClient};
+use crate::koodrive;
 use crate::listing;
 use crate::policy::budget::{Budget, LISTING_THREADS};
 use crate::remote::{Remote, Rooted};
@@ -23,23 +23,7 @@ use crate::remote::{Remote, Rooted};
 /// # Errors
 /// [`MountError::Open`].
 pub fn open_source(source: &Source) -> Result<Arc<dyn Remote>, MountError> {
-    Ok(open(source)?.0)
-}
-
-/// The opened source, and the way to the servers for whoever reads through its links.
-fn open(source: &Source) -> Result<(Arc<dyn Remote>, HttpConfig), MountError> {
-    match source {
-        Source::Share(config) => {
-            let client = ShareClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
-            let http = client.http().clone();
-            Ok((Arc::new(client), http))
-        }
-        Source::Space(config) => {
-            let client = SpaceClient::open(config, Arc::new(SystemClock)).map_err(MountError::Open)?;
-            let http = client.http().clone();
-            Ok((Arc::new(client), http))
-        }
-    }
+    koodrive::open(source, &HttpConfig::of(source.connection()), Arc::new(SystemClock)).map_err(MountError::Open)
 }
 
 /// From this size on, the allocator takes memory from the system and gives it back, in bytes: above the largest buffers of the
@@ -71,7 +55,8 @@ fn bound_allocator() {
 pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, MountError> {
     bound_allocator();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (remote, http) = open(&config.source)?;
+    let http = HttpConfig::of(config.source.connection());
+    let remote = koodrive::open(&config.source, &http, Arc::clone(&clock)).map_err(MountError::Open)?;
     let remote = rooted(remote, config, clock.as_ref())?;
     let op_timeout = config.source.connection().op_timeout;
     let store = Arc::new(ObjectClient::new(http, Arc::clone(&clock)).map_err(MountError::Http)?);

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use koofs::clock::SystemClock;
-use koofs::config::{Connection, ShareConfig};
-use koofs::koodrive::ShareClient;
-use koofs::remote::{Node, Remote};
+use koofs::config::{Connection, Edition, ShareConfig, Source};
+use koofs::http::HttpConfig;
+use koofs::koodrive;
+use koofs::remote::Node;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,8 +42,14 @@ fn resolve(endpoint: &str, agent: &str, code: &str, path: &str) -> (String, u64)
         ca_file: None,
         op_timeout,
     };
-    let share = ShareConfig { connection, code: code.to_owned(), agent: agent.to_owned(), access_code: None };
-    let remote = ShareClient::open(&share, Arc::new(SystemClock)).unwrap();
+    let share = ShareConfig {
+        connection,
+        code: code.to_owned(),
+        access_code: None,
+        edition: Edition::Carrier { agent: agent.to_owned() },
+    };
+    let http = HttpConfig::of(&share.connection);
+    let remote = koodrive::open(&Source::Share(share), &http, Arc::new(SystemClock)).unwrap();
     let mut dir = remote.root();
     let mut found: Option<Node> = None;
     for name in path.split('/') {

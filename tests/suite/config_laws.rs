@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use koofs::cli::{self, Environment, Refusal};
-use koofs::config::{Command, Credentials, ListConfig, MountConfig, Report, Secret, Source};
+use koofs::config::{Command, Credentials, Edition, ListConfig, MountConfig, Report, Secret, ShareConfig, Source};
 
 use crate::emulator::Emulator;
 use crate::emulator::tree::Entry;
@@ -158,8 +158,8 @@ fn remote_is_mounted_with_its_table_and_the_defaults() {
     assert_eq!((work.ttl, work.memory_bytes, work.allow_other), (Duration::from_secs(600), 64 << 20, true));
     let Source::Space(space) = &work.source else { panic!("{work:?}") };
     assert_eq!(space.connection.endpoint, "https://intl.myhuaweicloud-koodrive.com");
-    assert_eq!(space.agent.as_deref(), Some("carrier"));
-    let Credentials::Password { account, password } = &space.credentials else { panic!("{space:?}") };
+    assert_eq!(space.login.agent.as_deref(), Some("carrier"));
+    let Credentials::Password { account, password } = &space.login.credentials else { panic!("{space:?}") };
     assert_eq!(account, "me");
     assert!(format!("{password:?}").contains(home.path("work.password").to_str().unwrap()), "{password:?}");
 
@@ -187,8 +187,8 @@ fn flag_beats_environment_beats_remote_beats_defaults() {
         ("op_timeout", ["11", "12", "13", "14"], |config| config.source.connection().op_timeout.as_secs().to_string()),
         ("endpoint", ["https://a", "https://b", "https://c", "https://d"], |c| c.source.connection().endpoint.clone()),
         ("agent", ["a", "b", "c", "d"], |config| match &config.source {
-            Source::Share(share) => share.agent.clone(),
-            Source::Space(_) => String::new(),
+            Source::Share(ShareConfig { edition: Edition::Carrier { agent }, .. }) => agent.clone(),
+            _ => String::new(),
         }),
         ("root", ["a", "b", "c", "d"], |config| config.root.join("/")),
         ("log_file", ["/a", "/b", "/c", "/d"], |config| config.log_file.as_ref().unwrap().display().to_string()),
@@ -232,7 +232,7 @@ fn login_of_a_stronger_place_replaces_that_of_a_weaker() {
     );
     home.write(".config/koofs/t", "t", 0o600);
     let way = |arguments: &str, variables: &[(&str, &str)]| match home.mount(arguments, variables).source {
-        Source::Space(space) => format!("{:?}", space.credentials),
+        Source::Space(space) => format!("{:?}", space.login.credentials),
         other => panic!("{other:?}"),
     };
     let of_file = format!("TokenFile({:?})", home.path(".config/koofs/t"));

@@ -3,7 +3,7 @@
 use koofs::clock::lock;
 use koofs::config::SpaceSource;
 use koofs::fs::{FsError, Ino, Lookup};
-use koofs::remote::{Node, NodeKind, Remote};
+use koofs::remote::{Node, NodeKind};
 use serde_json::{Value, json};
 
 use crate::emulator::tree::LONE_SURROGATE;

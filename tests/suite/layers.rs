@@ -334,7 +334,7 @@ fn planted_offences_are_caught_and_their_namesakes_are_not() {
         ("content/reader.rs", "fn f(ino: Ino) {}", "never sees an inode number"),
         ("content/reader.rs", "use crate::fs::Attr;", "content must not know fs"),
         ("content/mod.rs", "use super::kernel::errno;", "content must not know kernel"),
-        ("fs/mod.rs", "use crate::koodrive::ShareClient;", "fs must not know koodrive"),
+        ("fs/mod.rs", "use crate::koodrive::OpenError;", "fs must not know koodrive"),
         ("fs/mod.rs", "use crate::http::HttpError;", "fs must not know http"),
         ("remote/mod.rs", "use crate::clock::Clock;", "remote must not know clock"),
         ("content/fetcher.rs", "log::debug!(\"{}\", link.secret_url());", "shown to nobody"),
@@ -361,7 +361,7 @@ fn planted_offences_are_caught_and_their_namesakes_are_not() {
         ("http/mod.rs", "pub const A: NonZeroUsize =\n    NonZeroUsize::new(1).expect(\"not zero\");"),
         ("policy/retry.rs", "fn known(a: u64) {} fn f<'a>(b: &'a str) {}"),
         ("content/reader.rs", "use crate::remote::NodeId;"),
-        ("mount/stack.rs", "use crate::koodrive::ShareClient;"),
+        ("mount/stack.rs", "use crate::koodrive::OpenError;"),
     ] {
         assert_eq!(offences(path, source), [""; 0], "{source}");
     }

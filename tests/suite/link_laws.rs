@@ -161,7 +161,7 @@ fn file_without_a_link_fails_alone_however_the_service_refuses_its_batch() {
             tree.recycle(&ids[7]);
             tree.remove(&ids[23]);
             let ids: Vec<NodeId> = ids.iter().map(|id| NodeId::new(id)).collect();
-            let client: Arc<dyn Remote> = Arc::new(open(&config(&emulator, SpaceSource::Own)).unwrap());
+            let client = open(&config(&emulator, SpaceSource::Own)).unwrap();
             let (links, failures) = get_together(&client, &ids);
             for (number, failure) in failures.iter().enumerate() {
                 assert_eq!(failure.is_some(), [7, 23].contains(&number), "{refusal:?}, HTTP {status}: {number}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use koofs::cli::{self, Environment};
 use koofs::clock::{SystemClock, lock};
-use koofs::config::{Command, Connection, ListConfig, ListFormat, ShareConfig, Source};
+use koofs::config::{Command, Connection, Edition, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
     Capacity, Cursor, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
@@ -109,8 +109,8 @@ fn config(path: &[&str], format: ListFormat) -> ListConfig {
             op_timeout: Duration::from_secs(30),
         },
         code: "1".to_owned(),
-        agent: "a".to_owned(),
         access_code: None,
+        edition: Edition::Carrier { agent: "a".to_owned() },
     };
     ListConfig {
         source: Source::Share(share),

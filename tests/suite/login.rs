@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{BootTime, Clock, SystemClock};
-use koofs::config::{Credentials, Secret, SecretSource, SpaceConfig, SpaceSource};
-use koofs::koodrive::{OpenError, SpaceClient};
+use koofs::config::{
+    Credentials, Edition, LoginConfig, Secret, SecretSource, ShareConfig, Source, SpaceConfig, SpaceSource,
+};
+use koofs::koodrive::OpenError;
 use koofs::remote::{NodeId, Remote, RemoteErrorKind};
 use serde_json::json;
 use tempfile::TempDir;
@@ -20,7 +22,9 @@ use crate::emulator::{Emulator, Entry};
 use crate::log_keeper::{keep_log, kept_log};
 use crate::mounted::{joined, koofs};
 use crate::scripted_server::{Answer, ScriptedServer};
-use crate::space_client::{TOKEN, chain, config, connection, names, open, says, scripted_config, soon};
+use crate::space_client::{
+    TOKEN, chain, config, connection, enterprise_share, names, open, open_on, says, scripted_config, soon,
+};
 
 const ACCOUNT: &str = "someone";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -42,12 +46,18 @@ pub(crate) fn write_secret(path: &Path, content: &str) {
 }
 
 fn with(emulator: &Emulator, credentials: Credentials) -> SpaceConfig {
-    SpaceConfig { credentials, ..config(emulator, SpaceSource::Own) }
+    let config = config(emulator, SpaceSource::Own);
+    SpaceConfig { login: LoginConfig { credentials, ..config.login }, ..config }
 }
 
 pub(crate) fn by_password(emulator: &Emulator, password: SecretSource) -> SpaceConfig {
+    SpaceConfig { login: password_login(password), ..config(emulator, SpaceSource::Own) }
+}
+
+/// A login by password, which tells the user's id.
+pub(crate) fn password_login(password: SecretSource) -> LoginConfig {
     let credentials = Credentials::Password { account: ACCOUNT.to_owned(), password };
-    SpaceConfig { user_id: None, agent: Some("carrier".to_owned()), ..with(emulator, credentials) }
+    LoginConfig { credentials, user_id: None, agent: Some("carrier".to_owned()) }
 }
 
 pub(crate) fn given(text: &str) -> SecretSource {
@@ -60,7 +70,7 @@ pub(crate) fn serving_one_file() -> Emulator {
     emulator
 }
 
-pub(crate) fn lists(client: &SpaceClient) -> bool {
+pub(crate) fn lists(client: &Arc<dyn Remote>) -> bool {
     client.list_page(&client.root(), None, soon()).is_ok()
 }
 
@@ -83,10 +93,8 @@ fn token_goes_out_opaque_under_its_own_scheme() {
             "/koodrive/ose/v1/files/0" => Answer::json(&json!({"files": [], "code": 0})),
             _ => Answer::json(&json!({"data": {"containerId": "IAAD1"}, "code": 0})),
         });
-        let config = SpaceConfig {
-            credentials: Credentials::Token(Secret::new(token)),
-            ..scripted_config(&server, SpaceSource::Own)
-        };
+        let mut config = scripted_config(&server, SpaceSource::Own);
+        config.login.credentials = Credentials::Token(Secret::new(token));
         open(&config).unwrap();
         assert!(server.requests().iter().all(|request| request.header("authorization") == Some(sent)), "{token}");
     }
@@ -221,7 +229,8 @@ fn failed_token_command_tells_its_status_and_nothing_that_it_printed() {
 #[test]
 fn user_id_that_nobody_gave_is_asked_for() {
     let emulator = serving_one_file();
-    let config = SpaceConfig { user_id: None, ..config(&emulator, SpaceSource::Own) };
+    let mut config = config(&emulator, SpaceSource::Own);
+    config.login.user_id = None;
     says(&fails(&config), &["--user-id"]);
     assert_eq!(emulator.totals().api_calls(), 0);
 }
@@ -235,10 +244,10 @@ fn password_logs_in_tells_the_user_and_reads() {
     let file = secret_file(&directory, "password", &format!("{PASSWORD}\n"));
     for password in [given(PASSWORD), SecretSource::File(file)] {
         let client = open(&by_password(&emulator, password)).unwrap();
-        assert_eq!(names(&client, &client.root()), ["a"]);
+        assert_eq!(names(&*client, &client.root()), ["a"]);
     }
     let mut nameless = by_password(&emulator, given(PASSWORD));
-    nameless.agent = None;
+    nameless.login.agent = None;
     says(&fails(&nameless), &["--agent"]);
     emulator.assert_polite();
 }
@@ -297,9 +306,7 @@ fn failed_renewal_keeps_its_cause_down_to_the_connection() {
         "/koodrive/ose/v1/files/0" => Answer::json(&json!({"files": [], "code": 0})),
         _ => Answer::json(&json!({"data": {"containerId": "IAAD1"}, "code": 0})),
     });
-    let credentials = Credentials::Password { account: ACCOUNT.to_owned(), password: given(PASSWORD) };
-    let agent = Some("carrier".to_owned());
-    let config = SpaceConfig { credentials, user_id: None, agent, ..scripted_config(&server, SpaceSource::Own) };
+    let config = SpaceConfig { login: password_login(given(PASSWORD)), ..scripted_config(&server, SpaceSource::Own) };
     let client = open(&config).unwrap();
     let error = client.list_page(&NodeId::new("F1"), None, soon()).unwrap_err();
     assert_eq!(error.kind(), RemoteErrorKind::Interrupted);
@@ -408,7 +415,7 @@ fn token_that_ended_while_the_machine_was_suspended_is_renewed_before_it_is_sent
     let emulator = serving_one_file();
     emulator.knobs(|knobs| knobs.token_lifetime = Duration::from_secs(1800));
     let clock = Arc::new(Suspended::default());
-    let client = SpaceClient::open(&by_password(&emulator, given(PASSWORD)), Arc::clone(&clock) as _).unwrap();
+    let client = open_on(Source::Space(by_password(&emulator, given(PASSWORD))), Arc::clone(&clock) as _).unwrap();
     assert!(lists(&client));
     assert_eq!(emulator.counters().calls_of("refreshToken"), 0);
     clock.0.store(3600, Ordering::SeqCst);
@@ -472,13 +479,15 @@ fn app_signature_is_accepted_by_every_call_and_never_expires() {
     let secret = emulator.current_knobs().app_secret;
     let team = SpaceSource::Team { group_id: crate::emulator::spaces::GROUP_ID.to_owned(), kind: None };
     let folder = SpaceSource::SharedFolder(crate::emulator::spaces::SHARED_FOLDER_ID.to_owned());
-    let share = SpaceSource::Share { code: emulator.share_code().to_owned(), access_code: None };
-    for source in [SpaceSource::Own, team, folder, share] {
+    for source in [SpaceSource::Own, team, folder] {
         let config = SpaceConfig { source, ..by_app(&emulator, given(&secret)) };
         let client = open(&config).unwrap();
         assert!(lists(&client));
     }
-    let seen = koofs::koodrive::visible_spaces(&by_app(&emulator, given(&secret)), Arc::new(SystemClock)).unwrap();
+    let SpaceConfig { connection, login, .. } = by_app(&emulator, given(&secret));
+    let share = ShareConfig { edition: Edition::Enterprise(login.clone()), ..enterprise_share(&emulator, None) };
+    assert!(lists(&open_on(Source::Share(share), Arc::new(SystemClock)).unwrap()));
+    let seen = koofs::koodrive::visible_spaces(&connection, &login, Arc::new(SystemClock)).unwrap();
     assert_eq!(seen.len(), 5);
     assert_eq!(emulator.counters().refused_signatures, 0);
     emulator.assert_polite();
@@ -507,9 +516,9 @@ fn refused_app_signature_is_told_and_its_file_read_again() {
 fn wrong_user_id_is_told() {
     let emulator = serving_one_file();
     let mut config = by_password(&emulator, given(PASSWORD));
-    config.user_id = Some("17".to_owned());
+    config.login.user_id = Some("17".to_owned());
     says(&fails(&config), &["--user-id"]);
-    config.user_id = Some(USER_ID.to_owned());
+    config.login.user_id = Some(USER_ID.to_owned());
     open(&config).unwrap();
 }
 

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use koofs::clock::SystemClock;
-use koofs::config::{Connection, ShareConfig, SpaceSource};
+use koofs::config::{Connection, Edition, ShareConfig, Source, SpaceSource};
 use koofs::http::{ApiAnswer, ApiClient, ApiRequest, HttpConfig, HttpError, HttpErrorKind, ObjectClient, Proxies};
-use koofs::koodrive::{ShareClient, SpaceClient};
 use koofs::policy::range::ByteRange;
-use koofs::remote::{Link, Remote};
+use koofs::remote::Link;
 use tempfile::TempDir;
 
 use crate::emulator::{Emulator, EmulatorConfig, Entry, TestProxy};
 use crate::scripted_server::{Answer, ScriptedServer};
-use crate::space_client::{chain, config, names, says, soon};
+use crate::space_client::{chain, config, names, open_on, says, soon};
 
 /// A name that no name server knows.
 const HOST: &str = "koodrive.test";
@@ -162,16 +161,16 @@ fn private_authority_is_trusted_only_if_its_file_says_so() {
             op_timeout: Duration::from_secs(10),
         },
         code: emulator.share_code().to_owned(),
-        agent: "carrier".to_owned(),
         access_code: None,
+        edition: Edition::Carrier { agent: "carrier".to_owned() },
     };
-    let open = |ca_file| ShareClient::open(&share(ca_file), Arc::new(SystemClock));
+    let open = |ca_file| open_on(Source::Share(share(ca_file)), Arc::new(SystemClock));
     let client = open(Some(ca.clone())).unwrap();
-    assert_eq!(names(&client, &client.root()), ["a"]);
+    assert_eq!(names(&*client, &client.root()), ["a"]);
     let mut space = config(&emulator, SpaceSource::Own);
     space.connection.ca_file = Some(ca);
-    let client = SpaceClient::open(&space, Arc::new(SystemClock)).unwrap();
-    assert_eq!(names(&client, &client.root()), ["b"]);
+    let client = open_on(Source::Space(space), Arc::new(SystemClock)).unwrap();
+    assert_eq!(names(&*client, &client.root()), ["b"]);
     says(&open(None).err().unwrap(), &["no trustworthy TLS connection", "--ca-file"]);
     let another = Emulator::start(EmulatorConfig { tls: true, ..EmulatorConfig::default() });
     let wrong = ca_file_named(&another, &directory, "other.pem");
@@ -203,10 +202,10 @@ fn file_without_certificates_is_told_with_the_remedy() {
                 op_timeout: Duration::from_secs(5),
             },
             code: "1".to_owned(),
-            agent: "carrier".to_owned(),
             access_code: None,
+            edition: Edition::Carrier { agent: "carrier".to_owned() },
         };
-        ShareClient::open(&config, Arc::new(SystemClock)).err().unwrap()
+        open_on(Source::Share(config), Arc::new(SystemClock)).err().unwrap()
     };
     says(&open(None), &["--ca-file", "ca.pem", "check the path"]);
     for content in ["", "nothing\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use koofs::clock::{Clock, SystemClock};
-use koofs::config::{Credentials, Secret, SecretSource, ShareConfig, SpaceConfig, SpaceSource};
-use koofs::koodrive::{ShareClient, SpaceClient};
+use koofs::config::{Edition, Secret, SecretSource, ShareConfig, Source, SpaceConfig, SpaceSource};
 use koofs::remote::{NodeId, Remote, RemoteErrorKind};
 use serde_json::json;
 use tempfile::TempDir;
@@ -14,9 +13,9 @@ use tempfile::TempDir;
 use crate::emulator::knobs::AuthRefusalBody;
 use crate::emulator::{Emulator, Entry, Fault, FaultKind};
 use crate::fakes::ManualClock;
-use crate::login::{PASSWORD, by_password, given, lists, secret_file, serving_one_file, write_secret};
+use crate::login::{PASSWORD, by_password, given, lists, password_login, secret_file, serving_one_file, write_secret};
 use crate::scripted_server::{Answer, ScriptedServer};
-use crate::space_client::{chain, connection, says, scripted_config, soon};
+use crate::space_client::{chain, connection, open, open_on, says, scripted_config, soon};
 
 const ACCESS_CODE: &str = "a1B2c3D4";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,20 +28,20 @@ fn share_config(emulator: &Emulator) -> ShareConfig {
     ShareConfig {
         connection: connection(&emulator.url()),
         code: emulator.share_code().to_owned(),
-        agent: "carrier".to_owned(),
         access_code: Some(Secret::new(ACCESS_CODE)),
+        edition: Edition::Carrier { agent: "carrier".to_owned() },
     }
 }
 
 /// A share with an access code, opened; no verify is counted yet.
-fn protected_share(clock: Arc<dyn Clock>) -> (Emulator, ShareClient) {
+fn protected_share(clock: Arc<dyn Clock>) -> (Emulator, Arc<dyn Remote>) {
     let emulator = Emulator::synthetic();
     emulator.tree().add("", Entry::file("a", 1));
     emulator.knobs(|knobs| {
         knobs.access_code = Some(ACCESS_CODE.to_owned());
         knobs.wrong_code_limit = u32::MAX;
     });
-    let client = ShareClient::open(&share_config(&emulator), clock).unwrap();
+    let client = open_on(Source::Share(share_config(&emulator)), clock).unwrap();
     client.list_page(&client.root(), None, soon()).unwrap();
     emulator.reset_counters();
     (emulator, client)
@@ -62,7 +61,7 @@ fn thousand_refused_calls_have_the_login_renewed_a_few_times_and_a_dead_token_at
         knobs.auth_refusal_status = 400;
         knobs.auth_refusal_body = AuthRefusalBody::Business;
     });
-    let client = SpaceClient::open(&by_password(&emulator, given(PASSWORD)), Arc::new(SystemClock)).unwrap();
+    let client = open(&by_password(&emulator, given(PASSWORD))).unwrap();
     emulator.reset_counters();
     let renewals = || emulator.counters().refreshes + emulator.counters().logins;
     for number in 0..1000 {
@@ -88,13 +87,13 @@ fn thousand_refused_downloads_have_the_access_code_sent_a_few_times_and_a_dead_t
         let refused = client.resolve_links(&[NodeId::new(&format!("F{number}"))], soon()).unwrap().remove(0);
         assert_eq!(refused.unwrap_err().kind(), RemoteErrorKind::Unusable);
         if number % 3 == 0 {
-            assert_eq!(listing(&client, soon()), Ok(1));
+            assert_eq!(listing(&*client, soon()), Ok(1));
         }
     }
     let before = emulator.counters().calls_of("verify");
     assert!(before <= 3, "sent {before} times");
     emulator.revoke_tokens();
-    assert_eq!(listing(&client, soon()), Ok(1));
+    assert_eq!(listing(&*client, soon()), Ok(1));
     assert_eq!(emulator.counters().calls_of("verify"), before + 1);
 }
 
@@ -114,10 +113,8 @@ fn calls_refused_like_a_dead_token_among_accepted_ones_have_the_login_renewed_a_
         "/koodrive/ose/v1/files/0" => Answer::new(401, json!({"error_code": "APIGW.0303"}).to_string()),
         _ => session(sessions.fetch_add(1, Ordering::Relaxed)),
     });
-    let credentials = Credentials::Password { account: "someone".to_owned(), password: given(PASSWORD) };
-    let agent = Some("carrier".to_owned());
-    let config = SpaceConfig { credentials, agent, ..scripted_config(&server, SpaceSource::Own) };
-    let client = SpaceClient::open(&config, Arc::new(SystemClock)).unwrap();
+    let config = SpaceConfig { login: password_login(given(PASSWORD)), ..scripted_config(&server, SpaceSource::Own) };
+    let client = open(&config).unwrap();
     for number in 0..100 {
         let refused = client.list_page(&NodeId::new(&format!("F{number}")), None, soon()).unwrap_err();
         assert_eq!(refused.kind(), RemoteErrorKind::NeedsLogin);
@@ -144,7 +141,7 @@ fn one_refusal_of_the_access_code_is_not_the_end_of_a_mount() {
     says(&error, &["access code", "APIGW.0303", "again in 1 minute"]);
     assert_eq!(emulator.counters().calls_of("verify"), 1);
     clock.advance(MINUTE);
-    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    assert_eq!(listing(&*client, clock.now() + MINUTE), Ok(1));
 }
 
 #[test]
@@ -155,7 +152,7 @@ fn access_code_that_is_said_to_be_wrong_again_and_again_is_not_sent_any_more() {
     emulator.fault(Fault::api("verify", FaultKind::Unauthorized));
     for _ in 0..3 * 24 * 12 {
         clock.advance(5 * MINUTE);
-        assert_eq!(listing(&client, clock.now() + MINUTE), Err(RemoteErrorKind::NeedsLogin));
+        assert_eq!(listing(&*client, clock.now() + MINUTE), Err(RemoteErrorKind::NeedsLogin));
     }
     assert_eq!(emulator.counters().calls_of("verify"), 3);
     let error = client.list_page(&client.root(), None, clock.now() + MINUTE).unwrap_err();
@@ -172,7 +169,7 @@ fn access_code_that_is_refused_for_unknown_reasons_is_sent_a_few_times_a_day_and
     for day in 0..3 {
         for _ in 0..24 * 12 {
             clock.advance(DAY / (24 * 12));
-            assert!(listing(&client, clock.now() + MINUTE).is_err());
+            assert!(listing(&*client, clock.now() + MINUTE).is_err());
         }
         let sent = emulator.counters().calls_of("verify");
         assert!((before + 4..=before + ATTEMPTS_A_DAY).contains(&sent), "day {day}: {before} to {sent}");
@@ -180,10 +177,10 @@ fn access_code_that_is_refused_for_unknown_reasons_is_sent_a_few_times_a_day_and
     }
     emulator.knobs(|knobs| knobs.access_code = Some(ACCESS_CODE.to_owned()));
     clock.advance(DAY);
-    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    assert_eq!(listing(&*client, clock.now() + MINUTE), Ok(1));
     // A success is a new beginning.
     emulator.revoke_tokens();
-    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    assert_eq!(listing(&*client, clock.now() + MINUTE), Ok(1));
 }
 
 #[test]
@@ -193,10 +190,10 @@ fn share_that_has_ended_is_not_sent_the_access_code_and_serves_again_when_its_ow
         emulator.knobs(|knobs| knobs.share_status = status);
         emulator.revoke_tokens();
         for _ in 0..5 {
-            assert_eq!(listing(&client, soon()), Err(kind));
+            assert_eq!(listing(&*client, soon()), Err(kind));
         }
         emulator.knobs(|knobs| knobs.share_status = 0);
-        assert_eq!(listing(&client, soon()), Ok(1), "at once");
+        assert_eq!(listing(&*client, soon()), Ok(1), "at once");
     }
     assert_eq!(emulator.counters().calls_of("verify"), 2, "only for the new tokens");
 }
@@ -204,14 +201,14 @@ fn share_that_has_ended_is_not_sent_the_access_code_and_serves_again_when_its_ow
 // ---- Refusals of a password ----
 
 /// A mount by password from `password`, whose tokens have just died.
-fn logged_out(password: SecretSource) -> (Emulator, Arc<ManualClock>, SpaceClient) {
+fn logged_out(password: SecretSource) -> (Emulator, Arc<ManualClock>, Arc<dyn Remote>) {
     let emulator = serving_one_file();
     emulator.knobs(|knobs| {
         knobs.token_lifetime = 100 * DAY;
         knobs.wrong_password_limit = u32::MAX;
     });
     let clock = Arc::new(ManualClock::default());
-    let client = SpaceClient::open(&by_password(&emulator, password), clock.clone()).unwrap();
+    let client = open_on(Source::Space(by_password(&emulator, password)), Arc::clone(&clock) as _).unwrap();
     emulator.revoke_access_tokens();
     emulator.revoke_refresh_tokens();
     emulator.reset_counters();
@@ -233,7 +230,7 @@ fn one_refusal_of_the_password_is_not_the_end_of_a_mount() {
     assert_eq!(emulator.counters().calls_of("login"), 1);
     assert_eq!(emulator.counters().refreshes, 1, "nor is a refused refresh token sent again at once");
     clock.advance(MINUTE);
-    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    assert_eq!(listing(&*client, clock.now() + MINUTE), Ok(1));
 }
 
 #[test]
@@ -244,15 +241,15 @@ fn password_that_is_said_to_be_wrong_again_and_again_waits_for_its_file_to_chang
     emulator.fault(Fault::api("login", FaultKind::Unauthorized));
     for _ in 0..3 * 24 * 4 {
         clock.advance(15 * MINUTE);
-        assert_eq!(listing(&client, clock.now() + MINUTE), Err(RemoteErrorKind::NeedsLogin));
+        assert_eq!(listing(&*client, clock.now() + MINUTE), Err(RemoteErrorKind::NeedsLogin));
     }
     assert_eq!(emulator.counters().calls_of("login"), 3);
     let error = client.list_page(&client.root(), None, clock.now() + MINUTE).unwrap_err();
     says(&error, &["account and password", "3 times", "--password-file"]);
     emulator.clear_faults();
-    assert!(listing(&client, clock.now() + MINUTE).is_err(), "also if it would be accepted by now");
+    assert!(listing(&*client, clock.now() + MINUTE).is_err(), "also if it would be accepted by now");
     write_secret(&file, PASSWORD);
-    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    assert_eq!(listing(&*client, clock.now() + MINUTE), Ok(1));
 }
 
 #[test]
@@ -263,7 +260,7 @@ fn password_that_is_refused_for_unknown_reasons_is_sent_a_few_times_a_day() {
     for day in 0..3 {
         for _ in 0..24 * 4 {
             clock.advance(15 * MINUTE);
-            assert!(listing(&client, clock.now() + MINUTE).is_err());
+            assert!(listing(&*client, clock.now() + MINUTE).is_err());
         }
         let sent = emulator.counters().wrong_passwords;
         assert!((before + 4..=before + ATTEMPTS_A_DAY).contains(&sent), "day {day}: {before} to {sent}");
@@ -271,5 +268,5 @@ fn password_that_is_refused_for_unknown_reasons_is_sent_a_few_times_a_day() {
     }
     emulator.knobs(|knobs| knobs.password = PASSWORD.to_owned());
     clock.advance(DAY);
-    assert_eq!(listing(&client, clock.now() + MINUTE), Ok(1));
+    assert_eq!(listing(&*client, clock.now() + MINUTE), Ok(1));
 }

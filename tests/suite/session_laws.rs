@@ -15,7 +15,7 @@ use fuser::{
     ReplyEntry, Request,
 };
 use koofs::clock::lock;
-use koofs::config::{Connection, MountConfig, ShareConfig, Source};
+use koofs::config::{Connection, Edition, MountConfig, ShareConfig, Source};
 use koofs::kernel::session;
 use koofs::koodrive::OpenError;
 use koofs::mount::{self, Built, MountError};
@@ -102,8 +102,8 @@ fn child_serves_a_tiny_mount() {
             op_timeout,
         },
         code: "42".to_owned(),
-        agent: "test".to_owned(),
         access_code: None,
+        edition: Edition::Carrier { agent: "test".to_owned() },
     };
     let config = MountConfig {
         source: Source::Share(share),

@@ -7,9 +7,9 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{BootTime, Clock, SystemClock};
-use koofs::config::{Connection, Secret, ShareConfig};
-use koofs::http::ObjectClient;
-use koofs::koodrive::{OpenError, ShareClient};
+use koofs::config::{Connection, Edition, Secret, ShareConfig, Source};
+use koofs::http::{HttpConfig, ObjectClient};
+use koofs::koodrive::OpenError;
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Cursor, Link, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::fakes::ManualClock;
 use crate::log_keeper::{keep_log, kept_log};
 use crate::scripted_server::{Answer, BUSY, Request, ScriptedServer};
+use crate::space_client::open_on;
 
 const ACCESS_CODE: &str = "a1B2c3D4";
 const SHORT_CODE: &str = "1808628918203192832";
@@ -70,8 +71,8 @@ fn config(server: &ScriptedServer) -> ShareConfig {
             op_timeout: Duration::from_secs(20),
         },
         code: SHORT_CODE.to_owned(),
-        agent: "carrier".to_owned(),
         access_code: None,
+        edition: Edition::Carrier { agent: "carrier".to_owned() },
     }
 }
 
@@ -99,18 +100,18 @@ fn refused(status: u16, code: u64) -> Answer {
     Answer::new(status, json!({"code": code, "msg": "no."}).to_string())
 }
 
-fn open_with(config: &ShareConfig) -> Result<ShareClient, OpenError> {
-    ShareClient::open(config, Arc::new(SystemClock))
+fn open_with(config: &ShareConfig) -> Result<Arc<dyn Remote>, OpenError> {
+    open_on(Source::Share(config.clone()), Arc::new(SystemClock))
 }
 
 /// An opened share without an access code; its script goes on with what is pushed next.
-fn opened(server: &ScriptedServer) -> ShareClient {
+fn opened(server: &ScriptedServer) -> Arc<dyn Remote> {
     server.push(info()).push(files(json!([])));
     open_with(&config(server)).unwrap()
 }
 
 /// The same with an access code.
-fn opened_protected(server: &ScriptedServer) -> ShareClient {
+fn opened_protected(server: &ScriptedServer) -> Arc<dyn Remote> {
     server.push(info()).push(verified()).push(files(json!([])));
     open_with(&protected(server)).unwrap()
 }
@@ -119,11 +120,11 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-fn list(client: &ShareClient) -> Result<Page, RemoteError> {
+fn list(client: &Arc<dyn Remote>) -> Result<Page, RemoteError> {
     client.list_page(&NodeId::new("Fdir"), None, soon())
 }
 
-fn resolve(client: &ShareClient) -> Result<Link, RemoteError> {
+fn resolve(client: &Arc<dyn Remote>) -> Result<Link, RemoteError> {
     client.resolve_links(&[NodeId::new("Ffile")], soon()).unwrap().remove(0)
 }
 
@@ -179,9 +180,7 @@ fn opening_asks_verifies_and_lists_with_the_documented_fields() {
         assert!(trace.len() == 58 && trace.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{trace}");
     }
     assert_ne!(requests[0].header("x-traceid"), requests[1].header("x-traceid"));
-    let info = client.info();
-    assert_eq!((info.share_id.as_str(), info.owner.as_deref()), ("15929", Some("Ada")));
-    assert!(info.expires_at > Some(SystemTime::now()));
+    assert_eq!(client.root(), NodeId::new("15929"), "the share's id stands for its top level");
 }
 
 #[test]
@@ -221,7 +220,7 @@ fn page_of_the_opening_is_handed_on_only_while_it_is_fresh() {
         let server = ScriptedServer::new();
         server.push(info()).push(files(json!([{"id": "F1", "fileName": "a"}])));
         let clock = Arc::new(ManualClock::default());
-        let client = ShareClient::open(&config(&server), clock.clone()).unwrap();
+        let client = open_on(Source::Share(config(&server)), Arc::clone(&clock) as _).unwrap();
         server.push(files(json!([{"id": "F1", "fileName": "a"}])));
         clock.advance(age);
         let page = client.list_page(&client.root(), None, clock.now() + Duration::from_secs(20)).unwrap();
@@ -481,13 +480,13 @@ fn recycled_entry_is_not_listed() {
 }
 
 #[test]
-fn share_id_may_be_a_number_or_come_with_the_listing_only() {
+fn id_of_the_share_may_be_a_number_or_come_with_the_listing_only() {
     let server = ScriptedServer::new();
     server.push(Answer::json(&json!({"code": 0, "link": {"shareId": 1_592_912_345_678_901_824_u64, "status": "0"}})));
     server.push(files(json!([])));
-    assert_eq!(open_with(&config(&server)).unwrap().info().share_id, "1592912345678901824");
+    assert_eq!(open_with(&config(&server)).unwrap().root(), NodeId::new("1592912345678901824"));
     server.push(Answer::json(&json!({"code": 0, "link": {"shareId": null}}))).push(files(json!([])));
-    assert_eq!(open_with(&config(&server)).unwrap().info().share_id, "15929");
+    assert_eq!(open_with(&config(&server)).unwrap().root(), NodeId::new("15929"));
     server.push(Answer::json(&json!({"code": 0, "link": {}}))).push(Answer::json(&json!({"code": 0, "files": []})));
     assert!(matches!(open_with(&config(&server)), Err(OpenError::NotKooDrive { .. })));
 }
@@ -505,7 +504,7 @@ fn link_ends_on_the_local_clock_however_wrong_it_is() {
         };
         let server = ScriptedServer::new();
         server.push(info()).push(files(json!([])));
-        let client = ShareClient::open(&config(&server), Arc::new(FixedUtc(local))).unwrap();
+        let client = open_on(Source::Share(config(&server)), Arc::new(FixedUtc(local))).unwrap();
         server.push(files(json!([{"id": "F1", "downloadLinks": url}])).header("Date", MAY));
         let listed = only(list(&client).unwrap()).link.unwrap();
         server.push(Answer::json(&json!({"code": 0, "downloadUrl": url})).header("Date", MAY));
@@ -889,7 +888,7 @@ fn end_of_a_share_is_judged_by_the_clock_of_the_service() {
     let opened_at = |local: SystemTime, expires: &str| {
         let server = ScriptedServer::new();
         server.push(info_with("expireTime", json!(expires)).header("Date", MAY)).push(files(json!([])));
-        ShareClient::open(&config(&server), Arc::new(FixedUtc(local))).map(|_| ())
+        open_on(Source::Share(config(&server)), Arc::new(FixedUtc(local))).map(|_| ())
     };
     let year = Duration::from_secs(365 * 86_400);
     assert!(opened_at(may() + year, "2025-05-01T08:01:00Z").is_ok(), "our clock is a year ahead");
@@ -1053,7 +1052,8 @@ fn secret_appears_in_no_log_line_and_each_call_does() {
         server.push(Answer::new(500, json!({"code": secret, "msg": ""}).to_string()));
         list(&client).unwrap_err();
     }
-    let objects = ObjectClient::new(client.http().clone(), Arc::new(SystemClock)).unwrap();
+    let near = HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(20)) };
+    let objects = ObjectClient::new(near, Arc::new(SystemClock)).unwrap();
     let echo = Answer::new(403, format!("<Code>{SIGNATURE}</Code>"));
     for answer in [Answer::new(206, "ab"), Answer::new(403, "<Code>AccessDenied</Code>"), echo, Answer::hang_up()] {
         server.push(answer);

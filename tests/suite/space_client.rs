@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{BootTime, Clock, SystemClock};
-use koofs::config::{Connection, Credentials, Secret, SpaceConfig, SpaceSource, TeamKind};
+use koofs::config::{
+    Connection, Credentials, Edition, LoginConfig, Secret, ShareConfig, Source, SpaceConfig, SpaceSource, TeamKind,
+};
 use koofs::content::LinkStore;
 use koofs::http::{HttpConfig, ObjectClient};
-use koofs::koodrive::{OpenError, SpaceClient, VisibleKind, visible_spaces};
+use koofs::koodrive::{self, OpenError, UPKEEP_INTERVAL, VisibleKind, VisibleSpace};
 use koofs::policy::printable::one_line;
 use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
@@ -21,6 +23,7 @@ use crate::emulator::spaces::{
     DEPARTMENT, DEPARTMENT_ID, FAMILY, GROUP, GROUP_ID, OWN, SECOND, SHARED_FOLDER_ID, USER_ID,
 };
 use crate::emulator::{Emulator, Entry, Fault, FaultKind, SpaceState};
+use crate::fakes::ManualClock;
 use crate::link_laws::Gathering;
 use crate::scripted_server::{Answer, BUSY, Request, ScriptedServer};
 
@@ -38,20 +41,38 @@ pub(crate) fn connection(endpoint: &str) -> Connection {
 
 /// `source` with a token that the emulator has made.
 pub(crate) fn config(emulator: &Emulator, source: SpaceSource) -> SpaceConfig {
-    SpaceConfig {
-        connection: connection(&emulator.url()),
-        source,
+    SpaceConfig { connection: connection(&emulator.url()), source, login: token_login(emulator) }
+}
+
+/// A login by a token that the emulator has made.
+fn token_login(emulator: &Emulator) -> LoginConfig {
+    LoginConfig {
         credentials: Credentials::Token(Secret::new(emulator.mint_token())),
         user_id: Some(USER_ID.to_owned()),
         agent: None,
     }
 }
 
-pub(crate) fn open(config: &SpaceConfig) -> Result<SpaceClient, OpenError> {
-    SpaceClient::open(config, Arc::new(SystemClock))
+/// The emulator's share, with a login.
+pub(crate) fn enterprise_share(emulator: &Emulator, access_code: Option<&str>) -> ShareConfig {
+    ShareConfig {
+        connection: connection(&emulator.url()),
+        code: emulator.share_code().to_owned(),
+        access_code: access_code.map(Secret::new),
+        edition: Edition::Enterprise(token_login(emulator)),
+    }
 }
 
-fn opened(emulator: &Emulator, source: SpaceSource) -> SpaceClient {
+/// Opens whatever it is, with time by `clock`.
+pub(crate) fn open_on(source: Source, clock: Arc<dyn Clock>) -> Result<Arc<dyn Remote>, OpenError> {
+    koodrive::open(&source, &HttpConfig::of(source.connection()), clock)
+}
+
+pub(crate) fn open(config: &SpaceConfig) -> Result<Arc<dyn Remote>, OpenError> {
+    open_on(Source::Space(config.clone()), Arc::new(SystemClock))
+}
+
+fn opened(emulator: &Emulator, source: SpaceSource) -> Arc<dyn Remote> {
     open(&config(emulator, source)).unwrap()
 }
 
@@ -141,7 +162,7 @@ fn every_source_is_found_listed_and_read() {
         let page = client.list_page(&docs.id, None, soon()).unwrap();
         let file = &page.nodes[0];
         assert_eq!((file.name.as_str(), file.version.size_bytes), ("a.bin", 1000), "{source:?}");
-        assert_eq!(read(&client, file.id.as_str(), 1000), tree.expected(file.id.as_str(), 0, 1000), "{source:?}");
+        assert_eq!(read(&*client, file.id.as_str(), 1000), tree.expected(file.id.as_str(), 0, 1000), "{source:?}");
     }
     emulator.assert_polite();
 }
@@ -152,7 +173,7 @@ fn own_space_of_a_user_who_must_say_which_is_the_first() {
     emulator.own().tree.add("", Entry::file("mine", 1));
     emulator.knobs(|knobs| knobs.space_needs_container = true);
     let client = opened(&emulator, SpaceSource::Own);
-    assert_eq!(names(&client, &client.root()), ["mine"]);
+    assert_eq!(names(&*client, &client.root()), ["mine"]);
 }
 
 #[test]
@@ -160,20 +181,16 @@ fn enterprise_share_opens_with_a_login_and_its_access_code() {
     let emulator = Emulator::synthetic();
     let id = emulator.tree().add("", Entry::file("shared.bin", 100));
     emulator.knobs(|knobs| knobs.access_code = Some("a1B2c3D4".to_owned()));
-    let code = emulator.share_code().to_owned();
-    let source = |access_code: Option<&str>| SpaceSource::Share {
-        code: code.clone(),
-        access_code: access_code.map(Secret::new),
-    };
-    let client = opened(&emulator, source(Some("a1B2c3D4")));
-    assert_eq!(names(&client, &client.root()), ["shared.bin"]);
-    assert_eq!(read(&client, &id, 100), emulator.tree().expected(&id, 0, 100));
+    let open = |access_code| open_on(Source::Share(enterprise_share(&emulator, access_code)), Arc::new(SystemClock));
+    let client = open(Some("a1B2c3D4")).unwrap();
+    assert_eq!(names(&*client, &client.root()), ["shared.bin"]);
+    assert_eq!(read(&*client, &id, 100), emulator.tree().expected(&id, 0, 100));
     // A new token for the share, not for the login.
     emulator.revoke_tokens();
-    assert_eq!(names(&client, &client.root()), ["shared.bin"]);
+    assert_eq!(names(&*client, &client.root()), ["shared.bin"]);
     assert_eq!(client.max_links_per_call(), 1);
     emulator.assert_polite();
-    says(&open(&config(&emulator, source(None))).err().unwrap(), &["access code", "--access-code-file"]);
+    says(&open(None).err().unwrap(), &["access code", "--access-code-file"]);
     let calls = emulator.counters().calls;
     assert!(
         calls.keys().all(|name| !["userInfo", "files", "verify", "download"].contains(&name.as_str())),
@@ -191,7 +208,7 @@ fn listing_is_whole_in_order_and_without_the_recycle_bin() {
         emulator.knobs(|knobs| knobs.recycled_in_listings = recycled_in_listings);
         let client = opened(&emulator, SpaceSource::Own);
         let want: Vec<String> = (0..250).filter(|n| *n != 100).map(|n| format!("f{n:04}")).collect();
-        assert_eq!(names(&client, &client.root()), want);
+        assert_eq!(names(&*client, &client.root()), want);
     }
     emulator.assert_polite();
 }
@@ -215,9 +232,11 @@ pub(crate) fn scripted_config(server: &ScriptedServer, source: SpaceSource) -> S
     SpaceConfig {
         connection: connection(&server.url()),
         source,
-        credentials: Credentials::Token(Secret::new(TOKEN)),
-        user_id: Some("7".to_owned()),
-        agent: None,
+        login: LoginConfig {
+            credentials: Credentials::Token(Secret::new(TOKEN)),
+            user_id: Some("7".to_owned()),
+            agent: None,
+        },
     }
 }
 
@@ -401,7 +420,7 @@ fn four_thousand_files_wanted_by_their_siblings_cost_at_most_sixty_calls() {
         .iter()
         .map(|id| NodeId::new(id))
         .collect();
-    let client = Arc::new(opened(&emulator, SpaceSource::Own));
+    let client = opened(&emulator, SpaceSource::Own);
     let clock = Arc::new(Gathering::default());
     let links = Arc::new(LinkStore::new(client, Arc::clone(&clock) as _));
     // As the read-ahead of a copy asks: a hundred siblings at about the same time. (Who completes a hundred does not wait.)
@@ -426,14 +445,16 @@ fn statfs_figures_come_from_memory_and_follow_the_service() {
     for shape in [NumberShape::Number, NumberShape::String] {
         emulator.knobs(|knobs| knobs.space_shape = shape);
         emulator.own().change(|space| (space.capacity_gb, space.used) = (100, 7));
-        let config = config(&emulator, SpaceSource::Own);
-        let every = Duration::from_millis(20);
-        let client = SpaceClient::open_with_upkeep(&config, Arc::new(SystemClock), every).unwrap();
+        let clock = Arc::new(ManualClock::default());
+        let source = Source::Space(config(&emulator, SpaceSource::Own));
+        let client = open_on(source, Arc::clone(&clock) as _).unwrap();
         assert_eq!(client.capacity(), Some(Capacity { total_bytes: 100 << 30, used_bytes: 7 }));
         emulator.own().change(|space| (space.capacity_gb, space.used) = (200, 8));
+        clock.advance(UPKEEP_INTERVAL);
         wait_for("new figures", || client.capacity() == Some(Capacity { total_bytes: 200 << 30, used_bytes: 8 }));
         // The service hangs: the figures of before are at hand all the same.
         emulator.knobs(|knobs| knobs.hold = vec!["space".to_owned()]);
+        clock.advance(UPKEEP_INTERVAL);
         let started = Instant::now();
         assert_eq!(client.capacity().map(|figures| figures.used_bytes), Some(8));
         assert!(started.elapsed() < BUSY);
@@ -466,31 +487,43 @@ fn nonsense_figures_are_brought_to_sense_or_are_none() {
 #[test]
 fn upkeep_ends_with_its_client() {
     let emulator = Emulator::synthetic();
-    let config = config(&emulator, SpaceSource::Own);
-    let every = Duration::from_millis(5);
-    let client = SpaceClient::open_with_upkeep(&config, Arc::new(SystemClock), every).unwrap();
-    emulator.wait_until("upkeep", |counters| counters.calls_of("space") > 3);
+    let clock = Arc::new(ManualClock::default());
+    let client = open_on(Source::Space(config(&emulator, SpaceSource::Own)), Arc::clone(&clock) as _).unwrap();
+    for _ in 0..3 {
+        let before = emulator.counters().calls_of("space");
+        clock.advance(UPKEEP_INTERVAL);
+        emulator.wait_until("upkeep", |counters| counters.calls_of("space") > before);
+    }
     drop(client);
-    // At most the call that was under way.
-    let calls = emulator.counters().calls_of("space");
+    // The call that was under way, which may be repeated as the clock has moved.
     std::thread::sleep(Duration::from_millis(100));
-    assert!(emulator.counters().calls_of("space") <= calls + 1);
+    let calls = emulator.counters().calls_of("space");
+    clock.advance(100 * UPKEEP_INTERVAL);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(emulator.counters().calls_of("space"), calls);
 }
 
 #[test]
 fn upkeep_keeps_a_sliding_token_alive() {
     let emulator = Emulator::synthetic();
     emulator.knobs(|knobs| knobs.sliding_lifetime = Duration::from_millis(400));
-    for source in [
-        SpaceSource::Own,
-        SpaceSource::SharedFolder(SHARED_FOLDER_ID.to_owned()),
-        SpaceSource::Share { code: emulator.share_code().to_owned(), access_code: None },
-    ] {
-        let every = Duration::from_millis(100);
-        let config = config(&emulator, source.clone());
-        let client = SpaceClient::open_with_upkeep(&config, Arc::new(SystemClock), every).unwrap();
-        std::thread::sleep(Duration::from_millis(1200));
-        assert!(client.list_page(&client.root(), None, soon()).is_ok(), "{source:?}");
+    let folder = SpaceSource::SharedFolder(SHARED_FOLDER_ID.to_owned());
+    let sources: [&dyn Fn() -> Source; 3] = [
+        &|| Source::Space(config(&emulator, SpaceSource::Own)),
+        &|| Source::Space(config(&emulator, folder.clone())),
+        &|| Source::Share(enterprise_share(&emulator, None)),
+    ];
+    for source in sources {
+        let clock = Arc::new(ManualClock::default());
+        let source = source();
+        let client = open_on(source.clone(), Arc::clone(&clock) as _).unwrap();
+        for _ in 0..12 {
+            let before = emulator.totals().api_calls();
+            clock.advance(UPKEEP_INTERVAL);
+            emulator.wait_until("upkeep", |_| emulator.totals().api_calls() > before);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(client.list_page(&client.root(), None, clock.now() + UPKEEP_INTERVAL).is_ok(), "{source:?}");
     }
 }
 
@@ -527,8 +560,8 @@ fn wrong_clock_is_set_by_the_first_refusal_and_opens_all_the_same() {
         emulator.own().tree.add("", Entry::file("a", 1));
         emulator.knobs(|knobs| knobs.auth_refusal_status = status);
         let config = config(&emulator, SpaceSource::Own);
-        let client = SpaceClient::open(&config, Arc::new(WrongClock(seconds))).unwrap();
-        assert_eq!(names(&client, &client.root()), ["a"], "{seconds} s");
+        let client = open_on(Source::Space(config), Arc::new(WrongClock(seconds))).unwrap();
+        assert_eq!(names(&*client, &client.root()), ["a"], "{seconds} s");
         let refused = emulator.counters().refused_dates;
         // The upkeep's first call may come at the same time as the first of the opening.
         assert!(refused <= 1, "{seconds} s: refused {refused} times");
@@ -538,10 +571,14 @@ fn wrong_clock_is_set_by_the_first_refusal_and_opens_all_the_same() {
 
 // ---- What a login can see ----
 
+fn visible_spaces(config: &SpaceConfig) -> Result<Vec<VisibleSpace>, OpenError> {
+    koodrive::visible_spaces(&config.connection, &config.login, Arc::new(SystemClock))
+}
+
 #[test]
 fn visible_spaces_are_listed_as_mount_takes_them() {
     let emulator = Emulator::synthetic();
-    let seen = visible_spaces(&config(&emulator, SpaceSource::Own), Arc::new(SystemClock)).unwrap();
+    let seen = visible_spaces(&config(&emulator, SpaceSource::Own)).unwrap();
     let by_source: HashMap<&str, (VisibleKind, &str)> =
         seen.iter().map(|space| (space.source.as_str(), (space.kind, space.name.as_str()))).collect();
     let second = format!("space:{SECOND}");
@@ -562,10 +599,10 @@ fn visible_spaces_are_listed_as_mount_takes_them() {
 #[test]
 fn endpoints_that_an_edition_lacks_are_left_out_of_what_is_seen() {
     let server = scripted(|_| None);
-    let seen = visible_spaces(&scripted_config(&server, SpaceSource::Own), Arc::new(SystemClock)).unwrap();
+    let seen = visible_spaces(&scripted_config(&server, SpaceSource::Own)).unwrap();
     assert_eq!(seen.iter().map(|space| space.source.as_str()).collect::<Vec<_>>(), ["space:"]);
     let nothing = ScriptedServer::with_handler(|_| Answer::new(404, ""));
-    let error = visible_spaces(&scripted_config(&nothing, SpaceSource::Own), Arc::new(SystemClock)).unwrap_err();
+    let error = visible_spaces(&scripted_config(&nothing, SpaceSource::Own)).unwrap_err();
     says(&error, &["does not answer like KooDrive", "--endpoint"]);
 }
 
@@ -584,7 +621,7 @@ fn team_that_cannot_be_read_hides_no_other() {
         }
         _ => None,
     });
-    let seen = visible_spaces(&scripted_config(&server, SpaceSource::Own), Arc::new(SystemClock)).unwrap();
+    let seen = visible_spaces(&scripted_config(&server, SpaceSource::Own)).unwrap();
     assert_eq!(seen.iter().filter(|space| space.kind == VisibleKind::Team).count(), 128);
 }
 

@@ -21,7 +21,6 @@ pub(in crate::koodrive) enum ShareStatus {
 #[derive(Clone, Debug)]
 pub(in crate::koodrive) struct Share {
     pub(in crate::koodrive) id: Option<String>,
-    pub(in crate::koodrive) owner: Option<String>,
     /// On the service's clock; `None` where the share has no end, or none that can be read.
     pub(in crate::koodrive) expires_at: Option<SystemTime>,
     pub(in crate::koodrive) status: ShareStatus,
@@ -33,7 +32,6 @@ pub(in crate::koodrive) fn share(link: ShareLink) -> Result<Share, BadField> {
     let expires_ms = date_ms(link.expire_time);
     Ok(Share {
         id: text(link.share_id, "link.shareId")?.filter(|id| !id.is_empty()),
-        owner: text(link.owner_name, "link.ownerName")?.filter(|name| !name.is_empty()),
         expires_at: expires_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))),
         status: match link.status.integer() {
             Ok(Some(1)) => ShareStatus::Deleted,
