@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::policy::range::RangeIgnored;
+use crate::policy::range::{RangeIgnored, means_gone};
 use crate::policy::retry::FailureKind;
 use crate::remote::{RemoteError, RemoteErrorKind};
 
@@ -52,9 +52,8 @@ impl ContentError {
         match self {
             ContentError::Link(error) => error.kind(),
             ContentError::Store(error) => error.kind,
-            ContentError::Refused { status: 404 | 410 } | ContentError::Changed | ContentError::OtherSize { .. } => {
-                RemoteErrorKind::Changed
-            }
+            ContentError::Refused { status } if means_gone(*status) => RemoteErrorKind::Changed,
+            ContentError::Changed | ContentError::OtherSize { .. } => RemoteErrorKind::Changed,
             ContentError::Refused { .. } => RemoteErrorKind::Denied,
             ContentError::Malformed { .. } | ContentError::RangeIgnored(_) | ContentError::Internal => {
                 RemoteErrorKind::Malformed

@@ -21,7 +21,7 @@ use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
 use crate::policy::retry::FailureKind;
-use crate::remote::{Link, NodeId};
+use crate::remote::{Link, NodeId, RemoteErrorKind};
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.
@@ -339,7 +339,8 @@ impl Fetcher {
                         return Err(ContentError::RangeIgnored(why));
                     }
                 }
-                Verdict::Busy => return Err(ContentError::Store(Arc::new(store::busy(&answer)))),
+                Verdict::Throttled => return Err(store::busy(&answer, RemoteErrorKind::Throttled)),
+                Verdict::Unavailable => return Err(store::busy(&answer, RemoteErrorKind::Unavailable)),
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
                 Verdict::Malformed => return Err(ContentError::Malformed { status: answer.status }),
             }

@@ -15,8 +15,8 @@ use super::store;
 use crate::clock::lock;
 use crate::jobs::{Attempt, Class, End, Failure, Task, Ticket, Urgency};
 use crate::policy::printable::one_line;
-use crate::policy::range::{self, ByteRange, SizeVerdict};
-use crate::remote::NodeId;
+use crate::policy::range::{self, ByteRange, SizeVerdict, Verdict};
+use crate::remote::{NodeId, RemoteErrorKind};
 
 /// The most lengths that are remembered, of about 150 bytes each.
 const SIZES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -116,7 +116,7 @@ impl SizeTask {
             let answer = self.fetcher.request(&link, ByteRange::new(0, 2), None, deadline)?;
             match range::judge_size(answer.head()) {
                 SizeVerdict::Is(size) => return Ok(size),
-                SizeVerdict::RefusedLink => {
+                SizeVerdict::Unknown(Verdict::RefusedLink) => {
                     self.fetcher.links().refuse(id, &link);
                     let refusals = {
                         let mut progress = lock(&self.progress);
@@ -127,8 +127,16 @@ impl SizeTask {
                         return Err(ContentError::Refused { status: answer.status });
                     }
                 }
-                SizeVerdict::Busy => return Err(ContentError::Store(Arc::new(store::busy(&answer)))),
-                SizeVerdict::Unknown => return Err(ContentError::Malformed { status: answer.status }),
+                SizeVerdict::Unknown(Verdict::Throttled) => {
+                    return Err(store::busy(&answer, RemoteErrorKind::Throttled));
+                }
+                SizeVerdict::Unknown(Verdict::Unavailable) => {
+                    return Err(store::busy(&answer, RemoteErrorKind::Unavailable));
+                }
+                SizeVerdict::Unknown(Verdict::Refused) => {
+                    return Err(ContentError::Refused { status: answer.status });
+                }
+                SizeVerdict::Unknown(_) => return Err(ContentError::Malformed { status: answer.status }),
             }
         }
     }

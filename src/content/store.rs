@@ -1,8 +1,9 @@
 //! What the content room needs of an object store: one ranged GET, and its body piece by piece.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::StoreError;
+use super::{ContentError, StoreError};
 use crate::http::{HttpError, ObjectBody, ObjectClient};
 use crate::policy::printable::one_line;
 use crate::policy::range::{AnswerHead, ByteRange};
@@ -98,23 +99,15 @@ impl From<HttpError> for StoreError {
     }
 }
 
-/// The store has answered that it is busy.
-pub(super) fn busy(answer: &StoreAnswer) -> StoreError {
-    let kind = match answer.status {
-        429 => RemoteErrorKind::Throttled,
-        _ => RemoteErrorKind::Unavailable,
-    };
-    let failure = if answer.status == 429 || answer.error_code.as_deref() == Some("SlowDown") {
-        FailureKind::Throttled
-    } else {
-        FailureKind::Transient
-    };
+/// The failure that an answer is which `policy::range` calls throttled or unavailable: `kind`.
+pub(super) fn busy(answer: &StoreAnswer, kind: RemoteErrorKind) -> ContentError {
     let context = format!(
         "the object store answered HTTP {} ({})",
         answer.status,
         answer.error_code.as_deref().unwrap_or("no code")
     );
-    StoreError { kind, failure, retry_after: answer.retry_after, context }
+    let failure = kind.failure_kind();
+    ContentError::Store(Arc::new(StoreError { kind, failure, retry_after: answer.retry_after, context }))
 }
 
 /// The answer goes on past its deadline.

@@ -122,19 +122,45 @@ pub enum Verdict {
     Changed,
     /// The object is not as long as it must be; the length it has, if the store says so.
     OtherSize(Option<u64>),
-    /// Ask again later.
-    Busy,
+    /// The store asks for fewer requests.
+    Throttled,
+    /// The store is out of order: ask again later.
+    Unavailable,
     /// The store cannot serve this object, now or with another link.
     Refused,
     /// The answer contradicts the request or itself.
     Malformed,
 }
 
+/// What an answer without any of the object says: the one table of the statuses and error codes of object stores.
+///
+/// Statuses and codes: OBS API reference, "downloading an object" and "error codes" (koodrive-api.md, 10.3).
+fn failure(head: AnswerHead<'_>) -> Verdict {
+    match (head.status, head.error_code) {
+        // Archived, in arrears, not signed up: no link of this object will do.
+        (403, Some("InvalidObjectState" | "InArrearOrInsufficientBalance" | "NotSignedUp" | "DeregisterUserId")) => {
+            Verdict::Refused
+        }
+        // 400: TooManyWrongSignature and its like.
+        (400 | 401 | 403 | 404 | 410, _) => Verdict::RefusedLink,
+        (412, _) => Verdict::Changed,
+        // We never ask past the size that the listing gave, so the object has become shorter.
+        (416, _) => Verdict::OtherSize(None),
+        (429, _) | (503, Some("SlowDown")) => Verdict::Throttled,
+        (408 | 500..=599, _) => Verdict::Unavailable,
+        _ => Verdict::Malformed,
+    }
+}
+
+/// Whether a refusal with this status, with a fresh link too, means that there is no such object (any more).
+pub fn means_gone(status: u16) -> bool {
+    matches!(status, 404 | 410)
+}
+
 /// Judges the answer to a request for `asked` of an object that must have `size` bytes.
 ///
 /// A 206 must carry exactly the asked range and the whole size; a 200 must be the whole object, and is skipped into as far as
 /// [`SKIP_MAX_BYTES`].
-/// Statuses and codes: OBS API reference, "downloading an object" and "error codes" (koodrive-api.md, 10.3).
 pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
     match head.status {
         206 => judge_partial(asked, size, head),
@@ -144,21 +170,7 @@ pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
             Some(_) if asked.start > SKIP_MAX_BYTES => Verdict::RangeIgnored(RangeIgnored::TooFar),
             Some(_) => Verdict::Use { skip: asked.start },
         },
-        // Archived, in arrears, not signed up: no link of this object will do.
-        403 if matches!(
-            head.error_code,
-            Some("InvalidObjectState" | "InArrearOrInsufficientBalance" | "NotSignedUp" | "DeregisterUserId")
-        ) =>
-        {
-            Verdict::Refused
-        }
-        // 400: TooManyWrongSignature and its like.
-        400 | 401 | 403 | 404 | 410 => Verdict::RefusedLink,
-        412 => Verdict::Changed,
-        // We never ask past the size that the listing gave, so the object has become shorter.
-        416 => Verdict::OtherSize(None),
-        408 | 429 | 500..=599 => Verdict::Busy,
-        _ => Verdict::Malformed,
+        _ => failure(head),
     }
 }
 
@@ -167,12 +179,8 @@ pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
 pub enum SizeVerdict {
     /// It is so many bytes.
     Is(u64),
-    /// The link is no good: get another and ask again.
-    RefusedLink,
-    /// Ask again later.
-    Busy,
-    /// Nothing that can be believed.
-    Unknown,
+    /// Nothing that can be believed: for the reason that a range would not be served, or as [`Verdict::Malformed`].
+    Unknown(Verdict),
 }
 
 /// Judges the answer to a request for the first bytes of an object of unknown length. An empty object has no bytes to answer with,
@@ -182,12 +190,11 @@ pub fn judge_size(head: AnswerHead<'_>) -> SizeVerdict {
         206 => head.content_range.and_then(parse_content_range).and_then(|(_, total)| total),
         416 => head.content_range.and_then(|range| parse_decimal(range.trim().strip_prefix("bytes */")?)),
         200 => head.content_length,
-        400 | 401 | 403 | 404 | 410 => return SizeVerdict::RefusedLink,
-        408 | 429 | 500..=599 => return SizeVerdict::Busy,
-        _ => None,
+        _ => return SizeVerdict::Unknown(failure(head)),
     };
     // Offsets of files are signed 64 bit in Linux.
-    size.filter(|size| i64::try_from(*size).is_ok()).map_or(SizeVerdict::Unknown, SizeVerdict::Is)
+    let size = size.filter(|size| i64::try_from(*size).is_ok());
+    size.map_or(SizeVerdict::Unknown(Verdict::Malformed), SizeVerdict::Is)
 }
 
 fn judge_partial(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
@@ -321,10 +328,13 @@ mod tests {
             (200, None, Some(u64::MAX)),
             (302, None, Some(5)),
         ] {
-            assert_eq!(size(status, range, length), SizeVerdict::Unknown, "{status} {range:?}");
+            let want = SizeVerdict::Unknown(Verdict::Malformed);
+            assert_eq!(size(status, range, length), want, "{status} {range:?}");
         }
-        assert_eq!(size(403, None, None), SizeVerdict::RefusedLink);
-        assert_eq!(size(503, None, None), SizeVerdict::Busy);
+        for status in [400, 403, 404, 408, 412, 429, 503] {
+            let as_for_a_range = judge(ByteRange::new(0, 2), 100, answer(status, None, None));
+            assert_eq!(size(status, None, None), SizeVerdict::Unknown(as_for_a_range), "{status}");
+        }
     }
 
     #[test]
@@ -333,8 +343,12 @@ mod tests {
         for status in [400, 401, 403, 404, 410] {
             assert_eq!(judge(asked, 2, answer(status, None, None)), Verdict::RefusedLink, "{status}");
         }
-        for status in [408, 429, 500, 503] {
-            assert_eq!(judge(asked, 2, answer(status, None, None)), Verdict::Busy, "{status}");
+        for status in [408, 500, 503] {
+            assert_eq!(judge(asked, 2, answer(status, None, None)), Verdict::Unavailable, "{status}");
+        }
+        let slow_down = AnswerHead { error_code: Some("SlowDown"), ..answer(503, None, None) };
+        for throttled in [answer(429, None, None), slow_down] {
+            assert_eq!(judge(asked, 2, throttled), Verdict::Throttled, "{throttled:?}");
         }
         let archived = AnswerHead { error_code: Some("InvalidObjectState"), ..answer(403, None, None) };
         assert_eq!(judge(asked, 2, archived), Verdict::Refused);
