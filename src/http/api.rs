@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::policy::percent::percent_encoded;
 
 /// The largest API answer that is read, in bytes. A page has at most 100 entries of a few KiB (koodrive-api.md, 5.4).
-pub const MAX_API_BODY_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_API_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One call of the API: a GET without a body, a POST with one.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ pub struct ApiAnswer {
     pub date: Option<SystemTime>,
     /// The pause that the service asks for.
     pub retry_after: Option<Duration>,
-    /// The whole body, at most [`MAX_API_BODY_BYTES`].
+    /// The whole body, at most 16 MiB.
     pub body: Vec<u8>,
 }
 

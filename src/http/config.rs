@@ -8,7 +8,7 @@ use super::reach::{EndpointPlaces, Reach};
 use crate::config::Connection;
 
 /// The most that a server may be silent, before its headers or between two pieces of a body.
-pub const STALL_LIMIT: Duration = Duration::from_secs(10);
+const MAX_STALL: Duration = Duration::from_secs(10);
 
 /// The limits that both clients obey, and the way to the servers.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct HttpConfig {
     pub allow_private_links: bool,
     /// Where the endpoint has answered from: noted by the API client, asked by the object client. Shared by clones.
     pub endpoint_places: EndpointPlaces,
-    /// See [`STALL_LIMIT`].
+    /// The most that a server may be silent, before its headers or between two pieces of a body.
     pub stall_limit: Duration,
     /// PEM certificates that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
@@ -31,7 +31,7 @@ impl HttpConfig {
     /// Limits for operations of at most `op_timeout`: a stalled attempt leaves time for two more. No proxies, no private links,
     /// and nothing known of any endpoint.
     pub fn new(allow_http: bool, op_timeout: Duration) -> HttpConfig {
-        let stall_limit = STALL_LIMIT.min(op_timeout / 3);
+        let stall_limit = MAX_STALL.min(op_timeout / 3);
         HttpConfig {
             allow_http,
             allow_private_links: false,
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn stall_limit_leaves_time_for_more_attempts() {
-        assert_eq!(HttpConfig::new(false, Duration::from_secs(30)).stall_limit, STALL_LIMIT);
+        assert_eq!(HttpConfig::new(false, Duration::from_secs(30)).stall_limit, MAX_STALL);
         assert_eq!(HttpConfig::new(false, Duration::from_secs(3)).stall_limit, Duration::from_secs(1));
     }
 }

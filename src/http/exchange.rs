@@ -19,7 +19,7 @@ use crate::policy::server_time::parse_http_date;
 
 /// The most that a connection may take to come up, name resolution and TLS included. Three retransmissions of a lost SYN
 /// (1 + 2 s) fit in.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// How much of an object store's error answer is read, in bytes: its XML is a few hundred.
 const MAX_ERROR_BODY_BYTES: usize = 8 * 1024;
@@ -112,7 +112,7 @@ pub(super) fn build_client(config: &HttpConfig, resolver: Arc<impl Resolve + 'st
         .dns_resolver(resolver)
         .tcp_nodelay(true)
         .pool_idle_timeout(POOL_IDLE)
-        .connect_timeout(CONNECT_TIMEOUT.min(config.stall_limit))
+        .connect_timeout(MAX_CONNECT_TIME.min(config.stall_limit))
         .timeout(config.stall_limit);
     let builder = config.proxies.add_to(builder)?;
     let builder = match &config.ca_file {

@@ -25,10 +25,9 @@ mod proxy;
 mod reach;
 mod url;
 
-pub use api::{ApiAnswer, ApiClient, ApiRequest, MAX_API_BODY_BYTES};
-pub use config::{HttpConfig, STALL_LIMIT};
+pub use api::{ApiAnswer, ApiClient, ApiRequest};
+pub use config::HttpConfig;
 pub use error::{HttpError, HttpErrorKind};
-pub use exchange::CONNECT_TIMEOUT;
 pub use object::{ObjectAnswer, ObjectBody, ObjectClient};
 pub use proxy::Proxies;
 pub use reach::EndpointPlaces;

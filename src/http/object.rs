@@ -1,10 +1,9 @@
 //! Ranges of objects through signed links. Up to three redirects are followed.
 
 use std::fmt;
-use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reqwest::blocking::Client;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
@@ -37,8 +36,6 @@ pub struct ObjectAnswer {
     pub content_length: Option<u64>,
     /// `ETag` as sent, quotes included; that of the whole object.
     pub etag: Option<String>,
-    /// The store's clock as it answered.
-    pub date: Option<SystemTime>,
     /// The pause that the store asks for.
     pub retry_after: Option<Duration>,
     /// `<Code>` of the error answer, if the status is an error and there was one.
@@ -58,13 +55,6 @@ impl ObjectBody {
     /// by ending before the announced length.
     pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
         self.0.read_some(buffer)
-    }
-}
-
-/// The same as [`ObjectBody::read_some`]; the error holds the [`HttpError`].
-impl Read for ObjectBody {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read_some(buffer).map_err(io::Error::other)
     }
 }
 
@@ -151,7 +141,6 @@ fn object_answer(mut body: Body, urls: &[&str]) -> ObjectAnswer {
         content_range,
         content_length,
         etag,
-        date: head.date,
         retry_after: head.retry_after,
         error_code,
         body: ObjectBody(body),

@@ -25,6 +25,7 @@ use crate::emulator::spaces::{
 use crate::emulator::{Emulator, Entry, Fault, FaultKind, SpaceState};
 use crate::fakes::ManualClock;
 use crate::link_laws::Gathering;
+use crate::object_client::read_all;
 use crate::scripted_server::{Answer, BUSY, Request, ScriptedServer};
 
 pub(crate) const TOKEN: &str = "Bearer 5ca1ab1e0123456789abcdef";
@@ -99,9 +100,7 @@ fn read(client: &dyn Remote, id: &str, len: u64) -> Vec<u8> {
     let config = HttpConfig { allow_private_links: true, ..HttpConfig::new(false, Duration::from_secs(30)) };
     let objects = ObjectClient::new(config, Arc::new(SystemClock)).unwrap();
     let mut answer = objects.get_range(&link, ByteRange::new(0, len), None, soon()).unwrap();
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut answer.body, &mut bytes).unwrap();
-    bytes
+    read_all(&mut answer).unwrap()
 }
 
 pub(crate) fn chain(error: &dyn Error) -> String {
