@@ -21,7 +21,7 @@ use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
 use crate::policy::retry::FailureKind;
-use crate::remote::{Link, NodeId, RemoteErrorKind};
+use crate::remote::{Link, RemoteErrorKind, Revision};
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.
@@ -170,9 +170,9 @@ impl Fetcher {
         })
     }
 
-    /// Has the links of `ids` asked for in as few calls as can be, ahead of the fetches that will need them.
-    pub fn resolve_ahead(&self, ids: &[NodeId], deadline: Instant) {
-        self.links.want(ids);
+    /// Has the links of `files` asked for in as few calls as can be, ahead of the fetches that will need them.
+    pub fn resolve_ahead(&self, files: &[Revision], deadline: Instant) {
+        self.links.want(files);
         if self.links.has_guesses() {
             let links = Arc::clone(&self.links);
             // Refused by a full queue, the call is made by whoever needs the first of the links.
@@ -302,7 +302,7 @@ impl Fetcher {
                 return Err(ContentError::Cancelled);
             }
             let deadline = ticket.deadline().unwrap_or(deadline);
-            let link = self.links.get(&object.id, deadline)?;
+            let link = self.links.get(&object.revision(), deadline)?;
             let wanted = progress.wanted();
             let asked = range::never_one_byte(wanted, object.size());
             if let Some(why) = object.ranges.refusal(asked, self.clock.now()) {
@@ -360,7 +360,7 @@ impl Fetcher {
             return Err(error);
         }
         log::debug!("{}; a fresh link is asked for", one_line(&error));
-        self.links.refuse(&object.id, link);
+        self.links.refuse(&object.revision(), link);
         Ok(())
     }
 
@@ -372,7 +372,7 @@ impl Fetcher {
         link: &Link,
         status: u16,
     ) -> Result<(), ContentError> {
-        self.links.refuse(&object.id, link);
+        self.links.refuse(&object.revision(), link);
         progress.refusals += 1;
         log::debug!("link refused (HTTP {status}) for {:?}, refusal {}", progress.wanted(), progress.refusals);
         if progress.refusals >= REFUSALS_MAX { Err(ContentError::Refused { status }) } else { Ok(()) }

@@ -1,8 +1,8 @@
 //! Links to the content of files, each until it expires: an LRU, fed by listings for free and by the service on demand.
 //!
-//! One id is never asked for twice at once, and ids that are wanted at about the same time share a call where the service
-//! allows it. A call that is refused as a whole may be refused for one of its ids: it is made again in parts, until only
-//! the bad ids have failed. Callers are worker threads; they wait here for a call that another of them makes.
+//! One file is never asked for twice at once, and files that are wanted at about the same time share a call where the service
+//! allows it. A call that is refused as a whole may be refused for one of its files: it is made again in parts, until only
+//! the bad ones have failed. Callers are worker threads; they wait here for a call that another of them makes.
 //! Locks: one, never held over a call.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,7 +16,7 @@ use super::ContentError;
 use crate::clock::Clock;
 use crate::policy::link_expiry::renew_at;
 use crate::policy::retry::FailureKind;
-use crate::remote::{Link, LinkResults, NodeId, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Link, LinkResults, NodeId, Remote, RemoteError, RemoteErrorKind, Revision};
 use crate::single_flight::{SingleFlight, TimedOut};
 
 /// The most links that are kept. A link is about 600 bytes, so this is about 20 MiB; a directory of 20,000 files fits.
@@ -33,7 +33,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(600);
 /// How many such files are remembered.
 const REFUSED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-/// The most calls that are made in a row for links nobody waits for. Finding two bad ids among a hundred takes 27.
+/// The most calls that are made in a row for links nobody waits for. Finding two bad ones among a hundred takes 27.
 const CALLS_AHEAD_MAX: usize = 32;
 
 /// What became of the wish for one link: set once.
@@ -47,13 +47,13 @@ pub struct LinkStore {
 }
 
 struct State {
-    links: LruCache<NodeId, Link>,
+    links: LruCache<Revision, Link>,
     /// Ids whose link is wanted and not there yet. Bounded by the worker threads, who wait, and what is fetched ahead.
-    wishes: HashMap<NodeId, Wish>,
+    wishes: HashMap<Revision, Wish>,
     /// The wishes that no call has taken yet, by the call that they are to share.
     batches: VecDeque<Batch>,
     /// Files that were refused a link, until when that is remembered.
-    refused: LruCache<NodeId, Instant>,
+    refused: LruCache<Revision, Instant>,
 }
 
 struct Wish {
@@ -62,10 +62,10 @@ struct Wish {
     is_awaited: bool,
 }
 
-/// Ids of one call.
+/// Files of one call.
 struct Batch {
-    ids: Vec<NodeId>,
-    /// A call that named these ids was refused, perhaps for one of them: no other id joins them.
+    files: Vec<Revision>,
+    /// A call that named these was refused, perhaps for one of them: no other file joins them.
     is_suspect: bool,
 }
 
@@ -82,17 +82,17 @@ impl LinkStore {
     }
 
     /// A link came with a listing. Kept unless it is about to expire.
-    pub fn offer(&self, id: &NodeId, link: Link) {
+    pub fn offer(&self, file: &Revision, link: Link) {
         if self.is_usable(&link) {
-            self.calls.state().links.put(id.clone(), link);
+            self.calls.state().links.put(file.clone(), link);
         }
     }
 
     /// The store has refused `link`: it is not given out again.
-    pub fn refuse(&self, id: &NodeId, link: &Link) {
+    pub fn refuse(&self, file: &Revision, link: &Link) {
         let mut state = self.calls.state();
-        if state.links.peek(id) == Some(link) {
-            state.links.pop(id);
+        if state.links.peek(file) == Some(link) {
+            state.links.pop(file);
         }
     }
 
@@ -100,15 +100,15 @@ impl LinkStore {
     ///
     /// # Errors
     /// What the service said, or a timeout if another thread's call takes past `deadline`.
-    pub fn get(&self, id: &NodeId, deadline: Instant) -> Result<Link, ContentError> {
+    pub fn get(&self, file: &Revision, deadline: Instant) -> Result<Link, ContentError> {
         let mut state = self.calls.state();
-        if let Some(link) = state.links.get(id) {
+        if let Some(link) = state.links.get(file) {
             if self.is_usable(link) {
                 return Ok(link.clone());
             }
-            state.links.pop(id);
+            state.links.pop(file);
         }
-        let (outcome, has_room) = state.wish(id, true, self.batch_max(), self.clock.now());
+        let (outcome, has_room) = state.wish(file, true, self.batch_max(), self.clock.now());
         if has_room {
             drop(state);
             self.clock.sleep(GATHER);
@@ -119,9 +119,9 @@ impl LinkStore {
                 return result.clone().map_err(ContentError::Link);
             }
             // Whoever needs a link that no call has taken yet makes the call: nobody waits for a thread that may not come.
-            if let Some(ids) = state.take_batch_of(id) {
+            if let Some(files) = state.take_batch_of(file) {
                 drop(state);
-                self.call(ids, deadline);
+                self.call(files, deadline);
                 state = self.calls.state();
                 continue;
             }
@@ -138,49 +138,50 @@ impl LinkStore {
     pub(super) fn call_ahead(&self, deadline: Instant) {
         for _ in 0..CALLS_AHEAD_MAX {
             let guesses = self.calls.state().take_guesses(false);
-            let Some(ids) = guesses else { return };
-            self.call(ids, deadline);
+            let Some(files) = guesses else { return };
+            self.call(files, deadline);
         }
         // What is left is asked for when somebody reads it, each file by itself.
         let mut state = self.calls.state();
-        while let Some(ids) = state.take_guesses(true) {
+        while let Some(files) = state.take_guesses(true) {
             let until = self.clock.now() + REFUSED_FOR;
-            for id in ids {
-                state.wishes.remove(&id);
-                state.refused.put(id, until);
+            for file in files {
+                state.wishes.remove(&file);
+                state.refused.put(file, until);
             }
         }
     }
 
-    /// Makes one call. When it is over, even by a panic, each of `ids` is settled or in a batch again.
-    fn call(&self, ids: Vec<NodeId>, deadline: Instant) {
+    /// Makes one call. When it is over, even by a panic, each of `files` is settled or in a batch again.
+    fn call(&self, files: Vec<Revision>, deadline: Instant) {
+        let ids: Vec<NodeId> = files.iter().map(|file| file.id.clone()).collect();
         let call = || {
             let answer = self.remote.resolve_links(&ids, deadline);
             if let Err(error) = &answer
-                && is_to_be_split(&ids, error)
+                && is_to_be_split(&files, error)
             {
-                log::debug!("links: a call for {} files is refused, and made again in parts: {error}", ids.len());
+                log::debug!("links: a call for {} files is refused, and made again in parts: {error}", files.len());
             }
             answer
         };
-        self.calls.fly(call, |state, answer| state.land(&ids, answer, self.clock.now()));
+        self.calls.fly(call, |state, answer| state.land(&files, answer, self.clock.now()));
     }
 
     fn batch_max(&self) -> usize {
         self.remote.max_links_per_call().max(1)
     }
 
-    /// Whether a link for `id` is neither there nor on its way, and may be had as far as is known.
-    pub fn lacks(&self, id: &NodeId) -> bool {
+    /// Whether a link for `file` is neither there nor on its way, and may be had as far as is known.
+    pub fn lacks(&self, file: &Revision) -> bool {
         let state = self.calls.state();
-        !state.wishes.contains_key(id)
-            && !state.links.peek(id).is_some_and(|link| self.is_usable(link))
-            && !state.is_refused(id, self.clock.now())
+        !state.wishes.contains_key(file)
+            && !state.links.peek(file).is_some_and(|link| self.is_usable(link))
+            && !state.is_refused(file, self.clock.now())
     }
 
-    /// Whether the service has refused a link for `id` not long ago: not worth a guess.
-    pub(super) fn is_refused(&self, id: &NodeId) -> bool {
-        self.calls.state().is_refused(id, self.clock.now())
+    /// Whether the service has refused a link for `file` not long ago: not worth a guess.
+    pub(super) fn is_refused(&self, file: &Revision) -> bool {
+        self.calls.state().is_refused(file, self.clock.now())
     }
 
     /// Whether the service gives several links for one call.
@@ -191,17 +192,17 @@ impl LinkStore {
     /// Whether there are wishes that nobody waits for and no call has taken.
     pub(super) fn has_guesses(&self) -> bool {
         let state = self.calls.state();
-        state.batches.iter().flat_map(|batch| &batch.ids).any(|id| !state.is_awaited(id))
+        state.batches.iter().flat_map(|batch| &batch.files).any(|file| !state.is_awaited(file))
     }
 
-    /// The links that are lacking of `ids`, as many as one call may name, are wanted from now on. A call for them is up to the
+    /// The links that are lacking of `files`, as many as one call may name, are wanted from now on. A call for them is up to the
     /// caller, or to the first who needs one.
-    pub(super) fn want(&self, ids: &[NodeId]) {
-        let lacking: Vec<&NodeId> = ids.iter().filter(|id| self.lacks(id)).take(self.batch_max()).collect();
+    pub(super) fn want(&self, files: &[Revision]) {
+        let lacking: Vec<&Revision> = files.iter().filter(|file| self.lacks(file)).take(self.batch_max()).collect();
         let (batch_max, now) = (self.batch_max(), self.clock.now());
         let mut state = self.calls.state();
-        for id in lacking {
-            state.wish(id, false, batch_max, now);
+        for file in lacking {
+            state.wish(file, false, batch_max, now);
         }
     }
 
@@ -211,76 +212,80 @@ impl LinkStore {
 }
 
 impl State {
-    fn is_awaited(&self, id: &NodeId) -> bool {
-        self.wishes.get(id).is_some_and(|wish| wish.is_awaited)
+    fn is_awaited(&self, file: &Revision) -> bool {
+        self.wishes.get(file).is_some_and(|wish| wish.is_awaited)
     }
 
-    fn is_refused(&self, id: &NodeId, now: Instant) -> bool {
-        self.refused.peek(id).is_some_and(|until| now < *until)
+    fn is_refused(&self, file: &Revision, now: Instant) -> bool {
+        self.refused.peek(file).is_some_and(|until| now < *until)
     }
 
     /// Wants a link; where its outcome will stand, and whether others can still join its call.
-    fn wish(&mut self, id: &NodeId, is_awaited: bool, batch_max: usize, now: Instant) -> (Outcome, bool) {
-        if let Some(wish) = self.wishes.get_mut(id) {
+    fn wish(&mut self, file: &Revision, is_awaited: bool, batch_max: usize, now: Instant) -> (Outcome, bool) {
+        if let Some(wish) = self.wishes.get_mut(file) {
             wish.is_awaited |= is_awaited;
             return (Arc::clone(&wish.outcome), false);
         }
         let outcome = Outcome::default();
-        self.wishes.insert(id.clone(), Wish { outcome: Arc::clone(&outcome), is_awaited });
-        if self.is_refused(id, now) {
-            self.batches.push_back(Batch { ids: vec![id.clone()], is_suspect: true });
+        self.wishes.insert(file.clone(), Wish { outcome: Arc::clone(&outcome), is_awaited });
+        if self.is_refused(file, now) {
+            self.batches.push_back(Batch { files: vec![file.clone()], is_suspect: true });
             return (outcome, false);
         }
-        let open = self.batches.iter_mut().rev().find(|batch| !batch.is_suspect && batch.ids.len() < batch_max);
+        // Its own call if the id is named there for an earlier revision.
+        let can_join = |batch: &Batch| {
+            !batch.is_suspect && batch.files.len() < batch_max && batch.files.iter().all(|other| other.id != file.id)
+        };
+        let open = self.batches.iter_mut().rev().find(|batch| can_join(batch));
         let count = match open {
             Some(batch) => {
-                batch.ids.push(id.clone());
-                batch.ids.len()
+                batch.files.push(file.clone());
+                batch.files.len()
             }
             None => {
-                self.batches.push_back(Batch { ids: vec![id.clone()], is_suspect: false });
+                self.batches.push_back(Batch { files: vec![file.clone()], is_suspect: false });
                 1
             }
         };
         (outcome, count < batch_max)
     }
 
-    /// Takes the ids that are to be asked for with `id`, which somebody waits for; `None` if a call has taken it. Of ids that are
+    /// Takes the files that are to be asked for with `file`, which somebody waits for; `None` if a call has taken it. Of files that are
     /// suspect, those that nobody waits for are left.
-    fn take_batch_of(&mut self, id: &NodeId) -> Option<Vec<NodeId>> {
-        let index = self.batches.iter().position(|batch| batch.ids.contains(id))?;
+    fn take_batch_of(&mut self, file: &Revision) -> Option<Vec<Revision>> {
+        let index = self.batches.iter().position(|batch| batch.files.contains(file))?;
         let batch = self.batches.remove(index)?;
         if !batch.is_suspect {
-            return Some(batch.ids);
+            return Some(batch.files);
         }
-        let (awaited, guesses): (Vec<_>, Vec<_>) = batch.ids.into_iter().partition(|id| self.is_awaited(id));
+        let (awaited, guesses): (Vec<_>, Vec<_>) = batch.files.into_iter().partition(|file| self.is_awaited(file));
         self.push_suspects(guesses);
         Some(awaited)
     }
 
-    /// Takes the ids of the oldest call that nobody waits for; of suspect ids only if so.
-    fn take_guesses(&mut self, only_suspects: bool) -> Option<Vec<NodeId>> {
-        let has_guess = |batch: &Batch| batch.ids.iter().any(|id| !self.is_awaited(id));
+    /// Takes the files of the oldest call that nobody waits for; of suspect files only if so.
+    fn take_guesses(&mut self, only_suspects: bool) -> Option<Vec<Revision>> {
+        let has_guess = |batch: &Batch| batch.files.iter().any(|file| !self.is_awaited(file));
         let index = self.batches.iter().position(|batch| (batch.is_suspect || !only_suspects) && has_guess(batch))?;
         let batch = self.batches.remove(index)?;
         if !batch.is_suspect {
-            return Some(batch.ids);
+            return Some(batch.files);
         }
-        let (awaited, guesses): (Vec<_>, Vec<_>) = batch.ids.into_iter().partition(|id| self.is_awaited(id));
+        let (awaited, guesses): (Vec<_>, Vec<_>) = batch.files.into_iter().partition(|file| self.is_awaited(file));
         self.push_suspects(awaited);
         Some(guesses)
     }
 
-    fn push_suspects(&mut self, ids: Vec<NodeId>) {
-        if !ids.is_empty() {
-            self.batches.push_back(Batch { ids, is_suspect: true });
+    fn push_suspects(&mut self, files: Vec<Revision>) {
+        if !files.is_empty() {
+            self.batches.push_back(Batch { files, is_suspect: true });
         }
     }
 
-    /// A call for `ids` was refused, perhaps for one of them: they are to be asked for again in two parts. Whoever waits is not made
+    /// A call for `files` was refused, perhaps for one of them: they are to be asked for again in two parts. Whoever waits is not made
     /// to share a part with guesses.
-    fn split(&mut self, ids: &[NodeId]) {
-        let (mut first, mut second): (Vec<_>, Vec<_>) = ids.iter().cloned().partition(|id| self.is_awaited(id));
+    fn split(&mut self, files: &[Revision]) {
+        let (mut first, mut second): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| self.is_awaited(file));
         if second.is_empty() {
             second = first.split_off(first.len() / 2);
         } else if first.is_empty() {
@@ -290,54 +295,54 @@ impl State {
         self.push_suspects(second);
     }
 
-    /// The call for `ids` is over; `None` if it panicked.
-    fn land(&mut self, ids: &[NodeId], answer: Option<Result<LinkResults, RemoteError>>, now: Instant) {
+    /// The call for `files` is over; `None` if it panicked.
+    fn land(&mut self, files: &[Revision], answer: Option<Result<LinkResults, RemoteError>>, now: Instant) {
         match answer {
-            Some(Err(error)) if is_to_be_split(ids, &error) => self.split(ids),
+            Some(Err(error)) if is_to_be_split(files, &error) => self.split(files),
             Some(Err(error)) => {
                 let error = Arc::new(error);
-                for id in ids {
-                    self.settle(id, Err(Arc::clone(&error)), now);
+                for file in files {
+                    self.settle(file, Err(Arc::clone(&error)), now);
                 }
             }
             answer => {
                 let mut results = answer.and_then(Result::ok).unwrap_or_default().into_iter();
-                for id in ids {
+                for file in files {
                     let result = results.next().unwrap_or_else(|| {
                         let context = "the service's answer leaves this file's link out";
                         Err(RemoteError::new(RemoteErrorKind::Malformed, context))
                     });
-                    self.settle(id, result.map_err(Arc::new), now);
+                    self.settle(file, result.map_err(Arc::new), now);
                 }
             }
         }
     }
 
-    /// The wish for `id` has come to its end.
-    fn settle(&mut self, id: &NodeId, result: Result<Link, Arc<RemoteError>>, now: Instant) {
+    /// The wish for `file` has come to its end.
+    fn settle(&mut self, file: &Revision, result: Result<Link, Arc<RemoteError>>, now: Instant) {
         match &result {
             Ok(link) => {
-                self.links.put(id.clone(), link.clone());
-                self.refused.pop(id);
+                self.links.put(file.clone(), link.clone());
+                self.refused.pop(file);
             }
-            Err(error) if may_be_due_to_an_id(error) => {
-                self.refused.put(id.clone(), now + REFUSED_FOR);
+            Err(error) if may_be_due_to_a_file(error) => {
+                self.refused.put(file.clone(), now + REFUSED_FOR);
             }
             Err(_) => {}
         }
-        if let Some(wish) = self.wishes.remove(id) {
+        if let Some(wish) = self.wishes.remove(file) {
             let _ = wish.outcome.set(result);
         }
     }
 }
 
-/// Whether a refusal may be due to one of the ids that were named, rather than to the state of the service, of the way to it or of
+/// Whether a refusal may be due to one of the files that were named, rather than to the state of the service, of the way to it or of
 /// the login.
-fn may_be_due_to_an_id(error: &RemoteError) -> bool {
+fn may_be_due_to_a_file(error: &RemoteError) -> bool {
     error.failure_kind() == FailureKind::Permanent && error.kind() != RemoteErrorKind::NeedsLogin
 }
 
-/// Whether a call for `ids` that failed so is to be made again in parts.
-fn is_to_be_split(ids: &[NodeId], error: &RemoteError) -> bool {
-    ids.len() > 1 && may_be_due_to_an_id(error)
+/// Whether a call for `files` that failed so is to be made again in parts.
+fn is_to_be_split(files: &[Revision], error: &RemoteError) -> bool {
+    files.len() > 1 && may_be_due_to_a_file(error)
 }

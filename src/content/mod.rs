@@ -40,7 +40,7 @@ use crate::clock::{Clock, lock};
 use crate::jobs::JobQueue;
 use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
-use crate::remote::{NodeId, Version};
+use crate::remote::{NodeId, Revision, Version};
 
 /// The most objects whose identity is remembered after their last handle was closed, so that their blocks are found
 /// again: about 200 bytes each, and more than the blocks that fit into a GiB.
@@ -107,18 +107,18 @@ impl Content {
 
     /// The length of a file that is listed without one, if it was asked for before.
     pub fn known_size(&self, id: &NodeId, edited_ms: i64) -> Option<u64> {
-        self.sizes.known(&(id.clone(), edited_ms))
+        self.sizes.known(&Revision { id: id.clone(), edited_ms })
     }
 
     /// The object of that file has turned out to be another: its length is to be asked for again.
     pub fn forget_size(&self, id: &NodeId, edited_ms: i64) {
-        self.sizes.forget(&(id.clone(), edited_ms));
+        self.sizes.forget(&Revision { id: id.clone(), edited_ms });
     }
 
     /// Asks the store for that length: one small request, and a link if there is none. The caller answers for the deadline; past it,
     /// nothing is asked any more on this account.
     pub fn ask_size(&self, id: &NodeId, edited_ms: i64, deadline: Instant, done: SizeDone) {
-        self.sizes.ask(&self.prefetcher.fetcher, (id.clone(), edited_ms), deadline, done);
+        self.sizes.ask(&self.prefetcher.fetcher, Revision { id: id.clone(), edited_ms }, deadline, done);
     }
 
     /// Opens a file. Touches no network.
@@ -142,15 +142,21 @@ impl Content {
     /// Has the first `len` bytes of each file fetched, in this order, behind whatever somebody waits for. What is there or on
     /// its way is left alone; `len` is at least 1 and at most the file's length.
     ///
-    /// `upcoming` are the ids of these files and of more that come after them: where the service gives several links for one
+    /// `upcoming` are these files and more that come after them: where the service gives several links for one
     /// call, those are asked for together.
-    pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[NodeId]) {
+    pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[Revision]) {
         let deadline = self.clock.now() + self.op_timeout;
-        let has_wishes = || self.links.has_guesses() || files.iter().any(|(id, ..)| self.links.lacks(id));
+        let has_wishes = || {
+            self.links.has_guesses()
+                || files.iter().any(|(id, version, _)| self.links.lacks(&Revision::new(id, *version)))
+        };
         if self.links.is_batching() && has_wishes() {
             self.prefetcher.fetcher.resolve_ahead(upcoming, deadline);
         }
-        for (id, version, len) in files.into_iter().filter(|(id, ..)| !self.links.is_refused(id)) {
+        for (id, version, len) in files {
+            if self.links.is_refused(&Revision::new(&id, version)) {
+                continue;
+            }
             let object = self.object(&id, version);
             self.prefetcher.fetch_missing(&object, ByteRange::new(0, len), |_, _| {});
         }

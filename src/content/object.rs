@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::ContentError;
 use super::ranges::Ranges;
-use crate::remote::{NodeId, Version};
+use crate::remote::{NodeId, Revision, Version};
 
 /// One version of one file's content, shared by all its handles and blocks.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Object {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let (etag, ranges, changed) = (OnceLock::new(), Ranges::default(), AtomicBool::new(false));
         Object { number, id, version, etag, ranges, changed }
+    }
+
+    /// What its links are for.
+    pub(super) fn revision(&self) -> Revision {
+        Revision::new(&self.id, self.version)
     }
 
     /// The object's length in bytes.

@@ -16,13 +16,10 @@ use crate::clock::lock;
 use crate::jobs::{Attempt, Class, End, Failure, Task, Ticket, Urgency};
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, ByteRange, SizeVerdict, Verdict};
-use crate::remote::{NodeId, RemoteErrorKind};
+use crate::remote::{RemoteErrorKind, Revision};
 
 /// The most lengths that are remembered, of about 150 bytes each.
 const SIZES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-
-/// A file as its listing tells it: its id, and when it was edited.
-pub(super) type SizeKey = (NodeId, i64);
 
 /// What is to be done with a length.
 pub type SizeDone = Box<dyn FnOnce(Result<u64, ContentError>) + Send>;
@@ -31,9 +28,9 @@ pub type SizeDone = Box<dyn FnOnce(Result<u64, ContentError>) + Send>;
 pub(super) struct Sizes(Mutex<State>);
 
 struct State {
-    known: LruCache<SizeKey, u64>,
+    known: LruCache<Revision, u64>,
     /// Who waits for which request. Bounded by the operations that wait.
-    asked: HashMap<SizeKey, (Ticket, Vec<SizeDone>)>,
+    asked: HashMap<Revision, (Ticket, Vec<SizeDone>)>,
 }
 
 impl Default for Sizes {
@@ -44,17 +41,17 @@ impl Default for Sizes {
 
 impl Sizes {
     /// The length, if it was asked for before.
-    pub(super) fn known(&self, key: &SizeKey) -> Option<u64> {
+    pub(super) fn known(&self, key: &Revision) -> Option<u64> {
         lock(&self.0).known.get(key).copied()
     }
 
     /// The object is another one than when it was asked about.
-    pub(super) fn forget(&self, key: &SizeKey) {
+    pub(super) fn forget(&self, key: &Revision) {
         lock(&self.0).known.pop(key);
     }
 
     /// Asks the store, until `deadline`; `done` is called on a worker thread.
-    pub(super) fn ask(self: &Arc<Self>, fetcher: &Arc<Fetcher>, key: SizeKey, deadline: Instant, done: SizeDone) {
+    pub(super) fn ask(self: &Arc<Self>, fetcher: &Arc<Fetcher>, key: Revision, deadline: Instant, done: SizeDone) {
         if !fetcher.has_room(Class::Foreground) {
             return done(Err(ContentError::Overloaded));
         }
@@ -79,7 +76,7 @@ impl Sizes {
         ticket.start(Urgency::Awaited(deadline));
     }
 
-    fn answer(&self, key: &SizeKey, result: Result<u64, ContentError>) {
+    fn answer(&self, key: &Revision, result: Result<u64, ContentError>) {
         let waiters = {
             let mut state = lock(&self.0);
             if let Ok(size) = result {
@@ -97,7 +94,7 @@ impl Sizes {
 struct SizeTask {
     sizes: Arc<Sizes>,
     fetcher: Arc<Fetcher>,
-    key: SizeKey,
+    key: Revision,
     progress: Mutex<Progress>,
 }
 
@@ -109,15 +106,14 @@ struct Progress {
 
 impl SizeTask {
     fn ask(&self, deadline: Instant) -> Result<u64, ContentError> {
-        let (id, _) = &self.key;
         loop {
-            let link = self.fetcher.links().get(id, deadline)?;
+            let link = self.fetcher.links().get(&self.key, deadline)?;
             // Two bytes, as OBS ignores a range of one (policy::range::never_one_byte).
             let answer = self.fetcher.request(&link, ByteRange::new(0, 2), None, deadline)?;
             match range::judge_size(answer.head()) {
                 SizeVerdict::Is(size) => return Ok(size),
                 SizeVerdict::Unknown(Verdict::RefusedLink) => {
-                    self.fetcher.links().refuse(id, &link);
+                    self.fetcher.links().refuse(&self.key, &link);
                     let refusals = {
                         let mut progress = lock(&self.progress);
                         progress.refusals += 1;

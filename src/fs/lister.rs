@@ -15,7 +15,7 @@ use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::budget::{MAX_LISTINGS_AHEAD, START_LISTINGS_AHEAD};
 use crate::policy::retry::FailureKind;
-use crate::remote::{Cursor, Page, Remote, RemoteError};
+use crate::remote::{Cursor, Page, Remote, RemoteError, Revision};
 
 /// So many pages must come in before one more listing is loaded ahead again: the most are reached after 128 pages without a refusal.
 const PAGES_PER_RAISE: usize = 8;
@@ -253,7 +253,7 @@ impl LoadTask {
         self.lister.raise_ahead();
         for node in &mut page.nodes {
             if let Some(link) = node.link.take() {
-                self.lister.links.offer(&node.id, link);
+                self.lister.links.offer(&Revision::new(&node.id, node.version), link);
             }
         }
         if log::log_enabled!(log::Level::Debug) {

@@ -14,7 +14,7 @@ mod rooted;
 pub use drive::{Capacity, Remote};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use link::{Link, LinkResults};
-pub use node::{Node, NodeId, NodeKind, Version};
+pub use node::{Node, NodeId, NodeKind, Revision, Version};
 pub use page::{Cursor, Page};
 pub use pages::{Endless, Pages};
 pub use rooted::Rooted;

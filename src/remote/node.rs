@@ -49,6 +49,23 @@ pub struct Version {
     pub edited_ms: i64,
 }
 
+/// A file as it was at some time, as far as a listing tells it without a length: what a link is for. A link leads to the content
+/// of that time for as long as it lives, also where the service has given the same id other content since.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Revision {
+    /// The file.
+    pub id: NodeId,
+    /// `editedTime`, as in [`Version`].
+    pub edited_ms: i64,
+}
+
+impl Revision {
+    /// The file `id` as `version` has it.
+    pub fn new(id: &NodeId, version: Version) -> Revision {
+        Revision { id: id.clone(), edited_ms: version.edited_ms }
+    }
+}
+
 /// One entry of a listing, as the service describes it.
 #[derive(Clone, Debug)]
 pub struct Node {

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use koofs::clock::{BootTime, Clock, SystemClock};
 use koofs::config::SpaceSource;
 use koofs::content::{ContentError, LinkStore};
-use koofs::remote::{NodeId, Remote, RemoteErrorKind};
+use koofs::remote::{Link, NodeId, Remote, RemoteErrorKind, Revision};
 
 use crate::emulator::knobs::BatchRefusal;
 use crate::emulator::{Emulator, Entry};
 use crate::fakes::{Bench, FakeRemote, file};
 use crate::space_client::{config, open, soon};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A clock whose pauses last until all threads that are expected have come to pause: what is wanted at the same time is wanted
 /// together, on the slowest machine.
@@ -52,12 +54,16 @@ impl Clock for Gathering {
     }
 }
 
-fn ids(numbers: std::ops::Range<usize>) -> Vec<NodeId> {
-    numbers.map(|number| NodeId::new(&format!("F{number}"))).collect()
+fn ids(numbers: std::ops::Range<usize>) -> Vec<Revision> {
+    numbers.map(|number| revision(&NodeId::new(&format!("F{number}")), 0)).collect()
+}
+
+fn revision(id: &NodeId, edited_ms: i64) -> Revision {
+    Revision { id: id.clone(), edited_ms }
 }
 
 /// Asks for all links at the same time, each on a thread of its own; how each fails.
-fn get_together(remote: &Arc<dyn Remote>, ids: &[NodeId]) -> (LinkStore, Vec<Option<RemoteErrorKind>>) {
+fn get_together(remote: &Arc<dyn Remote>, ids: &[Revision]) -> (LinkStore, Vec<Option<RemoteErrorKind>>) {
     // Who completes a batch does not pause.
     assert!(ids.len() < remote.max_links_per_call());
     let clock = Arc::new(Gathering::default());
@@ -67,7 +73,7 @@ fn get_together(remote: &Arc<dyn Remote>, ids: &[NodeId]) -> (LinkStore, Vec<Opt
     (links, failures)
 }
 
-fn get_all(links: &LinkStore, ids: &[NodeId]) -> Vec<Option<RemoteErrorKind>> {
+fn get_all(links: &LinkStore, ids: &[Revision]) -> Vec<Option<RemoteErrorKind>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = ids.iter().map(|id| scope.spawn(|| links.get(id, soon()).err())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap().map(|error: ContentError| error.kind())).collect()
@@ -104,6 +110,20 @@ fn one_bad_id_of_a_hundred_fails_alone_and_costs_few_calls() {
         remote.change(|state| state.refused_ids.clear());
         assert!(links.get(&ids(61..62)[0], soon()).is_ok());
     }
+}
+
+#[test]
+fn link_of_a_file_as_it_was_is_not_given_out_for_the_file_as_it_is() {
+    let remote = drive(&[], RemoteErrorKind::Denied);
+    let links = LinkStore::new(Arc::clone(&remote) as Arc<dyn Remote>, Arc::new(SystemClock));
+    let id = NodeId::new("F1");
+    let before = Link::new("http://old.invalid/", SystemTime::now() + HOUR, HOUR);
+    links.offer(&revision(&id, 1), before.clone());
+    assert_eq!(links.get(&revision(&id, 1), soon()).unwrap(), before);
+    assert_ne!(links.get(&revision(&id, 2), soon()).unwrap(), before);
+    assert_eq!(remote.link_calls.load(Ordering::SeqCst), 1);
+    // Who still reads the old content keeps its link.
+    assert_eq!(links.get(&revision(&id, 1), soon()).unwrap(), before);
 }
 
 #[test]
@@ -160,7 +180,7 @@ fn file_without_a_link_fails_alone_however_the_service_refuses_its_batch() {
             let ids = tree.add_many("", (0..40).map(|number| Entry::file(format!("f{number:02}"), 10)));
             tree.recycle(&ids[7]);
             tree.remove(&ids[23]);
-            let ids: Vec<NodeId> = ids.iter().map(|id| NodeId::new(id)).collect();
+            let ids: Vec<Revision> = ids.iter().map(|id| revision(&NodeId::new(id), 0)).collect();
             let client = open(&config(&emulator, SpaceSource::Own)).unwrap();
             let (links, failures) = get_together(&client, &ids);
             for (number, failure) in failures.iter().enumerate() {

@@ -70,6 +70,23 @@ fn refresh_tells_also_of_names_whose_listing_was_given_up_before_it() {
 }
 
 #[test]
+fn replaced_file_is_read_anew_although_its_old_link_and_object_live_on() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.knobs(|knobs| knobs.listing_links = false);
+    let id = emulator.tree().add("", Entry::bytes("file", "old content"));
+    let bench = Bench::with(emulator, &[], &[]);
+    assert_eq!(tool("cat", [text(&bench.path("file"))]).well(), "old content");
+    let content = Content::Bytes("new content".into());
+    bench.emulator.tree().replace(&id, content, Replacement::NewObjectOldStays);
+    run(koofs(&["refresh", text(bench.mountpoint.path())])).well();
+    assert_eq!(tool("cat", [text(&bench.path("file"))]).well(), "new content");
+    bench.end();
+}
+
+#[test]
 fn refresh_takes_no_other_filesystem_out_of_the_tree() {
     if !mounts_are_allowed() || !is_root() {
         return;

@@ -15,7 +15,7 @@ use koofs::koodrive::{self, OpenError, UPKEEP_INTERVAL, VisibleKind, VisibleSpac
 use koofs::policy::printable::one_line;
 use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
-use koofs::remote::{Capacity, Cursor, Link, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind};
+use koofs::remote::{Capacity, Cursor, Link, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Revision};
 use serde_json::{Value, json};
 
 use crate::emulator::knobs::NumberShape;
@@ -414,10 +414,10 @@ fn four_thousand_files_wanted_by_their_siblings_cost_at_most_sixty_calls() {
     let emulator = Emulator::synthetic();
     emulator.knobs(|knobs| knobs.api_latency = Duration::from_millis(20));
     let tree = &emulator.own().tree;
-    let ids: Vec<NodeId> = tree
+    let ids: Vec<Revision> = tree
         .add_many("", (0..4000).map(|n| Entry::file(format!("f{n:04}"), 10)))
         .iter()
-        .map(|id| NodeId::new(id))
+        .map(|id| Revision { id: NodeId::new(id), edited_ms: 0 })
         .collect();
     let client = opened(&emulator, SpaceSource::Own);
     let clock = Arc::new(Gathering::default());

@@ -1,7 +1,7 @@
 //! Which of the next files are worth fetching ahead of their reader, and how much of each.
 
 use super::super::inode::Entry;
-use crate::remote::{NodeId, NodeKind, Version};
+use crate::remote::{NodeId, NodeKind, Revision, Version};
 
 /// Files up to this length are fetched whole, in bytes.
 const MAX_WHOLE_FILE_BYTES: u64 = 1024 * 1024;
@@ -19,8 +19,8 @@ pub(super) struct Selection {
     pub(super) files: Vec<(NodeId, Version, u64)>,
     max_files: usize,
     bytes_left: u64,
-    /// Ids of the files and of more that come after them, for links.
-    pub(super) upcoming: Vec<NodeId>,
+    /// The files and more that come after them, for links.
+    pub(super) upcoming: Vec<Revision>,
     max_upcoming: usize,
 }
 
@@ -37,7 +37,7 @@ impl Selection {
         let size = entry.version.size_bytes;
         if entry.kind == NodeKind::File && size > 0 {
             if self.upcoming.len() < self.max_upcoming {
-                self.upcoming.push(entry.id.clone());
+                self.upcoming.push(Revision::new(&entry.id, entry.version));
             }
             let len = if size <= MAX_WHOLE_FILE_BYTES { size } else { HEAD_BYTES };
             if self.files.len() < self.max_files {
