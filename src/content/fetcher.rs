@@ -16,7 +16,7 @@ use super::store::{self, ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
-use crate::policy::budget::{CLIENT_BUFFER_BYTES, MAX_STREAMS};
+use crate::policy::budget::CLIENT_BUFFER_BYTES;
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
@@ -43,8 +43,6 @@ pub struct Fetcher {
     /// [`Pace::planned`] and [`Pace::part_bytes`] as they last were, for reads that need no lock for them.
     planned: AtomicUsize,
     part_bytes: AtomicU64,
-    /// No more requests run ahead of the readers than this, whatever the pace.
-    max_streams: AtomicUsize,
     started: Instant,
     /// Requests on their way.
     in_flight: AtomicUsize,
@@ -108,9 +106,6 @@ impl Task for FetchTask {
             Err(error) => error,
         };
         let (kind, retry_after, has_progressed) = (error.failure_kind(), error.retry_after(), progress.has_progressed);
-        if matches!(kind, FailureKind::Throttled | FailureKind::Interrupted) {
-            self.fetcher.adjust_pace(Pace::on_refusal);
-        }
         if kind != FailureKind::Permanent {
             log::debug!("fetch of {:?} failed: {}", progress.wanted(), one_line(&error));
         }
@@ -165,7 +160,6 @@ impl Fetcher {
             planned: AtomicUsize::new(pace.planned()),
             part_bytes: AtomicU64::new(pace.part_bytes()),
             pace: Mutex::new(pace),
-            max_streams: AtomicUsize::new(MAX_STREAMS),
             in_flight: AtomicUsize::new(0),
         })
     }
@@ -182,7 +176,7 @@ impl Fetcher {
 
     /// How many requests are worth planning ahead of one reader at the moment.
     pub(super) fn planned(&self) -> usize {
-        self.planned.load(Ordering::Relaxed).min(self.max_streams.load(Ordering::Relaxed))
+        self.planned.load(Ordering::Relaxed)
     }
 
     /// The longest request worth making at the moment, in bytes.
@@ -190,12 +184,9 @@ impl Fetcher {
         self.part_bytes.load(Ordering::Relaxed)
     }
 
-    /// No more than so many requests run ahead of the readers there are.
+    /// No more than so many requests run ahead of the readers.
     pub(super) fn set_max_streams(&self, max: usize) {
-        let pace = lock(&self.pace);
-        if self.max_streams.swap(max, Ordering::Relaxed) != max {
-            self.jobs.set_background_limit(pace.streams().min(max));
-        }
+        self.adjust_pace(|pace, _| pace.set_max_streams(max));
     }
 
     /// Tells the pace what has happened, and obeys it.
@@ -208,7 +199,7 @@ impl Fetcher {
         self.part_bytes.store(pace.part_bytes(), Ordering::Relaxed);
         let after = pace.streams();
         if after != before {
-            self.jobs.set_background_limit(after.min(self.max_streams.load(Ordering::Relaxed)));
+            self.jobs.set_background_limit(after);
             drop(pace);
             log::debug!("{after} requests ahead at a time, were {before}");
         }
@@ -324,8 +315,8 @@ impl Fetcher {
                         206 => object.ranges.note_served(),
                         _ => object.ranges.note_whole(),
                     }
-                    self.adjust_pace(|pace, _| pace.on_first_byte(waited));
-                    self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start))?;
+                    self.adjust_pace(|pace, now| pace.on_first_byte(waited, asked.len(), now));
+                    self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start), sent)?;
                 }
                 Verdict::RefusedLink => self.note_refusal(object, progress, &link, answer.status)?,
                 Verdict::Changed => self.doubt_link(object, progress, &link, ContentError::Changed)?,
@@ -339,13 +330,28 @@ impl Fetcher {
                         return Err(ContentError::RangeIgnored(why));
                     }
                 }
-                Verdict::Throttled => return Err(store::busy(&answer, RemoteErrorKind::Throttled)),
-                Verdict::Unavailable => return Err(store::busy(&answer, RemoteErrorKind::Unavailable)),
+                Verdict::Throttled => {
+                    self.note_one_too_many();
+                    return Err(store::busy(&answer, RemoteErrorKind::Throttled));
+                }
+                Verdict::Unavailable => {
+                    // Many stores and gateways say no more than this when they are asked for too much at a time.
+                    if answer.status == 503 {
+                        self.note_one_too_many();
+                    }
+                    return Err(store::busy(&answer, RemoteErrorKind::Unavailable));
+                }
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
                 Verdict::Malformed => return Err(ContentError::Malformed { status: answer.status }),
             }
         }
         Ok(())
+    }
+
+    /// The store has refused the request that is being made, for there are too many.
+    fn note_one_too_many(&self) {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        self.adjust_pace(|pace, now| pace.on_refusal(in_flight, now));
     }
 
     /// What the link leads to is not the object: the next round tries a fresh link, once, and then it is so.
@@ -386,6 +392,7 @@ impl Fetcher {
         progress: &mut Progress,
         mut answer: StoreAnswer,
         skip: u64,
+        sent: Instant,
     ) -> Result<(), ContentError> {
         let mut read = |buffer: &mut [u8]| {
             // The store's own limit ends a stall; this one ends a trickle.
@@ -400,6 +407,7 @@ impl Fetcher {
         };
         skip_bytes(skip, &mut read)?;
         let mut block_began = self.clock.now();
+        let mut is_first = true;
         while let Some(block) = progress.missing.front() {
             let buffer = progress.buffer.get_or_insert_with(|| self.blocks.buffer(block));
             while progress.filled < buffer.len() {
@@ -415,10 +423,13 @@ impl Fetcher {
             let now = self.clock.now();
             let (len, took) = (block.range.len(), now.saturating_duration_since(block_began));
             let in_flight = self.in_flight.load(Ordering::Relaxed);
-            match len {
-                BLOCK_BYTES => self.adjust_pace(|pace, now| pace.on_bytes(len, took, in_flight, now)),
-                _ => self.adjust_pace(|pace, now| pace.on_short_answer(in_flight, now)),
-            }
+            self.adjust_pace(|pace, at| match len {
+                BLOCK_BYTES => pace.on_block(took, in_flight, at),
+                _ if is_first => pace.on_short_answer(took, now.saturating_duration_since(sent), in_flight, at),
+                // The end of a file says nothing that the blocks before it have not said.
+                _ => {}
+            });
+            is_first = false;
             block_began = now;
             progress.filled = 0;
             progress.missing.pop_front();

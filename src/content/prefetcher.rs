@@ -9,7 +9,7 @@ use super::object::Object;
 use super::running::{Activity, Running};
 use crate::clock::Clock;
 use crate::jobs::{Class, Ticket, Urgency};
-use crate::policy::budget::{Budget, MAX_STREAMS_PER_READER, Shares};
+use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::Window;
 
@@ -29,6 +29,7 @@ impl Prefetcher {
         budget: Budget,
         clock: Arc<dyn Clock>,
     ) -> Prefetcher {
+        fetcher.set_max_streams(budget.max_streams());
         Prefetcher { blocks, fetcher, running: Running::new(budget, clock), next_reader: AtomicU64::new(0) }
     }
 
@@ -45,15 +46,9 @@ impl Prefetcher {
     /// How far reader `number`, which reads, may look ahead.
     pub(super) fn window(&self, number: u64, activity: &Arc<Activity>) -> Window {
         if let Some(shares) = self.running.note_read(number, activity) {
-            self.keep_to(shares);
+            self.blocks.reserve(shares.replies_bytes);
         }
-        let requests = self.fetcher.planned().min(MAX_STREAMS_PER_READER);
-        Window::new(requests, self.fetcher.part_bytes(), self.running.window_bytes())
-    }
-
-    fn keep_to(&self, shares: Shares) {
-        self.fetcher.set_max_streams(shares.max_streams);
-        self.blocks.reserve(shares.replies_bytes);
+        Window::new(self.fetcher.planned(), self.fetcher.part_bytes(), self.running.window_bytes())
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each fetch. Nothing is fetched
@@ -77,7 +72,7 @@ impl Prefetcher {
     /// Reader `number` is closed.
     pub(super) fn note_closed(&self, number: u64) {
         match self.running.note_closed(number) {
-            Some(shares) => self.keep_to(shares),
+            Some(shares) => self.blocks.reserve(shares.replies_bytes),
             None => self.blocks.release_unused(),
         }
     }

@@ -16,11 +16,11 @@ const TRANSIT_PART: u64 = 4;
 /// This part of what replies leave is not for the windows of readers: for what lies behind them, and for files fetched whole.
 const KEPT_PART: u64 = 8;
 
-/// The most requests that may be on their way for one reader.
-pub const MAX_STREAMS_PER_READER: usize = 32;
+/// With how many requests ahead of the readers a store is first met, where the budget allows it.
+pub const START_STREAMS: usize = 16;
 
-/// With how many requests ahead of the readers a store is first met, and the fewest that any budget allows.
-pub const START_STREAMS: usize = 4;
+/// The fewest requests ahead of the readers that any budget allows.
+const MIN_STREAMS: usize = 4;
 
 /// Threads that fetch content, as many requests at once: at least, and at most. They mostly sleep.
 const MIN_CONTENT_THREADS: usize = 16;
@@ -29,7 +29,8 @@ const MAX_CONTENT_THREADS: usize = 64;
 /// So many content threads are left to whoever waits: guesses never take them all.
 const RESERVED_CONTENT_THREADS: usize = 8;
 
-/// The most requests ahead of all readers together.
+/// The most requests ahead of all readers together. One alone may have them all: a far store that paces each connection gives one
+/// reader as much as many.
 pub const MAX_STREAMS: usize = MAX_CONTENT_THREADS - RESERVED_CONTENT_THREADS;
 
 /// Threads that list, as many calls to the service at once. They mostly sleep. What the service allows is not known
@@ -60,8 +61,6 @@ pub struct Shares {
     pub window_bytes: u64,
     /// For what lies behind the readers and for files that are fetched whole.
     pub kept_bytes: u64,
-    /// How many requests may be on their way ahead of the readers.
-    pub max_streams: usize,
 }
 
 impl Budget {
@@ -80,6 +79,11 @@ impl Budget {
         clamped(self.memory_bytes / 2 / CLIENT_BUFFER_BYTES, MIN_CONTENT_THREADS, MAX_CONTENT_THREADS)
     }
 
+    /// How many requests may be on their way ahead of the readers.
+    pub fn max_streams(self) -> usize {
+        clamped(self.memory_bytes / TRANSIT_PART / CLIENT_BUFFER_BYTES, MIN_STREAMS, MAX_STREAMS)
+    }
+
     /// The shares of `readers`, of whom there is always one: what is fetched ahead of them is not evicted before it is read.
     pub fn shares(self, readers: usize) -> Shares {
         let count = readers.max(1) as u64;
@@ -87,9 +91,7 @@ impl Budget {
         let rest = self.memory_bytes - replies_bytes;
         let window_bytes = (rest - rest / KEPT_PART) / count;
         let kept_bytes = rest - window_bytes * count;
-        let streams = count.saturating_mul(MAX_STREAMS_PER_READER as u64);
-        let streams = streams.min(self.memory_bytes / TRANSIT_PART / CLIENT_BUFFER_BYTES);
-        Shares { replies_bytes, window_bytes, kept_bytes, max_streams: clamped(streams, START_STREAMS, MAX_STREAMS) }
+        Shares { replies_bytes, window_bytes, kept_bytes }
     }
 }
 
@@ -107,31 +109,28 @@ mod tests {
     fn shares_add_up_to_the_budget_for_any_number_of_readers() {
         for memory in [0, 1, 4096, 16 * MIB, 256 * MIB + 77, 1 << 40] {
             for readers in [0, 1, 2, 3, 17, 100, 100_000] {
-                let Shares { replies_bytes, window_bytes, kept_bytes, max_streams } =
-                    Budget::new(memory).shares(readers);
+                let Shares { replies_bytes, window_bytes, kept_bytes } = Budget::new(memory).shares(readers);
                 let count = readers.max(1) as u64;
                 assert_eq!(replies_bytes + window_bytes * count + kept_bytes, memory, "{memory}, {readers}");
                 assert!(replies_bytes <= memory / 4 && kept_bytes >= (memory - replies_bytes) / 8);
-                assert!((START_STREAMS..=MAX_STREAMS).contains(&max_streams));
-                assert!(max_streams <= Budget::new(memory).content_threads());
             }
+            let max_streams = Budget::new(memory).max_streams();
+            assert!((MIN_STREAMS..=MAX_STREAMS).contains(&max_streams));
+            assert!(max_streams <= Budget::new(memory).content_threads());
         }
     }
 
     #[test]
     fn requests_hold_at_most_a_quarter_of_the_budget_above_the_fewest() {
         for memory in [16 * MIB, 64 * MIB, 256 * MIB, 1024 * MIB] {
-            let streams = Budget::new(memory).shares(100).max_streams;
-            assert!(streams == START_STREAMS || streams as u64 * CLIENT_BUFFER_BYTES <= memory / 4, "{memory}");
+            let streams = Budget::new(memory).max_streams();
+            assert!(streams == MIN_STREAMS || streams as u64 * CLIENT_BUFFER_BYTES <= memory / 4, "{memory}");
         }
     }
 
     #[test]
-    fn usual_budget_serves_one_reader_by_thirty_two_requests_and_many_by_fifty_six() {
+    fn usual_budget_allows_fifty_six_requests_on_sixty_four_threads() {
         let budget = Budget::new(256 * MIB);
-        assert_eq!(
-            (budget.content_threads(), budget.shares(1).max_streams, budget.shares(2).max_streams),
-            (64, 32, 56)
-        );
+        assert_eq!((budget.content_threads(), budget.max_streams()), (64, 56));
     }
 }

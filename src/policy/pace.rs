@@ -1,150 +1,207 @@
 //! How many requests to an object store are worth having on their way at a time: one [`Pace`] for each store, shared by all
 //! readers.
 //!
-//! A store that serves each connection at its own speed rewards more connections; a line that is full only divides itself
-//! among them. The two are told apart by the speed of a single connection: the number doubles on trial (twice at once where
-//! round trips are what takes the time), and that is taken back if each connection has become that much slower. Answers too
-//! short to have a speed are judged by how long they are waited for. A refusal halves the number, and so does a line that has
-//! become far worse than it was. Pure: times come in.
+//! What counts is what all requests bring together. Their number is changed on trial, and goes on to grow for as long as the total
+//! grows with it; it is taken back where the total stays, and tried lower: a line that is full only divides itself among more of
+//! them, and some stores get slower by each. A refusal takes away what was refused.
+//!
+//! The total is not counted by the clock: requests that were sent together wait and stream together, and a look at the wrong moment
+//! sees twice as much or nothing. It is computed from how long a request takes for a block, how long it waits for its first byte,
+//! and how many run, each a mean over several round trips. Pure: times come in. The lines that this is tested on are in
+//! `pace/lines.rs`.
 
 use std::time::Duration;
 
 use super::budget::{MAX_STREAMS, START_STREAMS};
 use super::range::BLOCK_BYTES;
 
-/// The longest parts where round trips cost nothing, in bytes: larger ones gain nothing then (1 GiB at no delay, median of three:
-/// 0.95 s by parts of 2 MiB, 0.94 s by 4, both between 0.93 and 0.99), and one that breaks or is overtaken loses more.
-const PART_BYTES_MIN: u64 = 2 * 1024 * 1024;
+/// The length of a part before anything is known of the store, in bytes.
+const START_PART_BYTES: u64 = 2 * 1024 * 1024;
 
-/// The longest parts where they do, in bytes.
-const PART_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// The shortest and the longest parts, in bytes. A slow request that ends soon leaves the line soon to others; a longer one than the
+/// longest gains nothing, and loses more when it breaks or is overtaken.
+const MIN_PART_BYTES: u64 = 512 * 1024;
+const MAX_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A part is to last so many round trips, so that waiting for its first byte is a small share of its time.
 const ROUND_TRIPS_PER_PART: f64 = 8.0;
 
-/// A doubling that leaves each connection less than this share of its speed has brought less than half as much again: it is
-/// taken back.
-const REWARDED: f64 = 0.75;
+/// Where round trips cost nothing, it is to last so long, but to be no longer than at the start (1 GiB at no delay, median of three:
+/// 0.95 s by parts of 2 MiB, 0.94 s by 4, both between 0.93 and 0.99).
+const SECONDS_PER_PART: f64 = 0.2;
 
-/// A connection below this share of its best speed competes with the others for a line that is full.
-const CROWDED: f64 = 0.3;
+/// The shortest step of time, as if it were a round trip: what a shorter moment shows is mostly the scheduler.
+const MIN_STEP: Duration = Duration::from_millis(20);
 
-/// The least weight of a new sample in the moving averages; after a change, the first ones weigh more.
-const SMOOTHING: f64 = 1.0 / 32.0;
+/// For how many steps a number of requests is measured: at least; at least as long as fewer than [`RENEWED_SHARE`] of its requests
+/// have been sent anew; and at most, if the samples differ too much.
+const MEASURED_STEPS: u32 = 3;
+const RENEWED_STEPS: u32 = 8;
+const MAX_MEASURED_STEPS: u32 = 12;
+const RENEWED_SHARE: f64 = 0.75;
 
-/// While short answers are waited for less than so many round trips, the store does not queue them.
-const UNQUEUED: f64 = 2.5;
+/// A mean is known well enough if its standard error is at most this share of it.
+const PRECISION: f64 = 0.07;
 
-/// Where a connection brings so many blocks in the time of a round trip, waiting for answers is what takes the time.
-const BLOCKS_OF_A_FAR_STORE: f64 = 4.0;
+/// More requests must bring this share of what as many of the others bring: less is no more than chance.
+const GAIN_SHARE: f64 = 0.25;
 
-/// A shorter round trip is not worth hiding, and mostly the scheduler's.
-const ROUND_TRIP_OF_A_FAR_STORE: Duration = Duration::from_millis(5);
+/// More requests that bring this share grow faster the next time.
+const STEEP_GAIN_SHARE: f64 = 0.6;
 
-/// So many samples for each connection must come in before a change is judged.
-const SAMPLES_PER_STREAM: usize = 6;
+/// With fewer requests, this share of the best total must be left.
+const KEPT_SHARE: f64 = 0.95;
 
-/// The best speed is forgotten at this rate: in so long it falls to about a third.
+/// A total that falls by more than this with more requests, or grows by as much with fewer, says that the store gets slower by each.
+const FALLING_SHARE: f64 = 0.03;
+
+/// The best total is forgotten at this rate: in so long it falls by half.
 const BEST_MEMORY: Duration = Duration::from_secs(30);
 
-/// The least time between two changes, so that the first one shows: a round trip and a little of a far store; of a near one so
-/// much, as its bytes come in bursts and what a moment shows is mostly the scheduler.
-const SETTLE_MIN: Duration = Duration::from_millis(20);
-const SETTLE_NEAR: Duration = Duration::from_millis(100);
+/// A number is not tried below this for being no better: one connection that stops would stop them all.
+const MIN_TRIED_STREAMS: usize = 4;
 
-/// After a refusal, nothing grows for so long.
-const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+/// After a trial that was taken back, the next of its kind is made so much later, and eight round trips at least: twice as late each
+/// time, up to the most, as lines change.
+const MIN_TRIAL_PAUSE: Duration = Duration::from_millis(750);
+const MAX_TRIAL_PAUSE: Duration = Duration::from_secs(16);
+const TRIAL_PAUSE_ROUND_TRIPS: u32 = 8;
 
-/// After a trial that was taken back, the next is made so much later: it may have failed for a hiccup. Twice as late each time,
-/// up to the most: lines change.
-const TRIAL_PAUSE_MIN: Duration = Duration::from_millis(250);
-const TRIAL_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// What was refused is not tried again for so long; twice as long each time, up to the most.
+const MIN_REFUSED_PAUSE: Duration = Duration::from_secs(8);
+const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// The weight of a new answer in the moving averages.
+const ANSWER_WEIGHT: f64 = 1.0 / 16.0;
+
+/// The round trip before the first answer.
+const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// The pace of one object store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     streams: usize,
-    /// The average time that a connection takes for a byte, in seconds, since the last change; and how many samples it is of.
-    /// Times and not speeds are averaged: bytes come in bursts, and one burst at the speed of memory would count for all the
-    /// waiting.
-    recent_byte_time: f64,
-    samples: u32,
-    /// That average when it was last of enough samples; 0 before.
-    byte_time: f64,
-    /// The best speed of a connection there was, in bytes a second.
-    best_speed: f64,
-    last_sample: Duration,
-    /// The shortest time to a first byte, and its moving average in seconds.
-    round_trip: Duration,
+    /// The most that the readers' memory allows.
+    max_streams: usize,
+    /// The shortest wait for a first byte of late, and when it was seen.
+    round_trip: Option<(Duration, Duration)>,
+    /// The moving averages of these waits, in seconds, and of what was asked for, in bytes.
     wait: f64,
-    /// No change before this, and not before so many samples.
-    next_change: Duration,
-    samples_needed: usize,
-    /// Somebody has waited for bytes since the last change: else more requests would only fill memory sooner.
+    asked_bytes: f64,
+    /// What a request takes for a byte of a block, in seconds; 0 before the first measurement.
+    byte_time: f64,
+    measured: Option<Measured>,
+    /// The number was changed then, and for the lower: requests of before may still run.
+    changed_at: Duration,
+    is_draining: bool,
+    /// Somebody has waited for bytes since the last change or measurement: else more requests would only fill memory sooner.
     is_awaited: bool,
-    /// A change that has yet to prove itself.
     trial: Option<Trial>,
-    /// How long the next trial waits if this one fails.
-    trial_pause: Duration,
+    growing: Direction,
+    shrinking: Direction,
+    /// The last trial was one with more requests.
+    has_grown: bool,
+    /// The best total of late, in bytes a second, and when it was last looked at.
+    best: f64,
+    best_at: Duration,
+    refusals: Refusals,
 }
 
-/// More requests than before, to see what comes of it.
+/// More requests than before, or fewer, to see what comes of it.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
     streams_before: usize,
-    /// If a connection is slower than this then, in bytes a second, it has brought too little.
-    speed_needed: f64,
+    /// The total of before, in bytes a second.
+    before: f64,
+}
+
+/// Trials of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Direction {
+    next_at: Duration,
+    pause: Duration,
+    /// The last one brought so much that the next may be a longer step.
+    is_steep: bool,
+}
+
+/// What the store has refused.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    last_at: Option<Duration>,
+    /// No more than so many before then.
+    limit: Option<(usize, Duration)>,
+    pause: Duration,
+}
+
+/// What one number of requests has shown so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    since: Duration,
+    /// Bytes of blocks, and of short answers as if they were blocks; the time they took, its squares, and requests on their way.
+    bytes: f64,
+    seconds: f64,
+    squares: f64,
+    in_flight: f64,
+    samples: u32,
+    /// Samples when as many requests ran as may, and those of short answers.
+    full: u32,
+    short: u32,
+    /// Requests whose first byte came.
+    answers: u32,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        let (last_sample, next_change) = (Duration::ZERO, Duration::ZERO);
+        let direction = Direction { next_at: Duration::ZERO, pause: MIN_TRIAL_PAUSE, is_steep: false };
         Pace {
             streams: START_STREAMS,
-            recent_byte_time: 0.0,
-            samples: 0,
-            byte_time: 0.0,
-            best_speed: 0.0,
-            last_sample,
-            round_trip: Duration::MAX,
+            max_streams: MAX_STREAMS,
+            round_trip: None,
             wait: 0.0,
-            next_change,
-            samples_needed: SAMPLES_PER_STREAM,
+            asked_bytes: 0.0,
+            byte_time: 0.0,
+            measured: None,
+            changed_at: Duration::ZERO,
+            is_draining: false,
             is_awaited: false,
             trial: None,
-            trial_pause: TRIAL_PAUSE_MIN,
+            growing: direction,
+            shrinking: direction,
+            has_grown: false,
+            best: 0.0,
+            best_at: Duration::ZERO,
+            refusals: Refusals { last_at: None, limit: None, pause: MIN_REFUSED_PAUSE },
         }
     }
 }
 
 impl Pace {
-    /// How many requests may be on their way.
+    /// How many requests may be on their way ahead of the readers.
     pub fn streams(&self) -> usize {
-        self.streams
+        self.streams.min(self.max_streams)
     }
 
-    /// How many requests are worth planning: for a far store twice those of this moment, so that there is work at hand when
-    /// their number grows.
+    /// How many requests are worth planning: twice as many, so that there is work at hand when their number grows.
     pub fn planned(&self) -> usize {
-        if self.byte_time == 0.0 || self.is_far() { 2 * self.streams } else { self.streams }
+        (2 * self.streams).min(self.max_streams)
     }
 
-    /// The longest request worth making, in bytes: so long that a connection spends little of its time on waiting for answers.
+    /// The longest request worth making, in bytes.
     pub fn part_bytes(&self) -> u64 {
         if self.byte_time == 0.0 {
-            return PART_BYTES_MIN;
+            return START_PART_BYTES;
         }
-        let round_trip_bytes = self.round_trip().as_secs_f64() / self.byte_time;
+        let far = self.round_trip().as_secs_f64() * ROUND_TRIPS_PER_PART / self.byte_time;
+        #[expect(clippy::cast_precision_loss, reason = "far below 53 bits")]
+        let near = (SECONDS_PER_PART / self.byte_time).min(START_PART_BYTES as f64);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
-        let bytes = (round_trip_bytes * ROUND_TRIPS_PER_PART) as u64;
-        bytes.clamp(PART_BYTES_MIN, PART_BYTES_MAX)
+        let bytes = far.max(near) as u64;
+        bytes.clamp(MIN_PART_BYTES, MAX_PART_BYTES)
     }
 
-    /// An answer has begun, so long after its request.
-    pub fn on_first_byte(&mut self, waited: Duration) {
-        self.round_trip = self.round_trip.min(waited);
-        let sample = waited.as_secs_f64();
-        self.wait = if self.wait == 0.0 { sample } else { self.wait + (sample - self.wait) * SMOOTHING };
+    /// The readers' memory allows no more than so many requests from now on.
+    pub fn set_max_streams(&mut self, max: usize) {
+        self.max_streams = max;
     }
 
     /// A reader waits for bytes that are not in yet.
@@ -152,258 +209,287 @@ impl Pace {
         self.is_awaited = true;
     }
 
-    /// An answer of less than a block is whole: its speed tells nothing, its wait does.
-    pub fn on_short_answer(&mut self, in_flight: usize, now: Duration) {
-        self.samples_needed = self.samples_needed.saturating_sub(SAMPLES_PER_STREAM);
-        if now < self.next_change || self.samples_needed > 0 {
+    /// The first byte of an answer has come, so long after the request for `asked_bytes`.
+    pub fn on_first_byte(&mut self, waited: Duration, asked_bytes: u64, now: Duration) {
+        let is_stale = |(_, at): (Duration, Duration)| now.saturating_sub(at) > BEST_MEMORY;
+        if self.round_trip.is_none_or(|known| waited <= known.0 || is_stale(known)) {
+            self.round_trip = Some((waited, now));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far below 53 bits")]
+        let asked = asked_bytes.max(BLOCK_BYTES) as f64;
+        let weight = if self.asked_bytes == 0.0 { 1.0 } else { ANSWER_WEIGHT };
+        self.wait += (waited.as_secs_f64() - self.wait) * weight;
+        self.asked_bytes += (asked - self.asked_bytes) * weight;
+        if let Some(measured) = &mut self.measured {
+            measured.answers += 1;
+        }
+    }
+
+    /// A request has brought a whole block, in `took` since its first byte or its block before; `in_flight` requests are on their
+    /// way. Times are counted from any fixed instant.
+    pub fn on_block(&mut self, took: Duration, in_flight: usize, now: Duration) {
+        self.on_sample(took, took, false, in_flight, now);
+    }
+
+    /// A request for less than a block has been answered, in `took` since its first byte, `since_sent` in all.
+    pub fn on_short_answer(&mut self, took: Duration, since_sent: Duration, in_flight: usize, now: Duration) {
+        self.on_sample(took, since_sent, true, in_flight, now);
+    }
+
+    fn on_sample(&mut self, took: Duration, age: Duration, is_short: bool, in_flight: usize, now: Duration) {
+        let (streams, step) = (self.streams(), self.round_trip().max(MIN_STEP));
+        self.is_draining &= in_flight > streams + 1;
+        // What began before the change says nothing of it, nor what ran beside requests of before.
+        if self.is_draining || now < self.changed_at + step || now.saturating_sub(age) < self.changed_at {
             return;
         }
-        let is_unqueued = self.wait < self.round_trip.as_secs_f64() * UNQUEUED;
-        if is_unqueued && in_flight >= self.streams && self.streams < MAX_STREAMS {
-            self.trial = None;
-            self.change((self.streams * 2).min(MAX_STREAMS), self.settling(), now);
+        let measured = self.measured.get_or_insert(Measured { since: now, ..Measured::default() });
+        measured.add(took, is_short, in_flight, streams);
+        let lasted = now.saturating_sub(measured.since);
+        if measured.is_enough(lasted, step, streams) {
+            let measured = *measured;
+            self.measured = None;
+            let is_telling = std::mem::take(&mut self.is_awaited) && measured.is_full();
+            if measured.short * 2 <= measured.samples {
+                self.byte_time = measured.seconds / measured.bytes;
+            }
+            if is_telling {
+                self.judge(self.total(&measured), now);
+            }
         }
     }
 
-    /// One connection has brought `bytes` in `took`; `in_flight` requests are on their way. Times are counted from any fixed
-    /// instant.
-    pub fn on_bytes(&mut self, bytes: u64, took: Duration, in_flight: usize, now: Duration) {
-        #[expect(clippy::cast_precision_loss, reason = "a speed needs no 53 bits")]
-        let sample = took.as_secs_f64().max(1e-6) / bytes.max(1) as f64;
-        self.samples = self.samples.saturating_add(1);
-        let weight = (1.0 / f64::from(self.samples)).max(SMOOTHING);
-        self.recent_byte_time += (sample - self.recent_byte_time) * weight;
-        let idle = now.saturating_sub(self.last_sample).min(BEST_MEMORY);
-        self.last_sample = now;
-        self.best_speed *= 1.0 - idle.as_secs_f64() / BEST_MEMORY.as_secs_f64();
-        self.samples_needed = self.samples_needed.saturating_sub(1);
-        if now < self.next_change || self.samples_needed > 0 {
+    /// What all requests bring together, in bytes a second.
+    fn total(&self, measured: &Measured) -> f64 {
+        let byte_time = measured.seconds / measured.bytes + self.wait / self.asked_bytes.max(1.0);
+        measured.in_flight / f64::from(measured.samples) / byte_time.max(1e-12)
+    }
+
+    /// `total` is what this number of requests brings: decides on the next.
+    fn judge(&mut self, total: f64, now: Duration) {
+        let idle = now.saturating_sub(self.best_at).min(BEST_MEMORY);
+        self.best *= 1.0 - 0.5 * idle.as_secs_f64() / BEST_MEMORY.as_secs_f64();
+        self.best_at = now;
+        let is_settled = match self.trial.take() {
+            Some(trial) if self.streams > trial.streams_before => self.judge_growth(trial, total, now),
+            Some(trial) => self.judge_shrinking(trial, total, now),
+            None => true,
+        };
+        if is_settled {
+            self.best = self.best.max(total);
+            self.try_another(total, now);
+        }
+    }
+
+    /// Whether the higher number stays.
+    fn judge_growth(&mut self, trial: Trial, total: f64, now: Duration) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let added = self.streams as f64 / trial.streams_before as f64 - 1.0;
+        let gain = total / trial.before - 1.0;
+        self.growing.is_steep = gain >= STEEP_GAIN_SHARE * added;
+        if gain >= GAIN_SHARE * added {
+            self.growing = Direction { next_at: now, pause: MIN_TRIAL_PAUSE, ..self.growing };
+            self.shrinking.next_at = now + MAX_TRIAL_PAUSE;
+            return true;
+        }
+        self.growing.put_off(now, self.round_trip());
+        self.shrinking.next_at = self.shrinking.next_at.min(now);
+        if gain < -FALLING_SHARE && trial.streams_before > MIN_TRIED_STREAMS {
+            // Not back to where it was, but on to the other side.
+            self.has_grown = false;
+            self.trial = Some(trial);
+            self.change(fewer(trial.streams_before, false), now);
+        } else {
+            self.change(trial.streams_before, now);
+        }
+        false
+    }
+
+    /// Whether the lower number stays.
+    fn judge_shrinking(&mut self, trial: Trial, total: f64, now: Duration) -> bool {
+        let gain = total / trial.before - 1.0;
+        self.shrinking.is_steep = gain >= 3.0 * FALLING_SHARE;
+        if total < trial.before.max(self.best) * KEPT_SHARE {
+            self.shrinking.put_off(now, self.round_trip());
+            self.change(trial.streams_before, now);
+            return false;
+        }
+        self.shrinking.pause = MIN_TRIAL_PAUSE;
+        self.shrinking.next_at = if gain >= FALLING_SHARE { now } else { now + MIN_TRIAL_PAUSE };
+        self.growing.next_at = self.growing.next_at.max(now + self.growing.pause);
+        true
+    }
+
+    /// Begins the next trial, if it is time for one.
+    fn try_another(&mut self, total: f64, now: Duration) {
+        let max = self.max(now);
+        let may_grow = now >= self.growing.next_at && self.streams < max;
+        let may_shrink = now >= self.shrinking.next_at && self.streams > MIN_TRIED_STREAMS;
+        let grows = may_grow && !(may_shrink && self.has_grown);
+        if !grows && !may_shrink {
             return;
         }
-        // Only now: the mean of a few samples may be that of a burst.
-        self.byte_time = self.recent_byte_time;
-        let speed = 1.0 / self.byte_time;
-        self.best_speed = self.best_speed.max(speed);
-        match self.trial.take() {
-            Some(trial) if speed < trial.speed_needed => {
-                self.change(trial.streams_before, self.trial_pause, now);
-                self.trial_pause = (self.trial_pause * 2).min(TRIAL_PAUSE_MAX);
+        self.has_grown = grows;
+        self.trial = Some(Trial { streams_before: self.streams, before: total });
+        let next = match (grows, self.growing.is_steep) {
+            (true, true) => (self.streams * 2).min(max),
+            (true, false) => (self.streams + self.streams.div_ceil(2)).min(max),
+            (false, _) => fewer(self.streams, self.shrinking.is_steep),
+        };
+        self.change(next, now);
+    }
+
+    /// The most requests that may be tried.
+    fn max(&self, now: Duration) -> usize {
+        let refused = self.refusals.limit.filter(|(_, until)| now < *until).map_or(MAX_STREAMS, |(limit, _)| limit);
+        refused.min(self.max_streams)
+    }
+
+    /// The store has refused a request for being one too many, while `in_flight` were on their way, this one included.
+    pub fn on_refusal(&mut self, in_flight: usize, now: Duration) {
+        let step = self.round_trip().max(MIN_STEP);
+        // Of many that were sent at once each is refused, and only the first tells that this number is too high.
+        let is_news = self.refusals.last_at.is_none_or(|last| now.saturating_sub(last) >= step + step / 2);
+        let taken = in_flight.saturating_sub(1).max(1);
+        let before = self.streams();
+        let mut streams = match self.trial.take() {
+            Some(trial) if trial.streams_before < before => before.min(trial.streams_before.max(taken)),
+            _ => before.min(taken),
+        };
+        if is_news {
+            // Not for the number at a time, then, but for so many in a time.
+            streams = if streams == before { streams - streams.div_ceil(8).min(streams - 1) } else { streams };
+            if self.refusals.last_at.is_some() {
+                self.refusals.pause = (self.refusals.pause * 2).min(MAX_REFUSED_PAUSE);
             }
-            _ if speed < self.best_speed * CROWDED => {
-                self.change((self.streams / 2).max(START_STREAMS), self.settling() * 4, now);
-            }
-            // What is not used up tells nothing about having more of it.
-            _ if in_flight >= self.streams && self.is_awaited && self.streams < MAX_STREAMS => self.begin_trial(now),
-            _ => {}
+            self.refusals.last_at = Some(now);
+        }
+        if streams < before {
+            self.refusals.limit = Some((streams, now + self.refusals.pause));
+            self.change(streams, now);
         }
     }
 
-    fn begin_trial(&mut self, now: Duration) {
-        let doublings = if self.is_far() && self.trial_pause == TRIAL_PAUSE_MIN { 2 } else { 1 };
-        let speed_needed = REWARDED.powi(doublings) / self.byte_time;
-        self.trial = Some(Trial { streams_before: self.streams, speed_needed });
-        self.change((self.streams << doublings).min(MAX_STREAMS), self.settling(), now);
-    }
-
-    /// The store has refused a request for being one too many, or has broken a connection.
-    pub fn on_refusal(&mut self, now: Duration) {
-        self.trial = None;
-        self.change((self.streams / 2).max(1), REFUSED_PAUSE, now);
-    }
-
-    fn change(&mut self, streams: usize, pause: Duration, now: Duration) {
+    fn change(&mut self, streams: usize, now: Duration) {
+        self.is_draining = streams < self.streams;
         self.streams = streams;
-        self.next_change = now + pause;
-        self.samples_needed = streams * SAMPLES_PER_STREAM;
-        self.samples = 0;
+        self.measured = None;
         self.is_awaited = false;
+        self.changed_at = now;
     }
 
-    /// Whether waiting for answers is what takes the time, not their bytes.
-    fn is_far(&self) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "a block is far below 53 bits")]
-        let block_time = self.byte_time * BLOCK_BYTES as f64;
-        let round_trip = self.round_trip();
-        round_trip >= ROUND_TRIP_OF_A_FAR_STORE && block_time * BLOCKS_OF_A_FAR_STORE < round_trip.as_secs_f64()
-    }
-
-    /// How long a change takes to show.
-    fn settling(&self) -> Duration {
-        let round_trip = self.round_trip();
-        let least = if self.is_far() { SETTLE_MIN } else { SETTLE_NEAR };
-        (round_trip + round_trip / 8).clamp(least, REFUSED_PAUSE)
-    }
-
-    /// The shortest time to a first byte; none before the first answer.
+    /// The shortest time to a first byte.
     fn round_trip(&self) -> Duration {
-        if self.round_trip == Duration::MAX { Duration::ZERO } else { self.round_trip }
+        self.round_trip.map_or(ASSUMED_ROUND_TRIP, |(shortest, _)| shortest)
     }
 }
+
+/// The next lower number to try.
+fn fewer(streams: usize, is_steep: bool) -> usize {
+    (if is_steep { streams * 2 / 3 } else { streams * 3 / 4 }).max(MIN_TRIED_STREAMS)
+}
+
+impl Direction {
+    /// A trial was taken back.
+    fn put_off(&mut self, now: Duration, round_trip: Duration) {
+        self.next_at = now + self.pause.max(round_trip * TRIAL_PAUSE_ROUND_TRIPS);
+        self.pause = (self.pause * 2).min(MAX_TRIAL_PAUSE);
+        self.is_steep = false;
+    }
+}
+
+impl Measured {
+    fn add(&mut self, took: Duration, is_short: bool, in_flight: usize, streams: usize) {
+        let seconds = took.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let (bytes, in_flight_now) = (BLOCK_BYTES as f64, in_flight as f64);
+        self.bytes += bytes;
+        self.seconds += seconds;
+        self.squares += seconds * seconds;
+        self.in_flight += in_flight_now;
+        self.samples += 1;
+        self.full += u32::from(in_flight + 1 >= streams);
+        self.short += u32::from(is_short);
+    }
+
+    /// Whether it says enough after so long.
+    fn is_enough(&self, lasted: Duration, step: Duration, streams: usize) -> bool {
+        if lasted < step * MEASURED_STEPS || (self.samples as usize) < streams {
+            return false;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let is_renewed = f64::from(self.answers) >= streams as f64 * RENEWED_SHARE;
+        if !is_renewed && lasted < step * RENEWED_STEPS {
+            return false;
+        }
+        let count = f64::from(self.samples);
+        let mean = self.seconds / count;
+        let variance = (self.squares / count - mean * mean).max(0.0);
+        (variance / count).sqrt() <= mean * PRECISION || lasted >= step * MAX_MEASURED_STEPS
+    }
+
+    /// Whether as many requests ran as may: what is not used up tells nothing about having more of it.
+    fn is_full(&self) -> bool {
+        self.full * 4 >= self.samples * 3
+    }
+}
+
+#[cfg(test)]
+mod lines;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Feeds a second of samples from a line where a connection among `n` has `speed(n)` bytes a second.
-    fn second(pace: &mut Pace, start: Duration, speed: impl Fn(usize) -> f64) -> Duration {
-        let mut now = start;
-        while now < start + Duration::from_secs(1) {
-            let streams = pace.streams();
-            let took = Duration::from_secs_f64(BLOCK_BYTES as f64 / speed(streams));
-            now += took / u32::try_from(streams).expect("few");
-            pace.on_wait();
-            pace.on_bytes(BLOCK_BYTES, took, streams, now);
-        }
-        now
-    }
-
     #[test]
-    fn readers_that_never_wait_get_no_more_connections() {
+    fn readers_that_never_wait_get_no_more_requests() {
         let mut pace = Pace::default();
-        pace.on_first_byte(Duration::from_millis(50));
-        for step in 0..1000 {
-            pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), pace.streams(), Duration::from_millis(step * 5));
+        pace.on_first_byte(Duration::from_millis(50), MAX_PART_BYTES, Duration::ZERO);
+        for step in 0..10_000 {
+            pace.on_block(Duration::from_millis(5), pace.streams(), Duration::from_millis(step));
         }
         assert_eq!(pace.streams(), START_STREAMS);
     }
 
     #[test]
-    fn store_that_serves_each_connection_at_its_own_speed_gets_the_most() {
-        let mut pace = Pace::default();
-        pace.on_first_byte(Duration::from_millis(50));
-        second(&mut pace, Duration::ZERO, |_| 25e6);
-        assert_eq!(pace.streams(), MAX_STREAMS);
-    }
-
-    #[test]
-    fn far_store_gets_the_most_within_four_round_trips() {
-        let mut pace = Pace::default();
-        let round_trip = Duration::from_millis(50);
-        let mut now = round_trip;
-        pace.on_first_byte(round_trip);
-        while pace.streams() < MAX_STREAMS {
-            now += Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6) / u32::try_from(pace.streams()).expect("few");
-            pace.on_wait();
-            pace.on_bytes(BLOCK_BYTES, Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6), pace.streams(), now);
-        }
-        assert!(now <= 4 * round_trip, "{now:?}");
-        assert_eq!(pace.part_bytes(), PART_BYTES_MAX);
-    }
-
-    #[test]
-    fn hiccup_during_a_trial_costs_little() {
-        let mut pace = Pace::default();
-        pace.on_first_byte(Duration::from_millis(50));
-        let mut now = second(&mut pace, Duration::ZERO, |streams| if streams > START_STREAMS { 1e6 } else { 25e6 });
-        assert_eq!(pace.streams(), START_STREAMS);
-        now = second(&mut pace, now, |_| 25e6);
-        second(&mut pace, now, |_| 25e6);
-        assert_eq!(pace.streams(), MAX_STREAMS);
-    }
-
-    #[test]
-    fn burst_after_a_change_is_not_taken_for_the_speed_of_the_line() {
-        let mut pace = Pace::default();
-        pace.on_first_byte(Duration::from_millis(50));
-        let (mut now, mut streams) = (Duration::from_millis(50), 0);
-        let took = Duration::from_secs_f64(BLOCK_BYTES as f64 / 25e6);
-        for _ in 0..10_000 {
-            // The first block after each change was in a buffer already.
-            let burst = if streams == pace.streams() { took } else { Duration::ZERO };
-            streams = pace.streams();
-            now += took / u32::try_from(streams).expect("few");
-            pace.on_wait();
-            pace.on_bytes(BLOCK_BYTES, burst, streams, now);
-        }
-        assert_eq!(pace.streams(), MAX_STREAMS);
-    }
-
-    #[test]
-    fn near_store_is_asked_for_shorter_parts() {
-        let mut pace = Pace::default();
-        pace.on_first_byte(Duration::from_micros(300));
-        second(&mut pace, Duration::ZERO, |_| 200e6);
-        assert_eq!(pace.part_bytes(), PART_BYTES_MIN);
-    }
-
-    #[test]
-    fn full_line_gets_few_connections() {
-        let mut pace = Pace::default();
-        let mut now = Duration::ZERO;
-        for _ in 0..60 {
-            now = second(&mut pace, now, |streams| 5e6 / streams as f64);
-            assert!(pace.streams() <= 2 * START_STREAMS, "{}", pace.streams());
+    fn near_store_is_asked_for_shorter_parts_and_a_slow_one_for_the_shortest() {
+        for (round_trip, block_time, want) in [
+            (Duration::from_micros(300), Duration::from_micros(600), START_PART_BYTES),
+            (Duration::from_millis(50), Duration::from_millis(5), MAX_PART_BYTES),
+            (Duration::from_millis(50), Duration::from_millis(500), MIN_PART_BYTES),
+        ] {
+            let mut pace = Pace::default();
+            for step in 0..4000 {
+                let now = Duration::from_millis(step);
+                pace.on_first_byte(round_trip, START_PART_BYTES, now);
+                pace.on_block(block_time, 1, now);
+            }
+            assert_eq!(pace.part_bytes(), want, "{round_trip:?}");
         }
     }
 
     #[test]
-    fn line_that_holds_sixteen_connections_is_not_given_many_more() {
+    fn refusal_takes_away_what_was_refused_and_is_remembered() {
         let mut pace = Pace::default();
-        let speed = |streams: usize| 25e6 * (16.0 / streams.max(16) as f64);
-        let mut now = Duration::ZERO;
-        for _ in 0..5 {
-            now = second(&mut pace, now, speed);
-            assert!((8..=32).contains(&pace.streams()), "{}", pace.streams());
+        // Sixteen are sent at once, nine are taken.
+        for in_flight in (10..=16).rev() {
+            pace.on_refusal(in_flight, Duration::from_millis(50));
         }
-    }
-
-    #[test]
-    fn many_short_answers_get_the_most_until_they_are_queued() {
-        let mut pace = Pace::default();
-        let mut now = Duration::ZERO;
-        for _ in 0..400 {
-            now += Duration::from_millis(5);
-            pace.on_first_byte(Duration::from_millis(50));
-            pace.on_short_answer(pace.streams(), now);
-        }
-        assert_eq!(pace.streams(), MAX_STREAMS);
-
-        let mut pace = Pace::default();
-        for _ in 0..400 {
-            now += Duration::from_millis(5);
-            // A store that serves eight at a time.
-            pace.on_first_byte(Duration::from_millis(50) * u32::try_from(pace.streams()).expect("few") / 8);
-            pace.on_short_answer(pace.streams(), now);
-        }
-        assert!((8..=32).contains(&pace.streams()), "{}", pace.streams());
-    }
-
-    #[test]
-    fn refusal_halves_and_growth_waits() {
-        let mut pace = Pace::default();
-        let now = second(&mut pace, Duration::ZERO, |_| 25e6);
-        pace.on_refusal(now);
-        assert_eq!(pace.streams(), MAX_STREAMS / 2);
-        second(&mut pace, now, |_| 25e6);
-        assert_eq!(pace.streams(), MAX_STREAMS / 2);
-    }
-
-    #[test]
-    fn line_that_becomes_far_worse_gets_fewer_connections() {
-        let mut pace = Pace::default();
-        let mut now = second(&mut pace, Duration::ZERO, |_| 25e6);
-        for _ in 0..20 {
-            now = second(&mut pace, now, |streams| 10e6 / streams as f64);
-        }
-        assert!(pace.streams() <= MAX_STREAMS / 4, "{}", pace.streams());
-    }
-
-    #[test]
-    fn unused_streams_do_not_grow() {
-        let mut pace = Pace::default();
-        for step in 0..1000 {
-            pace.on_wait();
-            pace.on_bytes(BLOCK_BYTES, Duration::from_millis(5), 1, Duration::from_millis(step * 5));
-        }
-        assert_eq!(pace.streams(), START_STREAMS);
-    }
-
-    #[test]
-    fn storm_of_refusals_leaves_one_request() {
-        let mut pace = Pace::default();
-        for step in 0..20 {
-            pace.on_refusal(Duration::from_secs(step * 3));
-        }
+        assert_eq!(pace.streams(), 9);
+        pace.on_refusal(9, Duration::from_millis(500));
+        assert!(pace.streams() < 9, "{}", pace.streams());
+        pace.on_refusal(1, Duration::from_secs(5));
         assert_eq!(pace.streams(), 1);
+        pace.on_refusal(1, Duration::from_secs(50));
+        assert_eq!(pace.streams(), 1, "one is always left");
+    }
+
+    #[test]
+    fn memory_sets_a_limit_of_its_own() {
+        let mut pace = Pace::default();
+        pace.set_max_streams(5);
+        assert_eq!((pace.streams(), pace.planned()), (5, 5));
+        pace.set_max_streams(MAX_STREAMS);
+        assert_eq!((pace.streams(), pace.planned()), (START_STREAMS, 2 * START_STREAMS));
     }
 }

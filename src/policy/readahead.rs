@@ -23,7 +23,7 @@ const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 const AHEAD_FACTOR: u64 = 8;
 
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
-const PART_BYTES_MIN: u64 = MIB;
+const PART_BYTES_MIN: u64 = MIB / 2;
 
 /// The least window, in bytes: however many readers share the memory, each has the block it reads and the one after it.
 const WINDOW_BYTES_MIN: u64 = 2 * BLOCK_BYTES;
@@ -221,7 +221,9 @@ impl Cursor {
         let shortest = (part_bytes / LAST_PART).max(PART_BYTES_MIN).min(part_bytes);
         while self.planned < size {
             let part = part_bytes.min((size - self.planned) / parts).max(shortest);
-            let end = round_up(self.planned.saturating_add(part)).min(size);
+            // Parts end between blocks; the shortest is of several.
+            let end = self.planned.saturating_add(part);
+            let end = (end - end % BLOCK_BYTES).min(size);
             if end > limit {
                 break;
             }
@@ -268,7 +270,8 @@ mod tests {
     fn large_first_read_at_the_start_is_taken_for_a_run() {
         let plan = read(&mut ReadAhead::default(), 0, COPIER_BYTES, 100 * MIB);
         assert_eq!(plan.stream_end, MIB);
-        assert_eq!(plan.ahead, [1, 2, 3].map(|mib| ByteRange::new(mib * MIB, (mib + 1) * MIB)));
+        let halves: Vec<_> = (2..9).map(|half| ByteRange::new(half * MIB / 2, (half + 1) * MIB / 2)).collect();
+        assert_eq!(plan.ahead, halves);
         assert_eq!(read(&mut ReadAhead::default(), 7 * MIB, COPIER_BYTES, 100 * MIB).ahead, []);
     }
 
