@@ -19,6 +19,7 @@ mod fakes;
 mod fs_laws;
 mod fs_model;
 mod layers;
+mod line_laws;
 mod link_laws;
 mod listing_laws;
 mod log_keeper;
