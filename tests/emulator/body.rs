@@ -1,10 +1,10 @@
 //! Answer bodies: whole, cut from an object without copying, or produced at a pace, and ended the way a fault wants.
 //!
-//! Owns: how bytes travel from a source to hyper, pacing, truncation, stalls. Knows nothing of requests or of OBS.
+//! Owns: how bytes travel from a source to hyper, truncation, stalls. How fast is up to `pace.rs`. Knows nothing of requests or of OBS.
 //! Disk is read on tokio's blocking threads; waiting is timers only, so thousands of stalled bodies cost no thread.
 
 use super::counters::{GaugeGuard, LiveCounters};
-use super::lock;
+use super::pace::{CHUNK, Outlet};
 use super::pattern;
 use super::server::Conn;
 use super::tree::Source;
@@ -12,20 +12,11 @@ use hyper::body::{Body as HyperBody, Bytes, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
-
-/// Bytes per step when nothing limits: large enough that per-step costs vanish, small enough to stay in the L2 cache.
-const CHUNK: u64 = 512 * 1024;
-/// The first step of a paced body; each is twice the one before, up to the step of the line. A line hands on what comes, so
-/// a reader of one byte does not wait for the 10 ms that a whole step takes.
-const FIRST_STEP: u64 = 16 * 1024;
-/// Unused time a pacer may catch up on, so that a timer's 1 ms granularity does not lower the rate.
-const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// A piece of a body.
 #[derive(Clone, Debug)]
@@ -64,59 +55,6 @@ pub enum Ending {
     StallAfter(u64),
 }
 
-/// Spreads bytes over time.
-#[derive(Debug, Default)]
-pub struct Pacer {
-    next: Mutex<Option<Instant>>,
-}
-
-impl Pacer {
-    /// Waits until `len` bytes would have passed a line of `rate` bytes per second; 0 is no line.
-    pub async fn pass(&self, len: u64, rate: u64) {
-        if rate == 0 {
-            return;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a chunk's length and a rate are far below 2^53")]
-        let takes = Duration::from_secs_f64(len as f64 / rate as f64);
-        let until = {
-            let mut next = lock(&self.next);
-            let now = Instant::now();
-            let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
-            let until = next.map_or(now, |at| at.max(earliest)) + takes;
-            *next = Some(until);
-            until
-        };
-        tokio::time::sleep_until(until).await;
-    }
-}
-
-/// What a body needs to know about where it goes.
-#[derive(Clone, Debug)]
-pub struct Outlet {
-    /// The connection.
-    pub conn: Arc<Conn>,
-    /// The line all connections share.
-    pub shared_line: Arc<Pacer>,
-    /// Bytes per second of this connection; 0 is unlimited.
-    pub rate: u64,
-    /// Bytes per second of all together; 0 is unlimited.
-    pub shared_rate: u64,
-    /// Where bytes are counted.
-    pub counters: Arc<LiveCounters>,
-}
-
-impl Outlet {
-    /// Bytes per step: about 100 steps a second at the slower of the two rates.
-    fn step(&self) -> u64 {
-        [self.rate, self.shared_rate]
-            .into_iter()
-            .filter(|rate| *rate > 0)
-            .map(|rate| (rate / 100).clamp(512, CHUNK))
-            .min()
-            .unwrap_or(CHUNK)
-    }
-}
-
 /// An answer's body.
 #[derive(Debug)]
 pub struct Body {
@@ -152,8 +90,7 @@ impl Body {
     /// The segments of an object, with an ending. Must be called inside the runtime.
     pub fn object(segments: Vec<Segment>, source: Source, ending: Ending, outlet: Outlet) -> Self {
         let segments: VecDeque<Segment> = segments.into();
-        let paced = outlet.rate > 0 || outlet.shared_rate > 0;
-        if !paced && ending == Ending::Whole && !matches!(source, Source::File(_)) {
+        if !outlet.pace.limits() && ending == Ending::Whole && !matches!(source, Source::File(_)) {
             return Self { inner: Inner::Direct { segments, source, counters: outlet.counters }, guard: None };
         }
         // One chunk waits while the one before is written: disk and socket overlap.
@@ -250,10 +187,9 @@ async fn produce(
         Ending::CloseAfter(bytes) | Ending::ResetAfter(bytes) | Ending::StallAfter(bytes) => bytes.min(total),
     };
     let mut sent = 0;
-    let paced = outlet.rate > 0 || outlet.shared_rate > 0;
-    let mut step = if paced { FIRST_STEP.min(outlet.step()) } else { outlet.step() };
+    let mut step = outlet.first_step();
     while left > 0 {
-        let Some(chunk) = next_chunk(&mut segments, step.min(left)) else {
+        let Some(chunk) = next_chunk(&mut segments, outlet.open(step.min(left)).await) else {
             break;
         };
         step = (2 * step).min(outlet.step());
@@ -279,8 +215,7 @@ async fn produce(
             }
         };
         let len = bytes.len() as u64;
-        outlet.conn.line.pass(len, outlet.rate).await;
-        outlet.shared_line.pass(len, outlet.shared_rate).await;
+        outlet.pass(len).await;
         if to_hyper.send(Ok(bytes)).await.is_err() {
             return;
         }

@@ -171,12 +171,15 @@ impl Cli {
             let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
             changes.insert(name.to_owned(), value);
         }
+        if let Some(bandwidth) = self.bandwidth {
+            // With the others: some of them need one.
+            changes.insert("bandwidth".to_owned(), json!(bandwidth));
+        }
         let mut knobs = Knobs::default().with_json(&Value::Object(changes))?;
         knobs.agent = self.agent.or(knobs.agent);
         knobs.access_code = self.access_code.or(knobs.access_code);
         knobs.api_latency = self.api_latency.unwrap_or(knobs.api_latency);
         knobs.object_latency = self.object_latency.unwrap_or(knobs.object_latency);
-        knobs.bandwidth = self.bandwidth.unwrap_or(knobs.bandwidth);
         knobs.total_bandwidth = self.total_bandwidth.unwrap_or(knobs.total_bandwidth);
         knobs.link_lifetime = self.link_lifetime.unwrap_or(knobs.link_lifetime);
         knobs.page_cap = self.page_cap.unwrap_or(knobs.page_cap);

@@ -29,6 +29,10 @@ pub struct Counters {
     pub api_current: u64,
     /// The most API calls that were ever being answered at once.
     pub api_peak: u64,
+    /// Body bytes of the answers of API calls, as sent; what the gateway refuses by itself is not counted.
+    pub api_bytes_sent: u64,
+    /// How many of these answers were compressed.
+    pub api_compressed: u64,
     /// Object requests being answered now, bodies included.
     pub object_current: u64,
     /// The most object requests that were ever being answered at once.

@@ -64,6 +64,10 @@ fault_kinds! {
     TruncatedJson = "truncated_json" on api,
     /// 200 with an HTML login page.
     Html = "html" on api,
+    /// 200 whose gzip has a wrong check value at its end (only for who allows gzip).
+    BrokenGzip = "broken_gzip" on api,
+    /// 200 whose gzip holds 256 MiB of spaces (only for who allows gzip).
+    GzipBomb = "gzip_bomb" on api,
     /// nextCursor is the cursor that was asked with, for ever (listings only).
     CursorLoop = "cursor_loop" on api,
     /// Every second entry of a batch of links is refused, from the first on (spaceDownload only).

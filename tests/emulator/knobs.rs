@@ -273,6 +273,21 @@ impl Default for Knobs {
             expire_time: "+2592000".to_owned(),
             ended_share_info: true,
             permission_download: None,
+    /// Bodies come in bursts: so many bytes of a connection pass at once, the next as many no sooner than `bandwidth` allows, as
+    /// behind nginx's `limit_rate`. 0 is smooth.
+    #[serde(deserialize_with = "bytes")]
+    pub burst: u64,
+    /// Connections differ: in turn they have the whole `bandwidth`, and less by degrees down to this part of it. 1 is all alike.
+    pub bandwidth_spread: u32,
+    /// The store slows down: with n requests being answered, more than this, each connection has (this / n)² of its bandwidth, so
+    /// that more of them bring less. 0 is never.
+    pub slow_beyond: u32,
+    /// A connection stops after so many bytes of bodies, on average; 0 is never.
+    #[serde(deserialize_with = "bytes")]
+    pub stop_every: u64,
+    /// How long it then stands still, as after a packet that was lost.
+    #[serde(with = "seconds")]
+    pub stop_time: Duration,
             user_id: super::spaces::USER_ID.to_owned(),
             account: "someone".to_owned(),
             password: "correct horse battery staple".to_owned(),
@@ -285,6 +300,9 @@ impl Default for Knobs {
             sliding_lifetime: Duration::from_secs(20 * 60),
             app_id: "emulator-app".to_owned(),
             app_secret: "emulator-app-secret-0123456789".to_owned(),
+    /// The API compresses answers of [`super::gzip::GZIP_MIN`] bytes and more for who allows gzip, as gateways do.
+    pub gzip: bool,
+
             auth_refusal_status: 401,
             auth_refusal_body: AuthRefusalBody::Gateway,
             space_needs_container: false,
@@ -387,11 +405,17 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     ("download_links", "array, map_of_objects, map_of_strings, string, null or absent"),
     ("odd_folders", "folders with a size and links"),
     ("code_shape", "number, string, null or absent"),
+            burst: 0,
+            bandwidth_spread: 1,
+            slow_beyond: 0,
+            stop_every: 0,
+            stop_time: Duration::from_millis(200),
     ("size_shape", "number, string, null or absent"),
     ("file_type_shape", "number, string, null or absent"),
     ("time_shape", "milliseconds, seconds, mixed or empty"),
     ("payload_under_data", "the payload stands under data"),
     ("extra_fields", "unknown fields everywhere"),
+            gzip: true,
     ("strict_one_byte_ranges", "bytes=5-5 yields the whole object, as OBS's reference says"),
     ("redirect_objects", "every link is redirected once"),
     ("clock_offset_seconds", "the service's clock is ahead by this"),
@@ -461,11 +485,17 @@ impl Knobs {
         }
         if text.starts_with(['+', '-']) {
             let seconds: f64 = text.parse().map_err(|_| format!("expire_time: {text:?} is no number of seconds"))?;
+    ("burst", "object bytes that pass at once, then the line waits for bandwidth (0: smooth)"),
+    ("bandwidth_spread", "connections have bandwidth, in turn down to this part of it (1: all alike)"),
+    ("slow_beyond", "object requests at once from which more bring less (0: never)"),
+    ("stop_every", "object bytes after which a connection stops, on average (0: never)"),
+    ("stop_time", "how long it stops"),
             let span =
                 jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|error| format!("expire_time: {error}"))?;
             return Ok(Expiry::At(start.saturating_add(span).map_err(|error| error.to_string())?));
         }
         text.parse().map(Expiry::At).map_err(|error| format!("expire_time: {error}"))
+    ("gzip", "the API compresses for who allows it"),
     }
 }
 
@@ -527,6 +557,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let number: u64 = number.trim().parse().map_err(|_| wrong())?;
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
+        if self.bandwidth_spread == 0 {
+            return Err("bandwidth_spread: must be at least 1".to_owned());
+        }
+        if self.bandwidth == 0 && (self.burst > 0 || self.bandwidth_spread > 1 || self.slow_beyond > 0) {
+            return Err("burst, bandwidth_spread and slow_beyond need a bandwidth".to_owned());
+        }
 
 /// What JSON may hold for a duration or a size.
 #[derive(Deserialize)]

@@ -7,7 +7,8 @@
 //! Emulator (this file) -> server (connections, dispatch, delays) -> api (routes, headers, envelope)
 //!                                                                     -> auth (login, tokens, app signatures)
 //!                                                                     -> share_api, space_api -> listing, tree, sign
-//!                                                                -> objects (OBS GET)         -> tree, sign, body
+//!                                                                     -> gzip
+//!                                                                -> objects (OBS GET)         -> tree, sign, body -> pace
 //!                                                                                                tree -> disk
 //!                                                                -> dav (the same files for other clients)
 //!                                                                -> control (/emulator/…)
@@ -37,9 +38,11 @@ pub mod counters;
 pub mod dav;
 pub mod disk;
 pub mod faults;
+pub mod gzip;
 pub mod knobs;
 pub mod listing;
 pub mod objects;
+pub mod pace;
 pub mod pattern;
 pub mod proxy;
 pub mod server;

@@ -3,10 +3,11 @@
 //! Owns: ranges, conditions, XML errors, what must never be sent here. Knows nothing of shares. Async; disk is touched
 //! on blocking threads only.
 
-use super::body::{Body, Ending, Outlet, Segment};
+use super::body::{Body, Ending, Segment};
 use super::counters::GaugeGuard;
 use super::faults::{Call, Fault, FaultKind};
 use super::knobs::Knobs;
+use super::pace::{Outlet, Pace};
 use super::server::{Abort, Conn, Shared, delay, http_date, now, redirect, text_response, with_retry_after};
 use super::sign::{Grant, LinkRefusal};
 use super::tree::Object;
@@ -296,8 +297,7 @@ pub fn serve(
     let outlet = Outlet {
         conn: Arc::clone(conn),
         shared_line: Arc::clone(&shared.line),
-        rate: knobs.bandwidth,
-        shared_rate: knobs.total_bandwidth,
+        pace: Pace::from(knobs),
         counters: Arc::clone(&shared.counters),
     };
     send(plan, object, disposition, fault, outlet, guard)

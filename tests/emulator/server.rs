@@ -4,18 +4,21 @@
 //! rules are `share_api.rs`'s, the store's are `objects.rs`'s. Everything here is async; nothing blocks a worker.
 
 use super::auth::Sessions;
-use super::body::{Body, Pacer};
+use super::body::Body;
 use super::counters::{GaugeGuard, LiveCounters};
 use super::faults::{Call, Fault, FaultKind, Faults};
 use super::knobs::Knobs;
 use super::listing::Listings;
+use super::pace::{Line, Pacer};
 use super::sign::Keys;
 use super::spaces::Spaces;
 use super::tree::{LONE_SURROGATE, Object, Tree};
-use super::{api as calls, control, dav, lock, objects, share_api};
+use super::{api as calls, control, dav, gzip, lock, objects, share_api};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER, SERVER,
+};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -99,6 +102,7 @@ pub struct Shared {
     knobs: RwLock<Arc<Knobs>>,
     allowance: Mutex<Option<(Instant, f64)>>,
     requests: AtomicU64,
+    object_connections: AtomicU64,
     turned: watch::Sender<()>,
 }
 
@@ -126,6 +130,7 @@ impl Shared {
             knobs: RwLock::new(Arc::new(knobs)),
             allowance: Mutex::new(None),
             requests: AtomicU64::new(0),
+            object_connections: AtomicU64::new(0),
             turned: watch::Sender::new(()),
         }
     }
@@ -198,15 +203,27 @@ pub fn http_date(at: Timestamp) -> String {
 }
 
 /// One connection, as those who answer on it see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Conn {
     /// Set: the socket is reset, not closed, when it is dropped.
     pub reset: AtomicBool,
     /// Bytes the socket took so far.
     pub written: AtomicU64,
     /// The line of this connection.
-    pub line: Pacer,
+    pub line: Line,
     served: AtomicU32,
+}
+
+impl Conn {
+    /// The connection with this number.
+    pub fn new(number: u64) -> Self {
+        Self {
+            reset: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            line: Line::new(number),
+            served: AtomicU32::new(0),
+        }
+    }
 }
 
 /// The connection ends without an answer.
@@ -305,6 +322,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role, tls: Option<T
         Role::Api => all.api_connections += 1,
         Role::Objects | Role::PlainObjects => all.object_connections += 1,
     });
+    let number = match role {
+        Role::Api => 0,
+        Role::Objects | Role::PlainObjects => shared.object_connections.fetch_add(1, Ordering::Relaxed),
+    };
     if let Err(error) = stream.set_nodelay(true) {
         log::debug!("TCP_NODELAY: {error}");
     }
@@ -312,7 +333,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, role: Role, tls: Option<T
     if !knobs.connect_latency.is_zero() {
         tokio::time::sleep(knobs.connect_latency).await;
     }
-    let conn = Arc::new(Conn::default());
+    let conn = Arc::new(Conn::new(number));
     let io = Io { stream, conn: Arc::clone(&conn), _open: open };
     let Some(tls) = tls else {
         return http(io, shared, conn, role, &knobs).await;
@@ -459,6 +480,7 @@ async fn api(
     // Listings read directories: not on a worker thread.
     let answer =
         tokio::task::spawn_blocking(move || calls::answer(&task_shared, &task_knobs, &route, &parts, &body, kind))
+    let compresses = knobs.gzip && gzip::allowed(&parts.headers);
             .await
             .map_err(|error| {
                 log::error!("{}: {error}", endpoint.name);
@@ -480,7 +502,18 @@ async fn api(
         }
         _ => {}
     }
-    Ok(text_response(answer.status, content_type, text).map(|body| body.guarded(guard)))
+    let mut response = text_response(answer.status, content_type, text.clone());
+    if compresses {
+        response = gzip::compress(response, text.as_bytes(), kind).map_err(|error| {
+            log::error!("{}: {error}", endpoint.name);
+            Abort
+        })?;
+    }
+    shared.counters.update(|all| {
+        all.api_bytes_sent += response.body().size_hint().lower();
+        all.api_compressed += u64::from(response.headers().contains_key(CONTENT_ENCODING));
+    });
+    Ok(response.map(|body| body.guarded(guard)))
 }
 
 /// What an API fault answers; `None` if it only changes the regular answer.

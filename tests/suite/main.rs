@@ -12,6 +12,7 @@ mod content_laws;
 mod demo_laws;
 mod emulator_disk_laws;
 mod emulator_laws;
+mod emulator_line_laws;
 mod emulator_space_laws;
 mod entry_laws;
 mod example_laws;
