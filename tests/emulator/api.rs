@@ -93,7 +93,7 @@ const fn call(name: &'static str, family: Family, method: &'static str, path: &'
 }
 
 /// Every call; of two that fit a path, the first is meant.
-const ENDPOINTS: [Endpoint; 26] = [
+const ENDPOINTS: [Endpoint; 27] = [
     call("visit", Family::Public, "GET", "v1/share/public/visit"),
     call("userInfo", Family::Public, "GET", "v1/share/public/userInfo"),
     call("verify", Family::Public, "POST", "v1/share/public/verify"),
@@ -118,6 +118,7 @@ const ENDPOINTS: [Endpoint; 26] = [
     call("spaceFiles", Family::Authenticated, "POST", "v1/files/{}"),
     call("detail", Family::Authenticated, "POST", "v1/files/{}/detail"),
     call("teamFiles", Family::Authenticated, "POST", "v1/files/{}/{}"),
+    call("walkFile", Family::Authenticated, "POST", "v1/file/walkFile"),
     call("shareFolderList", Family::Authenticated, "GET", "v1/sharefolder/list"),
     call("shareFolderMetadata", Family::Authenticated, "GET", "v1/sharefolder/metadata/{}"),
 ];

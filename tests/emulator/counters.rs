@@ -53,6 +53,11 @@ pub struct Counters {
     pub plain_requests: u64,
     /// Requests that carried a secret to the object store (Authorization, Cookie, X-Hw-Agentname, X-User-Id).
     pub secret_leaks: u64,
+    /// Listings that asked for a name (`fileName`).
+    pub filtered_listings: u64,
+    /// Calls that were refused for what the documentation does not exclude but this deployment does not offer: `fileName`,
+    /// `sortDirection`, `pageSize`, `walkFile`.
+    pub not_offered: BTreeMap<String, u64>,
     /// Listings that asked to be counted as a view (`refreshCount: true`). A filesystem has no business here.
     pub views: u64,
     /// Calls of `visit`.

@@ -112,6 +112,81 @@ pub enum BatchRefusal {
     Parameter,
 }
 
+/// What `fileName` of a listing does (sections 5.4 and 6.1: not documented).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameFilter {
+    /// Only entries of exactly this name.
+    Exact,
+    /// Entries whose name has this in it.
+    Contains,
+    /// The same without regard to case, in the directory and everything below it, as a search does.
+    Below,
+    /// All entries, as without it.
+    Ignored,
+    /// 13000102.
+    Refused,
+}
+
+/// What `sortType` and `sortDirection` of a listing do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sorting {
+    /// What the documentation says.
+    Honoured,
+    /// The direction is always the documented default, descending.
+    DirectionIgnored,
+    /// The order is the store's own: none that a client could know.
+    Ignored,
+    /// Descending, which is the default, is refused with 13000102.
+    DescendingRefused,
+}
+
+/// How names are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameOrder {
+    /// By their bytes; descending is the exact reverse.
+    Bytes,
+    /// Without regard to case. Names that differ in nothing else are in the order of their ids in both directions, as in
+    /// `ORDER BY name DESC, id`.
+    AnyCase,
+}
+
+/// What `pageSize` above 100 does in listings of spaces (section 6.1: no maximum is stated).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LargePages {
+    /// Pages are as large as asked, up to 1000.
+    Honoured,
+    /// Pages have 100 entries.
+    Clamped,
+    /// 13000102.
+    Refused,
+}
+
+/// What `file/walkFile` does (section 6.5: its answers are not documented in whole).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkFile {
+    /// Everything below the directory, directories too, each with its parent.
+    Works,
+    /// The same, and the directory itself.
+    WithRoot,
+    /// There is no such call, as in the carrier edition: 404 of the gateway.
+    Missing,
+    /// Entries do not say what they are in.
+    NoParents,
+    /// Directories are left out.
+    NoFolders,
+    /// It does not recurse.
+    ChildrenOnly,
+    /// Every second directory is left out; what is in it is not.
+    Orphans,
+    /// All pages but the first are answered with 500.
+    Breaks,
+}
+
 /// The settings. `Default` is a well-behaved service of the documented shape, without delays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -198,6 +273,21 @@ pub struct Knobs {
     /// Bytes per second of object bodies over all connections together; 0 is unlimited.
     #[serde(deserialize_with = "bytes")]
     pub total_bandwidth: u64,
+    /// Bodies come in bursts: so many bytes of a connection pass at once, the next as many no sooner than `bandwidth` allows, as
+    /// behind nginx's `limit_rate`. 0 is smooth.
+    #[serde(deserialize_with = "bytes")]
+    pub burst: u64,
+    /// Connections differ: in turn they have the whole `bandwidth`, and less by degrees down to this part of it. 1 is all alike.
+    pub bandwidth_spread: u32,
+    /// The store slows down: with n requests being answered, more than this, each connection has (this / n)² of its bandwidth, so
+    /// that more of them bring less. 0 is never.
+    pub slow_beyond: u32,
+    /// A connection stops after so many bytes of bodies, on average; 0 is never.
+    #[serde(deserialize_with = "bytes")]
+    pub stop_every: u64,
+    /// How long it then stands still, as after a packet that was lost.
+    #[serde(with = "seconds")]
+    pub stop_time: Duration,
     /// API calls per second before the gateway answers 429; 0 is unlimited.
     pub api_rate_limit: u32,
     /// API calls at once before the gateway answers 429; 0 is unlimited.
@@ -209,6 +299,9 @@ pub struct Knobs {
     /// How long a new connection may stay idle before it is closed unannounced; 0 is for ever. Read when it is accepted.
     #[serde(with = "seconds")]
     pub idle_timeout: Duration,
+
+    /// The API compresses answers of [`super::gzip::GZIP_MIN`] bytes and more for who allows gzip, as gateways do.
+    pub gzip: bool,
 
     /// Endpoints (any name that the counters show: `files`, `login`, `spaceDownload`, `object`, …) whose calls wait, unanswered, until the
     /// name is taken off this list: what a test needs to have calls in flight for exactly as long as it wants.
@@ -229,6 +322,18 @@ pub struct Knobs {
     pub cursor_lifetime: Duration,
     /// What later pages are cut from while the directory changes.
     pub paging: Paging,
+    /// What `fileName` of a listing does.
+    pub name_filter: NameFilter,
+    /// What `sortType` and `sortDirection` do.
+    pub sorting: Sorting,
+    /// How names are sorted.
+    pub name_order: NameOrder,
+    /// What page sizes above 100 do in listings of spaces.
+    pub large_pages: LargePages,
+    /// What `file/walkFile` does.
+    pub walk_file: WalkFile,
+    /// The largest page size that `file/walkFile` takes; above it 13000102.
+    pub walk_page_max: u32,
 
     /// How long a link is good for; rounded up to whole seconds by all styles but `opaque`.
     #[serde(with = "seconds")]
@@ -273,21 +378,6 @@ impl Default for Knobs {
             expire_time: "+2592000".to_owned(),
             ended_share_info: true,
             permission_download: None,
-    /// Bodies come in bursts: so many bytes of a connection pass at once, the next as many no sooner than `bandwidth` allows, as
-    /// behind nginx's `limit_rate`. 0 is smooth.
-    #[serde(deserialize_with = "bytes")]
-    pub burst: u64,
-    /// Connections differ: in turn they have the whole `bandwidth`, and less by degrees down to this part of it. 1 is all alike.
-    pub bandwidth_spread: u32,
-    /// The store slows down: with n requests being answered, more than this, each connection has (this / n)² of its bandwidth, so
-    /// that more of them bring less. 0 is never.
-    pub slow_beyond: u32,
-    /// A connection stops after so many bytes of bodies, on average; 0 is never.
-    #[serde(deserialize_with = "bytes")]
-    pub stop_every: u64,
-    /// How long it then stands still, as after a packet that was lost.
-    #[serde(with = "seconds")]
-    pub stop_time: Duration,
             user_id: super::spaces::USER_ID.to_owned(),
             account: "someone".to_owned(),
             password: "correct horse battery staple".to_owned(),
@@ -300,9 +390,6 @@ impl Default for Knobs {
             sliding_lifetime: Duration::from_secs(20 * 60),
             app_id: "emulator-app".to_owned(),
             app_secret: "emulator-app-secret-0123456789".to_owned(),
-    /// The API compresses answers of [`super::gzip::GZIP_MIN`] bytes and more for who allows gzip, as gateways do.
-    pub gzip: bool,
-
             auth_refusal_status: 401,
             auth_refusal_body: AuthRefusalBody::Gateway,
             space_needs_container: false,
@@ -318,19 +405,31 @@ impl Default for Knobs {
             connect_latency: Duration::ZERO,
             bandwidth: 0,
             total_bandwidth: 0,
+            burst: 0,
+            bandwidth_spread: 1,
+            slow_beyond: 0,
+            stop_every: 0,
+            stop_time: Duration::from_millis(200),
             api_rate_limit: 0,
             api_parallel_limit: 0,
             object_parallel_limit: 0,
             requests_per_connection: 0,
             idle_timeout: Duration::ZERO,
+            gzip: true,
             hold: Vec::new(),
             business_status: 200,
-            page_cap: 100,
+            page_cap: 1000,
             empty_pages: 0,
             trailing_empty_page: false,
             last_cursor: LastCursor::Absent,
             cursor_lifetime: Duration::from_secs(600),
             paging: Paging::Snapshot,
+            name_filter: NameFilter::Contains,
+            sorting: Sorting::Honoured,
+            name_order: NameOrder::Bytes,
+            large_pages: LargePages::Refused,
+            walk_file: WalkFile::Works,
+            walk_page_max: 1000,
             link_lifetime: Duration::from_secs(3600),
             link_style: LinkStyle::V4,
             listing_links: true,
@@ -386,11 +485,17 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     ("connect_latency", "time before a new connection is served"),
     ("bandwidth", "object bytes per second on one connection (0: unlimited)"),
     ("total_bandwidth", "object bytes per second in all (0: unlimited)"),
+    ("burst", "object bytes that pass at once, then the line waits for bandwidth (0: smooth)"),
+    ("bandwidth_spread", "connections have bandwidth, in turn down to this part of it (1: all alike)"),
+    ("slow_beyond", "object requests at once from which more bring less (0: never)"),
+    ("stop_every", "object bytes after which a connection stops, on average (0: never)"),
+    ("stop_time", "how long it stops"),
     ("api_rate_limit", "API calls per second before 429 (0: unlimited)"),
     ("api_parallel_limit", "API calls at once before 429 (0: unlimited)"),
     ("object_parallel_limit", "object requests at once before 503 (0: unlimited)"),
     ("requests_per_connection", "requests before a connection is closed (0: never)"),
     ("idle_timeout", "idle time before a connection is closed (0: never)"),
+    ("gzip", "the API compresses for who allows it"),
     ("hold", "endpoints whose calls wait until they are taken off this list"),
     ("business_status", "HTTP status of business errors, 200 or 400"),
     ("page_cap", "most entries of a page, whatever is asked"),
@@ -399,23 +504,23 @@ pub const KNOB_HELP: &[(&str, &str)] = &[
     ("last_cursor", "absent, null, empty or cycle"),
     ("cursor_lifetime", "life of a cursor"),
     ("paging", "snapshot or live"),
+    ("name_filter", "fileName of listings: exact, contains, below, ignored or refused"),
+    ("sorting", "honoured, direction_ignored, ignored or descending_refused"),
+    ("name_order", "bytes or any_case"),
+    ("large_pages", "pageSize above 100 in spaces: honoured, clamped or refused"),
+    ("walk_file", "works, with_root, missing, no_parents, no_folders, children_only, orphans or breaks"),
+    ("walk_page_max", "largest pageSize of walkFile"),
     ("link_lifetime", "life of a download link"),
     ("link_style", "v4, obs_v2, s3_v2 or opaque"),
     ("listing_links", "listings carry links to the content"),
     ("download_links", "array, map_of_objects, map_of_strings, string, null or absent"),
     ("odd_folders", "folders with a size and links"),
     ("code_shape", "number, string, null or absent"),
-            burst: 0,
-            bandwidth_spread: 1,
-            slow_beyond: 0,
-            stop_every: 0,
-            stop_time: Duration::from_millis(200),
     ("size_shape", "number, string, null or absent"),
     ("file_type_shape", "number, string, null or absent"),
     ("time_shape", "milliseconds, seconds, mixed or empty"),
     ("payload_under_data", "the payload stands under data"),
     ("extra_fields", "unknown fields everywhere"),
-            gzip: true,
     ("strict_one_byte_ranges", "bytes=5-5 yields the whole object, as OBS's reference says"),
     ("redirect_objects", "every link is redirected once"),
     ("clock_offset_seconds", "the service's clock is ahead by this"),
@@ -452,6 +557,12 @@ impl Knobs {
         if self.empty_pages == 1 {
             return Err("empty_pages: with every page empty no listing would end".to_owned());
         }
+        if self.bandwidth_spread == 0 {
+            return Err("bandwidth_spread: must be at least 1".to_owned());
+        }
+        if self.bandwidth == 0 && (self.burst > 0 || self.bandwidth_spread > 1 || self.slow_beyond > 0) {
+            return Err("burst, bandwidth_spread and slow_beyond need a bandwidth".to_owned());
+        }
         if self.page_cap == 0 {
             return Err("page_cap: must be at least 1".to_owned());
         }
@@ -485,17 +596,11 @@ impl Knobs {
         }
         if text.starts_with(['+', '-']) {
             let seconds: f64 = text.parse().map_err(|_| format!("expire_time: {text:?} is no number of seconds"))?;
-    ("burst", "object bytes that pass at once, then the line waits for bandwidth (0: smooth)"),
-    ("bandwidth_spread", "connections have bandwidth, in turn down to this part of it (1: all alike)"),
-    ("slow_beyond", "object requests at once from which more bring less (0: never)"),
-    ("stop_every", "object bytes after which a connection stops, on average (0: never)"),
-    ("stop_time", "how long it stops"),
             let span =
                 jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|error| format!("expire_time: {error}"))?;
             return Ok(Expiry::At(start.saturating_add(span).map_err(|error| error.to_string())?));
         }
         text.parse().map(Expiry::At).map_err(|error| format!("expire_time: {error}"))
-    ("gzip", "the API compresses for who allows it"),
     }
 }
 
@@ -557,12 +662,6 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let number: u64 = number.trim().parse().map_err(|_| wrong())?;
     number.checked_mul(1 << shift).ok_or_else(wrong)
 }
-        if self.bandwidth_spread == 0 {
-            return Err("bandwidth_spread: must be at least 1".to_owned());
-        }
-        if self.bandwidth == 0 && (self.burst > 0 || self.bandwidth_spread > 1 || self.slow_beyond > 0) {
-            return Err("burst, bandwidth_spread and slow_beyond need a bandwidth".to_owned());
-        }
 
 /// What JSON may hold for a duration or a size.
 #[derive(Deserialize)]

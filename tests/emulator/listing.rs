@@ -6,9 +6,9 @@
 //! A cursor names the listing that it goes on in by a hash of its entries. So a listing that was forgotten, also by a restart,
 //! goes on as long as the directory is what it was, and one that was begun many times is kept once.
 
-use super::api::{Call, FOLDER_RECYCLED, NO_RESOURCE, NOT_A_FOLDER, Refusal};
+use super::api::{BAD_PARAMETER, Call, FOLDER_RECYCLED, NO_RESOURCE, NOT_A_FOLDER, Refusal};
 use super::faults::FaultKind;
-use super::knobs::{LastCursor, Paging};
+use super::knobs::{Knobs, LastCursor, NameFilter, NameOrder, Paging, Sorting, WalkFile};
 use super::lock;
 use super::sign::{hex, hmac_sha256};
 use super::tree::{ListError, Node, Tree};
@@ -23,6 +23,8 @@ const SNAPSHOTS: usize = 256;
 /// How many bytes they may take, the latest excepted. Entries of a directory on disk are no one else's: a listing of 100,000
 /// takes about 40 MB.
 pub const SNAPSHOT_BYTES_MAX: usize = 128 << 20;
+/// Sorted by nothing but the id, which tells nothing.
+const UNSORTED: u64 = 0;
 /// Characters that a client must carry through JSON unharmed; every cursor begins with them.
 const CURSOR_PREFIX: &str = "{\"c\":\"\\\u{e9}\u{1F4C4}\t&+%2F=/\u{1}<";
 
@@ -118,6 +120,20 @@ pub enum View {
     WithRecycled,
     /// The recycle bin: recycled ones alone, wherever they were.
     Bin,
+    /// Everything below, and what a walk makes of it.
+    Walk(WalkFile),
+}
+
+impl View {
+    /// The same with everything below, if a name is looked for there.
+    fn of_filter(self, filter: NameFilter, name: &str) -> Self {
+        match self {
+            Self::Plain | Self::WithRecycled if filter == NameFilter::Below && !name.is_empty() => {
+                Self::Walk(WalkFile::Works)
+            }
+            view => view,
+        }
+    }
 }
 
 impl Call<'_> {
@@ -127,7 +143,8 @@ impl Call<'_> {
     /// The directory cannot be listed, or the cursor is not good for it.
     pub fn page(&self, tree: &Tree, bound: &Bound<'_>, cursor: Option<&str>, page_size: u64) -> Result<Page, Refusal> {
         let page_size = usize::try_from(page_size.min(u64::from(self.knobs.page_cap))).unwrap_or(100);
-        let tag = bound.tag();
+        let bound = &self.as_deployed(bound)?;
+        let tag = bound.tag(self.knobs);
         let place = match cursor {
             None => Place { index: 0, page: 1, issued_ms: self.now.as_millisecond(), snapshot: 0 },
             Some(text) => self.read_cursor(text, &tag)?,
@@ -154,6 +171,34 @@ impl Call<'_> {
                 self.last_cursor()
             };
         Ok(Page { nodes: entries[index..end].to_vec(), next: next_cursor })
+    }
+
+    /// What a listing is in this deployment, whatever was asked for.
+    fn as_deployed<'b>(&self, asked: &Bound<'b>) -> Result<Bound<'b>, Refusal> {
+        let knobs = self.knobs;
+        let mut bound = Bound { view: asked.view.of_filter(knobs.name_filter, asked.filter), ..*asked };
+        if !asked.filter.is_empty() {
+            self.shared.counters.update(|all| all.filtered_listings += 1);
+            match knobs.name_filter {
+                NameFilter::Refused => return Err(self.not_offered("fileName")),
+                NameFilter::Ignored => bound.filter = "",
+                NameFilter::Exact | NameFilter::Contains | NameFilter::Below => {}
+            }
+        }
+        match knobs.sorting {
+            Sorting::Honoured => {}
+            Sorting::DirectionIgnored => bound.descending = true,
+            Sorting::Ignored => (bound.sort, bound.descending) = (UNSORTED, false),
+            Sorting::DescendingRefused if bound.descending => return Err(self.not_offered("sortDirection")),
+            Sorting::DescendingRefused => {}
+        }
+        Ok(bound)
+    }
+
+    /// A parameter that the documentation does not exclude, but this deployment does: one may ask once, and is told.
+    pub fn not_offered(&self, what: &str) -> Refusal {
+        self.shared.counters.update(|all| *all.not_offered.entry(what.to_owned()).or_default() += 1);
+        Refusal::business(BAD_PARAMETER, format!("{what}: parameter check failed"))
     }
 
     /// What stands for "no more pages".
@@ -193,6 +238,7 @@ impl Call<'_> {
                 all.extend(tree.recycled(Some(bound.parent)));
                 all
             }),
+            View::Walk(walk) => walked(tree, bound.parent, walk, self.knobs.recycled_in_listings),
         };
         let mut entries = listed.map_err(|error| match error {
             ListError::Unknown => Refusal::business(NO_RESOURCE, "the directory does not exist"),
@@ -201,20 +247,32 @@ impl Call<'_> {
             ListError::Io(error) => Refusal { status: Some(500), ..Refusal::business(13_000_201, error.to_string()) },
         })?;
         if !bound.filter.is_empty() {
-            entries.retain(|node| node.name.contains(bound.filter));
+            let lower = bound.filter.to_lowercase();
+            entries.retain(|node| match self.knobs.name_filter {
+                NameFilter::Exact => node.name == bound.filter,
+                NameFilter::Below => node.name.to_lowercase().contains(&lower),
+                _ => node.name.contains(bound.filter),
+            });
         }
         if !bound.file_type.is_empty() {
             entries.retain(|node| node.file_type() == bound.file_type);
         }
-        match bound.sort {
-            1 => entries.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id))),
-            2 => entries.sort_by(|a, b| (a.size, &a.id).cmp(&(b.size, &b.id))),
-            6 => entries.sort_by(|a, b| (a.suffix(), &a.id).cmp(&(b.suffix(), &b.id))),
-            _ => entries.sort_by(|a, b| (a.edited, &a.id).cmp(&(b.edited, &b.id))),
-        }
-        if bound.descending {
-            entries.reverse();
-        }
+        let descending = bound.descending;
+        entries.sort_by(|a, b| {
+            let order = match bound.sort {
+                1 if self.knobs.name_order == NameOrder::AnyCase => {
+                    let order = a.name.to_lowercase().cmp(&b.name.to_lowercase());
+                    return if descending { order.reverse() } else { order }.then_with(|| a.id.cmp(&b.id));
+                }
+                1 => a.name.cmp(&b.name),
+                2 => a.size.cmp(&b.size),
+                6 => a.suffix().cmp(b.suffix()),
+                UNSORTED => std::cmp::Ordering::Equal,
+                _ => a.edited.cmp(&b.edited),
+            };
+            let order = order.then_with(|| a.id.cmp(&b.id));
+            if descending { order.reverse() } else { order }
+        });
         let snapshot = Snapshot::new(tag, version, entries);
         if begun.is_some_and(|fingerprint| fingerprint != snapshot.fingerprint) {
             return Err(expired());
@@ -260,13 +318,52 @@ fn expired() -> Refusal {
     Refusal { complaint: false, ..Refusal::parameter("pageCursor: expired") }
 }
 
+/// Everything below a directory, as `walkFile` gives it: directories first as they are found, and none of their order promised.
+fn walked(tree: &Tree, parent: &str, walk: WalkFile, recycled: bool) -> Result<Vec<Arc<Node>>, ListError> {
+    let list = |parent: &str| {
+        tree.list(parent).map(|mut all| {
+            if recycled {
+                all.extend(tree.recycled(Some(parent)));
+            }
+            all
+        })
+    };
+    let mut all = list(parent)?;
+    let mut at = 0;
+    while at < all.len() && walk != WalkFile::ChildrenOnly {
+        let node = Arc::clone(&all[at]);
+        if node.folder && !tree.is_recycled(&node.id) {
+            match list(&node.id) {
+                Ok(more) => all.extend(more),
+                // It has gone meanwhile: a walk is no snapshot.
+                Err(ListError::Unknown | ListError::Recycled | ListError::NotAFolder) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        at += 1;
+    }
+    match walk {
+        WalkFile::NoFolders => all.retain(|node| !node.folder),
+        WalkFile::Orphans => {
+            let mut folders = 0_u64;
+            all.retain(|node| {
+                folders += u64::from(node.folder);
+                !node.folder || !folders.is_multiple_of(2)
+            });
+        }
+        _ => {}
+    }
+    Ok(all)
+}
+
 /// What a listing is of; a cursor is good for nothing else.
+#[derive(Clone, Copy)]
 pub struct Bound<'a> {
     /// What holds the directory: the short code of a share, the container of a space, with whatever else must not mix.
     pub place: &'a str,
     /// Id of the directory; empty at the top.
     pub parent: &'a str,
-    /// 1 name, 2 size, 3 creation, 4 modification, 5 recycling, 6 file format.
+    /// 1 name, 2 size, 3 creation, 4 modification, 5 recycling, 6 file format; [`UNSORTED`].
     pub sort: u64,
     /// Largest, or latest, first.
     pub descending: bool,
@@ -279,10 +376,19 @@ pub struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    fn tag(&self) -> String {
+    fn tag(&self, knobs: &Knobs) -> String {
         let text = format!(
-            "{:?}/{:?}/{}/{}/{:?}/{:?}/{:?}",
-            self.place, self.parent, self.sort, self.descending, self.filter, self.file_type, self.view
+            "{:?}/{:?}/{}/{}/{:?}/{:?}/{:?}/{:?}/{:?}/{}",
+            self.place,
+            self.parent,
+            self.sort,
+            self.descending,
+            self.filter,
+            self.file_type,
+            self.view,
+            knobs.name_filter,
+            knobs.name_order,
+            knobs.recycled_in_listings
         );
         hex(&hmac_sha256(b"listing", text.as_bytes())[..12])
     }

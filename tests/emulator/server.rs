@@ -7,7 +7,7 @@ use super::auth::Sessions;
 use super::body::Body;
 use super::counters::{GaugeGuard, LiveCounters};
 use super::faults::{Call, Fault, FaultKind, Faults};
-use super::knobs::Knobs;
+use super::knobs::{Knobs, WalkFile};
 use super::listing::Listings;
 use super::pace::{Line, Pacer};
 use super::sign::Keys;
@@ -461,6 +461,11 @@ async fn api(
     if crowded || !shared.allow(knobs.api_rate_limit) {
         return Ok(throttled(shared, Some(Duration::from_secs(1))).map(|body| body.guarded(guard)));
     }
+    if endpoint.name == "walkFile" && knobs.walk_file == WalkFile::Missing {
+        shared.counters.update(|all| *all.not_offered.entry("walkFile".to_owned()).or_default() += 1);
+        let body = gateway(shared, "APIGW.0101", "The API does not exist or has not been published in the environment");
+        return Ok(json_response(404, body).map(|body| body.guarded(guard)));
+    }
     let fault = shared.faults.fire(Call::Api(endpoint.name));
     if let Some(fault) = &fault {
         shared.counters.update(|all| *all.faults.entry(fault.kind.name().to_owned()).or_default() += 1);
@@ -475,12 +480,12 @@ async fn api(
         return Ok(json_response(413, gateway(shared, "APIGW.0201", "Request entity too large")));
     };
     let kind = fault.map(|fault| fault.kind);
+    let compresses = knobs.gzip && gzip::allowed(&parts.headers);
     let task_shared = Arc::clone(shared);
     let task_knobs = Arc::clone(knobs);
     // Listings read directories: not on a worker thread.
     let answer =
         tokio::task::spawn_blocking(move || calls::answer(&task_shared, &task_knobs, &route, &parts, &body, kind))
-    let compresses = knobs.gzip && gzip::allowed(&parts.headers);
             .await
             .map_err(|error| {
                 log::error!("{}: {error}", endpoint.name);

@@ -5,7 +5,7 @@
 //!
 //! Made up, because the documentation does not say: which of the documented codes is answered where; that team lists
 //! have pages of ten if nobody asks; that listings are sorted as shares' are (latest change first) if nobody asks; that
-//! `pageSize` ends at 100; that `createdTime` is a day before `editedTime`; that `rootFileId` can be listed by nobody.
+//! `pageSize` ends at 1000; that `createdTime` is a day before `editedTime`; that `rootFileId` can be listed by nobody.
 
 use super::api::{
     BAD_PARAMETER, Call, DOWNLOAD_FAILED, FILE_RECYCLED, IS_A_FOLDER, NO_FILE, NO_PERMISSION, NO_RESOURCE, NO_SPACE,
@@ -13,7 +13,7 @@ use super::api::{
     text, truth,
 };
 use super::faults::FaultKind;
-use super::knobs::BatchRefusal;
+use super::knobs::{BatchRefusal, LargePages, WalkFile};
 use super::listing::{Bound, View};
 use super::spaces::{SharedFolder, Space, SpaceKind, SpaceState};
 use super::tree::{Lookup, Node, Tree};
@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// The most ids of one batch (section 10.1).
 const BATCH_MAX: usize = 100;
+/// The largest page anybody may ask for: as for walkFile (section 6.5).
+const PAGE_MAX: u64 = 1000;
 /// Team lists hold so many if nobody asks.
 const DEFAULT_LIMIT: u64 = 10;
 
@@ -42,6 +44,7 @@ pub fn answer(call: &Call<'_>, name: &str) -> Result<Payload, Refusal> {
         "groupList" => call.team_list(&[SpaceKind::Group], "groups"),
         "spaceFiles" => call.personal_files(),
         "teamFiles" => call.team_files(),
+        "walkFile" => call.walk_file(),
         "spaceDownload" => call.download(),
         "detail" => call.detail(),
         "path" => call.path(),
@@ -348,7 +351,14 @@ impl SpaceCall<'_> {
         }
         let page_info = &object(body, "pageInfo", &["pageSize", "pageCursor"])?;
         let sort_info = &object(body, "sortInfo", &["sortType", "sortDirection"])?;
-        let page_size = integer(page_info, "pageSize", 100, |size| (1..=100).contains(&size))?;
+        let mut page_size = integer(page_info, "pageSize", 100, |size| (1..=PAGE_MAX).contains(&size))?;
+        if page_size > 100 {
+            match self.knobs.large_pages {
+                LargePages::Honoured => {}
+                LargePages::Clamped => page_size = 100,
+                LargePages::Refused => return Err(self.not_offered("pageSize")),
+            }
+        }
         let cursor = text(page_info, "pageCursor")?.filter(|cursor| !cursor.is_empty());
         let sort = integer(&non_empty(sort_info), "sortType", 4, |sort| (1..=6).contains(&sort) && (sort != 5 || bin))?;
         let direction = integer(&non_empty(sort_info), "sortDirection", 2, |direction| [1, 2].contains(&direction))?;
@@ -386,6 +396,70 @@ impl SpaceCall<'_> {
             payload.insert("nextCursor".to_owned(), next);
         }
         Ok(Payload::Top(payload))
+    }
+
+    /// Everything below a directory (section 6.5), of spaces of any kind.
+    fn walk_file(&self) -> Result<Payload, Refusal> {
+        let walk = self.knobs.walk_file;
+        let body = &self.fields(&["containerId", "parentFileId", "pageInfo", "sortInfo", "type", "includeHidden"])?;
+        if self.header("x-hw-share-folder-id")?.is_some() {
+            return Err(Refusal::parameter("x-hw-share-folder-id has no place in this call"));
+        }
+        let access = self.access(mandatory(body, "containerId")?)?;
+        let parent_id = mandatory(body, "parentFileId")?;
+        if parent_id.len() > 64 {
+            return Err(Refusal::parameter("parentFileId: 64 characters at most"));
+        }
+        let page_info = &object(body, "pageInfo", &["pageSize", "pageCursor"])?;
+        let sort_info = &object(body, "sortInfo", &["sortType", "sortDirection"])?;
+        let page_size = integer(page_info, "pageSize", 100, |size| (1..=PAGE_MAX).contains(&size))?;
+        if page_size > u64::from(self.knobs.walk_page_max) {
+            return Err(self.not_offered("pageSize"));
+        }
+        let cursor = text(page_info, "pageCursor")?.filter(|cursor| !cursor.is_empty());
+        let sort = integer(&non_empty(sort_info), "sortType", 4, |sort| (1..=4).contains(&sort))?;
+        let direction = integer(&non_empty(sort_info), "sortDirection", 2, |direction| [1, 2].contains(&direction))?;
+        let file_type = text(body, "type")?.unwrap_or_default();
+        truth(body, "includeHidden")?;
+        if walk == WalkFile::Breaks && cursor.is_some() {
+            return Err(Refusal { status: Some(500), ..Refusal::business(13_000_201, "INNER_INVOKE_FAILURE") });
+        }
+        let parent = self.directory(&access, parent_id)?;
+        let bound = Bound {
+            place: &access.space.container,
+            parent: &parent,
+            sort,
+            descending: direction == 2,
+            filter: "",
+            file_type,
+            view: View::Walk(walk),
+        };
+        let page = self.page(&access.space.tree, &bound, cursor, page_size)?;
+        let mut rows: Vec<Map<String, Value>> =
+            page.nodes.iter().enumerate().map(|(nth, node)| self.file(access.space, node, nth)).collect();
+        if walk == WalkFile::WithRoot && cursor.is_none() {
+            rows.push(match access.space.tree.node(&parent) {
+                Some(node) => self.file(access.space, &node, 0),
+                None => Map::from_iter([
+                    ("category".to_owned(), json!("drive#file")),
+                    ("id".to_owned(), json!(access.space.root_file())),
+                    ("fileName".to_owned(), json!("root")),
+                    ("fileType".to_owned(), json!("10")),
+                    ("size".to_owned(), json!(0)),
+                    ("parentFolder".to_owned(), json!([format!("DEUI7pa0C24A{}", access.space.container)])),
+                ]),
+            });
+        }
+        if walk == WalkFile::NoParents {
+            for row in &mut rows {
+                row.remove("parentFolder");
+            }
+        }
+        // Empty on the last page, as documented, unless a knob says otherwise.
+        Ok(Payload::Bare(Map::from_iter([
+            ("files".to_owned(), rows.into_iter().map(Value::Object).collect()),
+            ("nextCursor".to_owned(), page.next.unwrap_or(json!(""))),
+        ])))
     }
 
     /// The File object (section 6.3), without links.

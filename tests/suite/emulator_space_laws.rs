@@ -22,21 +22,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// An emulator and a client without opinions.
-struct Bench {
-    emulator: Emulator,
+pub(crate) struct Bench {
+    pub(crate) emulator: Emulator,
     http: Client,
     token: String,
 }
 
 /// An answer of the API.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    json: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) json: Value,
 }
 
 impl Answer {
-    fn code(&self) -> u64 {
+    pub(crate) fn code(&self) -> u64 {
         self.json["code"].as_u64().unwrap_or_else(|| panic!("no code in {self:?}"))
     }
 
@@ -68,7 +68,7 @@ fn ago(seconds: i64) -> String {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(Emulator::synthetic())
     }
 
@@ -114,7 +114,7 @@ impl Bench {
         self.call_as(&self.token, path, &Value::Null)
     }
 
-    fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         self.call_as(&self.token, path, body)
     }
 
@@ -137,7 +137,7 @@ impl Bench {
         Self::read(self.bare("v1/auth/refreshToken", &body).header("Authorization", &session.access))
     }
 
-    fn list(&self, container: &str, parent: &str, more: &Value) -> Answer {
+    pub(crate) fn list(&self, container: &str, parent: &str, more: &Value) -> Answer {
         self.post("v1/files/0", &listing(container, parent, more))
     }
 
@@ -167,7 +167,7 @@ impl Bench {
     }
 
     /// The same through a shared folder.
-    fn inside(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn inside(&self, path: &str, body: &Value) -> Answer {
         Self::read(self.request(&self.token, path, body).header("x-hw-share-folder-id", SHARED_FOLDER_ID))
     }
 }

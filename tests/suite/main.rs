@@ -13,6 +13,7 @@ mod demo_laws;
 mod emulator_disk_laws;
 mod emulator_laws;
 mod emulator_line_laws;
+mod emulator_listing_laws;
 mod emulator_space_laws;
 mod entry_laws;
 mod example_laws;
