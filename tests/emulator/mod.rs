@@ -177,7 +177,11 @@ impl Emulator {
         let api = listen(config.listen)?;
         let objects = listen(config.listen_objects)?;
         let tls = match config.tls {
-            true => Some(tls::Tls::new(config.advertise.as_slice())?),
+            true => {
+                let listening = [config.listen, config.listen_objects].map(|address| address.ip().to_string());
+                let names: Vec<String> = listening.into_iter().chain(config.advertise.clone()).collect();
+                Some(tls::Tls::new(&names)?)
+            }
             false => None,
         };
         let plain = match &tls {

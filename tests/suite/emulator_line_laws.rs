@@ -7,7 +7,7 @@ use crate::emulator::gzip::GZIP_MIN;
 use crate::emulator::pace::{Outlet, Pace, Pacer};
 use crate::emulator::server::Conn;
 use crate::emulator::tree::Source;
-use crate::emulator::{Emulator, Entry, Fault, FaultKind, Knobs};
+use crate::emulator::{Emulator, EmulatorConfig, Entry, Fault, FaultKind, Knobs};
 use crate::emulator_laws::{Bench, header};
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt as _;
@@ -210,6 +210,17 @@ fn line_that_needs_a_bandwidth_is_refused_without_one() {
     }
     let bursts = Knobs::default().with_json(&json!({"bandwidth": 25_000_000, "burst": 1_000_000})).unwrap();
     assert_eq!((bursts.bandwidth, bursts.burst), (25 * MB, MB));
+}
+
+#[test]
+fn certificate_is_good_for_the_address_that_is_listened_on() {
+    let listen = "127.0.0.9:0".parse().unwrap();
+    let config = EmulatorConfig { listen, listen_objects: listen, tls: true, ..EmulatorConfig::default() };
+    let emulator = Emulator::start(config);
+    let trust = reqwest::Certificate::from_pem(emulator.ca_pem().unwrap().as_bytes()).unwrap();
+    let http = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([trust]).build().unwrap();
+    assert!(emulator.url().starts_with("https://127.0.0.9:"));
+    assert_eq!(http.get(format!("{}/emulator", emulator.url())).send().unwrap().status(), 200);
 }
 
 // ---- compressed answers ----
