@@ -312,6 +312,29 @@ def player(act):
         expect(f"{length} bytes at {offset}", data == right[offset % PERIOD : offset % PERIOD + length], True)
 
 
+def seek(act):
+    """As a player begins: the head, the tail, then 4 MiB from the middle."""
+    name, size = act.given["file"], act.given["size"]
+    right = act.pattern(name)
+    pieces = ((0, 64 * 1024), (size - 64 * 1024, 64 * 1024), (size // 2 + 12_345, 4 * MIB))
+    waits, got = [], []
+    descriptor = opened(act, name)
+    with act.clock(primed=True):
+        for offset, length in pieces:
+            start = time.perf_counter()
+            at = offset
+            while at < offset + length:
+                data = os.pread(descriptor, min(READ_BYTES, offset + length - at), at)
+                if not data:
+                    raise Wrong(f"{name} ends at {at}")
+                got.append((at, data))
+                at += len(data)
+            waits.append(1000 * (time.perf_counter() - start))
+    act.say(more={"head ms": waits[0], "tail ms": waits[1], "middle ms": waits[2]})
+    for at, data in got:
+        expect(f"{len(data)} bytes at {at}", data == right[at % PERIOD : at % PERIOD + len(data)], True)
+
+
 def readers_of_files(act):
     folder, size = act.given["folder"], act.given["size"]
     names = [f"{folder}/file-{index:05}.bin" for index in range(act.given["count"])]
@@ -467,6 +490,15 @@ def first_entry(act):
     entries.close()
 
 
+def stat_known(act):
+    """A path that is known before anything was listed."""
+    index = 2 * act.given["count"] // 3
+    path = act.path(f"{act.given['folder']}/file-{index:05}.bin")
+    with act.clock():
+        found = os.stat(path)
+    expect("size", found.st_size, 4096)
+
+
 def listing(act):
     folder = act.path(act.given["folder"])
     with act.clock():
@@ -540,10 +572,10 @@ def tree_memory(act):
 
 
 ACTS = {
-    "sequential": sequential, "first_byte": first_byte, "random_reads": random_reads, "player": player,
+    "sequential": sequential, "first_byte": first_byte, "random_reads": random_reads, "player": player, "seek": seek,
     "readers_of_files": readers_of_files, "readers_of_one": readers_of_one, "warm": warm, "find": find,
     "ls_recursive": ls_recursive, "disk_usage": disk_usage, "grep": grep, "ripgrep": ripgrep, "tar": tar, "copy": copy,
-    "first_entry": first_entry, "listing": listing, "ls_long": ls_long, "second_find": second_find,
+    "first_entry": first_entry, "stat_known": stat_known, "listing": listing, "ls_long": ls_long, "second_find": second_find,
     "second_grep": second_grep, "tenth_at_random": tenth_at_random, "tree_memory": tree_memory,
 }
 

@@ -95,10 +95,68 @@ def folders(root, sizes):
                 fill(os.path.join(root, f"top-{top:02}", f"middle-{middle}", f"leaf-{leaf}"))
 
 
+def filled(root):
+    """Makes folders with four or five small files: 1,110 in the first 242."""
+    made = []
+
+    def fill(*names):
+        place = os.path.join(root, *names)
+        os.makedirs(place)
+        for index in range(5 if len(made) < 142 else 4):
+            with open(os.path.join(place, f"file-{index}.dat"), "wb") as file:
+                file.write(b"x" * (1 + index))
+        made.append(place)
+
+    return fill
+
+
+def deep(root, sizes):
+    """242 folders: a tree of 215 that is three deep, and one chain that goes on to 30."""
+    fill = filled(root)
+    fill("top-7")
+    for middle in range(4):
+        fill("top-7", f"middle-{middle}")
+    for top in range(7):
+        fill(f"top-{top}")
+        for middle in range(5):
+            fill(f"top-{top}", f"middle-{middle}")
+            for leaf in range(5 if middle else 4):
+                fill(f"top-{top}", f"middle-{middle}", f"leaf-{leaf}")
+    names = ["top-3", "middle-2", "leaf-1"]
+    while len(names) < 30:
+        names.append(f"level-{len(names):02}")
+        fill(*names)
+
+
+def chains(root, sizes):
+    """242 folders: two with four chains of 29 each, and four beside them."""
+    fill = filled(root)
+    for top in ("top-0", "top-1"):
+        fill(top)
+        for beside in range(4):
+            fill(top, f"beside-{beside}")
+        for chain in range(4):
+            names = [top]
+            for level in range(29):
+                names.append(f"chain-{chain}" if level == 0 else f"level-{level:02}")
+                fill(*names)
+
+
+def forest(root, sizes):
+    """A space of 6,500 entries: 500 folders with 12 small files each."""
+    for top in range(20):
+        for name in (f"top-{top:02}", *(os.path.join(f"top-{top:02}", f"folder-{index:02}") for index in range(24))):
+            place = os.path.join(root, name)
+            os.makedirs(place)
+            for index in range(12):
+                with open(os.path.join(place, f"file-{index:02}.dat"), "wb") as file:
+                    file.write(b"x" * (1 + index))
+
+
 def generated(home, sizes):
     """The directories, made once: name to path."""
     place = os.path.join(home, f"data-{VERSION}-{sizes.key}")
-    made = {"small": small_files, "folders": folders}
+    made = {"small": small_files, "folders": folders, "deep": deep, "chains": chains, "forest": forest}
     for name, make in made.items():
         target = os.path.join(place, name)
         if not os.path.isdir(target):

@@ -1,7 +1,8 @@
 //! The limit that benchmarks compare with: a plain parallel downloader without any filesystem.
 //!
 //! Resolves one file's link through the same client as the mount, then reads it with ranged GETs over plain sockets, as many
-//! connections as told, each taking the next part when it has one. The bytes are thrown away.
+//! connections as told, each taking the next part when it has one. The bytes are thrown away. A part that is refused with 503 is
+//! asked for again after a pause.
 //!
 //! `downloader ENDPOINT AGENT SHARE_CODE PATH CONNECTIONS PART_BYTES` prints the seconds it took, without the resolving.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
@@ -17,6 +18,9 @@ use koofs::config::{Connection, Edition, ShareConfig, Source};
 use koofs::http::HttpConfig;
 use koofs::koodrive;
 use koofs::remote::Node;
+
+/// Pause of a connection that was refused.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,8 +41,8 @@ fn resolve(endpoint: &str, agent: &str, code: &str, path: &str) -> (String, u64)
     let op_timeout = Duration::from_secs(30);
     let connection = Connection {
         endpoint: endpoint.to_owned(),
-        allow_http: false,
-        allow_private_links: false,
+        allow_http: true,
+        allow_private_links: true,
         ca_file: None,
         op_timeout,
     };
@@ -72,8 +76,12 @@ fn download(url: &str, size: u64, connections: u64, part: u64) -> u64 {
         for _ in 0..connections {
             scope.spawn(|| {
                 let (host, target) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-                let mut stream = TcpStream::connect(host).unwrap();
-                stream.set_nodelay(true).unwrap();
+                let connect = || {
+                    let stream = TcpStream::connect(host).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    stream
+                };
+                let mut stream = connect();
                 let mut buffer = vec![0; 256 * 1024];
                 loop {
                     let start = next.fetch_add(part, Ordering::Relaxed);
@@ -85,8 +93,15 @@ fn download(url: &str, size: u64, connections: u64, part: u64) -> u64 {
                         "GET /{target} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nRange: bytes={start}-{}\r\n\r\n",
                         end - 1
                     );
-                    stream.write_all(request.as_bytes()).unwrap();
-                    received.fetch_add(read_answer(&mut stream, end - start, &mut buffer), Ordering::Relaxed);
+                    loop {
+                        stream.write_all(request.as_bytes()).unwrap();
+                        if let Some(len) = read_answer(&mut stream, end - start, &mut buffer) {
+                            received.fetch_add(len, Ordering::Relaxed);
+                            break;
+                        }
+                        std::thread::sleep(REFUSED_PAUSE);
+                        stream = connect();
+                    }
                 }
             });
         }
@@ -94,11 +109,14 @@ fn download(url: &str, size: u64, connections: u64, part: u64) -> u64 {
     received.into_inner()
 }
 
-/// Reads one answer of `len` bytes, which must be a 206.
-fn read_answer(stream: &mut TcpStream, len: u64, buffer: &mut [u8]) -> u64 {
+/// Reads one answer of `len` bytes, which must be a 206; `None` if it is a 503, whose rest is left unread.
+fn read_answer(stream: &mut TcpStream, len: u64, buffer: &mut [u8]) -> Option<u64> {
     let mut reader = BufReader::with_capacity(4096, &mut *stream);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
+    if line.starts_with("HTTP/1.1 503") {
+        return None;
+    }
     assert!(line.starts_with("HTTP/1.1 206"), "{line}");
     while line != "\r\n" {
         line.clear();
@@ -111,5 +129,5 @@ fn read_answer(stream: &mut TcpStream, len: u64, buffer: &mut [u8]) -> u64 {
         assert!(count > 0, "the answer ended {left} bytes too soon");
         left -= count as u64;
     }
-    len
+    Some(len)
 }

@@ -66,17 +66,19 @@ class Tools:
             if not shutil.which("cargo"):
                 raise Failed("cargo is missing: install Rust from https://rustup.rs")
             progress("building…")
-            words = ["cargo", "build", "--release", "--locked", "--quiet", "--bin", "koofs", "--example", "emulator", "--example", "downloader"]
+            words = ["cargo", "build", "--release", "--locked", "--quiet", "--bin", "koofs", "--example", "emulator", "--example", "downloader",
+                     "--example", "line"]
             if subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode:
                 raise Failed("the build failed")
         # A copy: somebody may build while we measure.
         self.bin = tempfile.mkdtemp(prefix="bin.", dir=self.home)
-        for name, path in (("koofs", "koofs"), ("emulator", "examples/emulator"), ("downloader", "examples/downloader")):
+        for name, path in (("koofs", "koofs"), *((name, f"examples/{name}") for name in ("emulator", "downloader", "line"))):
             at = os.path.join(self.target, "release", path)
             if not os.path.exists(at):
                 raise Failed(f"{at} is missing: run without --no-build")
             shutil.copy2(at, os.path.join(self.bin, name))
-        self.koofs, self.emulator, self.downloader = (os.path.join(self.bin, name) for name in ("koofs", "emulator", "downloader"))
+        self.koofs, self.emulator, self.downloader, self.line = (
+            os.path.join(self.bin, name) for name in ("koofs", "emulator", "downloader", "line"))
         self.rclone = self.with_rclone() if peers else None
         self.rg = shutil.which("rg")
         if not self.rg:
@@ -106,10 +108,10 @@ class Tools:
 class Emulator:
     """One served set of data."""
 
-    def __init__(self, tools, work, name, arguments):
+    def __init__(self, tools, work, name, arguments, prefix=()):
         ready, log = os.path.join(work, f"{name}.ready"), os.path.join(work, f"{name}.emulator.log")
         with open(log, "wb") as output:
-            self.process = owned.start([tools.emulator, *arguments, "--agent", AGENT, "--print-ready-file", ready],
+            self.process = owned.start([*prefix, tools.emulator, *arguments, "--agent", AGENT, "--print-ready-file", ready],
                                        stdout=output, stderr=subprocess.STDOUT)
         try:
             end = time.monotonic() + 120
@@ -123,6 +125,7 @@ class Emulator:
             with open(ready, encoding="utf-8") as file:
                 self.url = file.read().strip()
             self.dav = lines["webdav"].strip()
+            self.user = lines["user"].split()[-1]
             self.code = lines["share"].rsplit("/", 1)[1].strip()
         except BaseException:
             self.close()
@@ -149,25 +152,32 @@ def calls(counters, *names):
     return sum(sum(counters.get("calls", {}).get(name, {}).values()) for name in names)
 
 
+LISTINGS = ("files", "spaceFiles", "walkFile", "davList")
+LINKS = ("download", "spaceDownload")
+
+
 def requests(before, after):
     """What was asked for between two snapshots."""
     def grew(*names):
         return calls(after, *names) - calls(before, *names)
 
     every = set(after.get("calls", {}))
-    shown = {"files", "davList", "download", "object", "davGet"}
+    shown = {*LISTINGS, *LINKS, "object", "davGet"}
     return {
-        "pages": grew("files", "davList"),
-        "links": grew("download"),
+        "pages": grew(*LISTINGS),
+        "links": grew(*LINKS),
         "gets": grew("object", "davGet"),
         "others": grew(*(every - shown)),
         "wire": after.get("object_bytes_sent", 0) - before.get("object_bytes_sent", 0),
+        "api": after.get("api_bytes_sent", 0) - before.get("api_bytes_sent", 0),
         "complaints": after.get("complaints_total", 0) - before.get("complaints_total", 0),
     }
 
 
 class Bench:
     """A run."""
+
+    profiles = PROFILES
 
     def __init__(self, options, tools):
         self.options = options
@@ -285,9 +295,13 @@ class Bench:
         got["mounting"] = requests({}, at_mount)
         return got
 
-    def run_downloader(self, workload, profile, contender, emulator):
+    def parts(self, contender, profile, size):
+        """How many connections a downloader has, and what each takes at a time."""
         connections = PROFILES[profile]["connections"]
-        part = 4 << 20 if contender.endswith("-4M") else -(-workload.given["size"] // connections)
+        return connections, 4 << 20 if contender.endswith("-4M") else -(-size // connections)
+
+    def run_downloader(self, workload, profile, contender, emulator):
+        connections, part = self.parts(contender, profile, workload.given["size"])
         emulator.post("/emulator/counters/reset")
         words = [self.tools.downloader, emulator.url, AGENT, emulator.code, workload.given["file"], str(connections), str(part)]
         child = owned.start(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -336,7 +350,7 @@ class Bench:
 
     def run_one(self, workload, profile, contender, thorough=False):
         emulator = self.emulator(workload.data)
-        emulator.turn(PROFILES[profile]["knobs"])
+        emulator.turn(self.profiles[profile]["knobs"])
         if contender == "local":
             return self.run_local(workload, profile)
         if contender.startswith("downloader"):
@@ -394,6 +408,10 @@ class Bench:
             progress("interrupted: what was measured so far follows")
         return results
 
+    def tell(self, where, results, took):
+        """Prints the tables; the goals, judged."""
+        return print_report(self, where, results, took)
+
 
 def summary(runs, workload):
     """Runs of one contender at one workload, as one."""
@@ -412,7 +430,7 @@ def summary(runs, workload):
     times = [run["seconds"] for run in good]
     middle = statistics.median(times)
     out.update(median=middle, min=min(times), max=max(times), mad=statistics.median(abs(time - middle) for time in times))
-    for key in ("pages", "links", "gets", "others", "wire", "cpu", "complaints"):
+    for key in ("pages", "links", "gets", "others", "wire", "api", "cpu", "complaints"):
         seen = [run[key] for run in good if key in run]
         if seen:
             out[key] = statistics.median(seen)
@@ -454,12 +472,16 @@ def machine(tools):
     }
 
 
-def print_report(bench, where, results, took):
+def print_machine(bench, where, took):
     say(f"# KooFS bench, {where['time']}")
     say()
     say(f"{where['cores']} × {where['cpu']}, {where['memory_mib']} MiB, {where['system']}, Linux {where['kernel']}"
         f"{', as root' if where['root'] else ''}{', DAMON pages out idle memory' if where['damon_pageout'] else ''}; load {where['load_at_start']} at the start. {where['koofs']}; {where['rclone']}; "
         f"{where['grep']}; {where['rg']}; Python {where['python']}. {bench.options.rounds} rounds, {took / 60:.0f} minutes.")
+
+
+def print_report(bench, where, results, took):
+    print_machine(bench, where, took)
     for profile, found in results.items():
         if not found:
             continue
@@ -484,8 +506,8 @@ def print_report(bench, where, results, took):
     return lines
 
 
-def run(options):
-    """The bench; the exit code."""
+def run(options, make=Bench):
+    """The bench that `make` makes; the exit code."""
     target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
     tools = Tools(target)
     bench = None
@@ -503,11 +525,11 @@ def run(options):
     try:
         tools.prepare(not options.no_build, not options.no_peers)
         where = machine(tools)
-        bench = Bench(options, tools)
+        bench = make(options, tools)
         started = time.monotonic()
         results = bench.all()
         took = time.monotonic() - started
-        judged = print_report(bench, where, results, took)
+        judged = bench.tell(where, results, took)
         if options.json:
             told = {"machine": where, "rounds": options.rounds, "quick": options.quick, "seconds": took, "profiles": results,
                     "goals": [{"profile": p, "goal": g, "measured": m, "met": ok} for p, g, m, ok in judged]}
