@@ -24,7 +24,7 @@ const MIN_PART_BYTES: u64 = 512 * 1024;
 const MAX_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A part is to last so many round trips, so that waiting for its first byte is a small share of its time.
-const ROUND_TRIPS_PER_PART: f64 = 8.0;
+const ROUND_TRIPS_PER_PART: f64 = 16.0;
 
 /// Where round trips cost nothing, it is to last so long, but to be no longer than at the start (1 GiB at no delay, median of three:
 /// 0.95 s by parts of 2 MiB, 0.94 s by 4, both between 0.93 and 0.99).
