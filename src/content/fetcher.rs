@@ -326,7 +326,7 @@ impl Fetcher {
                 // Dropped unread, which closes the connection.
                 Verdict::RangeIgnored(why) => {
                     log::debug!("range {asked:?} of {} bytes: {why}", object.size());
-                    if object.ranges.note_ignored(why, self.clock.now()) {
+                    if object.ranges.note_ignored(why, sent, self.clock.now()) {
                         return Err(ContentError::RangeIgnored(why));
                     }
                 }

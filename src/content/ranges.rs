@@ -10,7 +10,7 @@ use crate::clock::lock;
 use crate::policy::range::{ByteRange, RangeIgnored, SKIP_MAX_BYTES};
 
 /// How many answers in a row may ignore a useless range before that is believed: a single one may come from one server of
-/// many, or from a cache in between.
+/// many, or from a cache in between. Of requests that were on their way at the same time one counts.
 const IGNORED_MAX: u32 = 3;
 
 /// How long it is believed. A program that goes on reading costs one answer in this time, and a store that is mended is found
@@ -26,6 +26,8 @@ struct State {
     /// The last answer was the whole object.
     is_whole: bool,
     ignored_in_a_row: u32,
+    /// When the last of these came.
+    ignored_at: Option<Instant>,
     /// Since when, and how, ranges are believed to be ignored.
     believed: Option<(Instant, RangeIgnored)>,
 }
@@ -38,10 +40,14 @@ impl Ranges {
         (is_concerned && now.saturating_duration_since(since) < BELIEVED_FOR).then_some(why)
     }
 
-    /// An answer could not be used for `why`. `true` if that is to be believed, `false` if the store is to be asked again.
-    pub(super) fn note_ignored(&self, why: RangeIgnored, now: Instant) -> bool {
+    /// The answer to a request that was sent at `sent` could not be used for `why`. `true` if that is to be believed, `false` if the
+    /// store is to be asked again.
+    pub(super) fn note_ignored(&self, why: RangeIgnored, sent: Instant, now: Instant) -> bool {
         let mut state = lock(&self.0);
-        state.ignored_in_a_row = state.ignored_in_a_row.saturating_add(1);
+        if state.ignored_at.is_none_or(|last| sent >= last) {
+            state.ignored_in_a_row = state.ignored_in_a_row.saturating_add(1);
+            state.ignored_at = Some(now);
+        }
         let is_believed = state.ignored_in_a_row >= IGNORED_MAX;
         if is_believed {
             state.believed = Some((now, why));
@@ -91,16 +97,29 @@ mod tests {
         let (near, far) = (ByteRange::new(0, 10), ByteRange::new(SKIP_MAX_BYTES + 1, SKIP_MAX_BYTES + 2));
         for believed in [false, false, true] {
             assert_eq!(ranges.refusal(far, start), None);
-            assert_eq!(ranges.note_ignored(RangeIgnored::TooFar, start), believed);
+            assert_eq!(ranges.note_ignored(RangeIgnored::TooFar, start, start), believed);
         }
         assert_eq!(ranges.refusal(far, start), Some(RangeIgnored::TooFar));
         assert_eq!(ranges.refusal(near, start), None, "can be skipped to");
         let later = start + BELIEVED_FOR;
         assert_eq!(ranges.refusal(far, later), None);
-        assert!(ranges.note_ignored(RangeIgnored::NoLength, later), "one answer is enough then");
+        assert!(ranges.note_ignored(RangeIgnored::NoLength, later, later), "one answer is enough then");
         assert_eq!(ranges.refusal(near, later), Some(RangeIgnored::NoLength));
         ranges.note_served();
         assert_eq!(ranges.refusal(far, later), None);
-        assert!(!ranges.note_ignored(RangeIgnored::TooFar, later));
+        assert!(!ranges.note_ignored(RangeIgnored::TooFar, later, later));
+    }
+
+    #[test]
+    fn requests_that_were_sent_together_are_one_sign() {
+        let ranges = Ranges::default();
+        let sent = Instant::now();
+        for number in 1..=20 {
+            let now = sent + Duration::from_millis(number);
+            assert!(!ranges.note_ignored(RangeIgnored::TooFar, sent, now));
+        }
+        let (again, then) = (sent + Duration::from_millis(50), sent + Duration::from_millis(100));
+        assert!(!ranges.note_ignored(RangeIgnored::TooFar, again, then));
+        assert!(ranges.note_ignored(RangeIgnored::TooFar, then, then));
     }
 }

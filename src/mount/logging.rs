@@ -1,20 +1,24 @@
 //! Where log lines go, and which: ours by `-v`, those of other crates never below warnings, as they would log links.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::panic;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use env_logger::{Builder, Target};
 use log::{LevelFilter, Record, error, warn};
 
 use super::error::MountError;
 use super::log_file::LogFile;
+use super::log_queue::LogQueue;
 use crate::clock::lock;
 use crate::policy::printable::{one_line, printable};
 
 /// Where the log of this process goes, if that is a file.
 static LOG_FILE: Mutex<Option<LogFile>> = Mutex::new(None);
+
+/// What this process logs through.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// Starts the log of this process, at most once: to `log_file` (made readable for the user only, appended to), else to
 /// standard error. A panic is one log line from now on.
@@ -23,18 +27,44 @@ static LOG_FILE: Mutex<Option<LogFile>> = Mutex::new(None);
 /// [`MountError::LogFile`], [`MountError::UnsafeLogFile`].
 pub fn start(verbosity: u8, log_file: Option<&Path>) -> Result<(), MountError> {
     let mut builder = Builder::new();
-    if let Some(path) = log_file {
-        let file = LogFile::open(path)?;
-        builder.target(Target::Pipe(Box::new(file.clone())));
-        *lock(&LOG_FILE) = Some(file);
-    }
+    let queue = match log_file {
+        Some(path) => {
+            let file = LogFile::open(path)?;
+            *lock(&LOG_FILE) = Some(file.clone());
+            LogQueue::new(Box::new(file))
+        }
+        None => LogQueue::new(Box::new(io::stderr())),
+    };
+    builder.target(Target::Pipe(Box::new(queue.clone())));
     builder.filter_level(LevelFilter::Warn).filter_module("koofs", level(verbosity));
     builder.format(|out, record| writeln!(out, "{}", line(record)));
     // A second start, in tests only, keeps the first log.
     if builder.try_init().is_ok() {
+        let _ = QUEUE.set(queue);
         panic::set_hook(Box::new(|panic| error!("BUG: {panic}")));
     }
     Ok(())
+}
+
+/// Has a thread write the log from now on, so that nobody waits for a terminal or disk that stands still. What is left when the
+/// process exits is written then, for a second at most. Not before a fork, which no thread survives, nor before signals
+/// are blocked, which a thread inherits.
+pub(super) fn write_behind() {
+    let Some(queue) = QUEUE.get() else { return };
+    if let Err(error) = queue.start_thread() {
+        warn!("there is no thread for the log, so whoever logs waits for it: {}", one_line(&error));
+        return;
+    }
+    // SAFETY: the function is there as long as the process, and does not unwind into C: it neither panics nor calls what may.
+    if unsafe { libc::atexit(flush_at_exit) } != 0 {
+        warn!("the last lines of this log may be missing: the system has no room for another exit handler");
+    }
+}
+
+extern "C" fn flush_at_exit() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush();
+    }
 }
 
 /// Goes on in whatever is at the log file's path now; does nothing where the log goes elsewhere.

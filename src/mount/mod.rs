@@ -7,6 +7,7 @@ mod daemon;
 mod end;
 mod error;
 mod log_file;
+mod log_queue;
 pub mod logging;
 mod preflight;
 mod signals;
@@ -71,6 +72,7 @@ pub unsafe fn mount_with<F: Filesystem>(
     logging::start(config.verbosity, config.log_file.as_deref())?;
     if config.foreground {
         let shared = receive_signals()?;
+        logging::write_behind();
         return match serve(config, build, &shared, |_| Ok(())) {
             Ok(never) => match never {},
             // It has ended as somebody asked it to, like a mount that is unmounted later.
@@ -97,6 +99,7 @@ fn serve_in_background<F: Filesystem>(
         Ok(()) => Ok(shared),
         Err(error) => Err(MountError::System("starting the thread that waits for the parent", error)),
     });
+    logging::write_behind();
     let mut reporter = Some(reporter);
     let tell = |mount: &MountEntry| reporter.take().map_or(Ok(()), |reporter| reporter.serving(mount));
     let failure = match watched.and_then(|shared| serve(config, build, &shared, tell)) {

@@ -25,6 +25,7 @@ mod line_laws;
 mod link_laws;
 mod listing_laws;
 mod log_keeper;
+mod log_laws;
 mod login;
 mod mapping;
 mod mount_bench;
