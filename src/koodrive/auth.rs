@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::attempts::{Attempts, Resend, Withheld};
 use super::error::CallError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
+use super::share_state::Closed;
 use crate::clock::{Clock, lock};
 use crate::config::Secret;
 use crate::remote::{RemoteError, RemoteErrorKind};
@@ -28,6 +29,8 @@ pub(super) type Credential = Held<Secret>;
 pub(super) enum RenewError {
     /// The service does not accept the access code, as `detail` says: just now, or not long ago, which `resend` tells.
     CodeRefused { detail: String, resend: Option<Resend> },
+    /// No token is of use: this is why the service refuses the calls.
+    Closed(Closed),
     /// A new token was refused as well, not long ago.
     Useless,
     /// The attempt failed; the code may be good.
@@ -51,19 +54,19 @@ impl Access {
     }
 
     /// A token that is newer than `refused`: one that another thread has fetched since, or is fetching, or that `verify` buys
-    /// now with the access code. Waits until `deadline` at most for another thread. `ended` is asked before the code is sent, and
+    /// now with the access code. Waits until `deadline` at most for another thread. `closed` is asked before the code is sent, and
     /// says why it is of no use to send it.
     pub(super) fn renew(
         &self,
         refused: &Credential,
         clock: &dyn Clock,
         deadline: Instant,
-        ended: impl FnOnce() -> Option<RemoteError>,
+        closed: impl FnOnce() -> Option<Closed>,
         verify: impl FnOnce(&Secret) -> Result<Secret, CallError>,
     ) -> Result<Credential, RenewError> {
         let fetch = || {
-            if let Some(error) = ended() {
-                return Err(RenewError::Failed(Arc::new(error)));
+            if let Some(closed) = closed() {
+                return Err(RenewError::Closed(closed));
             }
             self.fetch(clock, verify)
         };

@@ -53,8 +53,6 @@ pub enum OpenError {
     Deleted,
     /// The share has ended, at that time if the service gives one.
     Expired { expired_at: Option<SystemTime> },
-    /// The owner does not allow downloads.
-    DownloadForbidden,
     /// The share is protected and no access code was given.
     AccessCodeNeeded { source: Cause },
     /// The service does not accept the access code.
@@ -205,11 +203,10 @@ impl OpenError {
 
     /// Why a share that the service knows cannot be used at `server_now`, if it cannot.
     pub(super) fn of_share(share: &Share, server_now: SystemTime) -> Option<OpenError> {
-        match ended(share, server_now) {
-            Some(Ended::Deleted) => Some(OpenError::Deleted),
-            Some(Ended::Expired(expired_at)) => Some(OpenError::Expired { expired_at }),
-            None => share.download_forbidden.then_some(OpenError::DownloadForbidden),
-        }
+        ended(share, server_now).map(|ended| match ended {
+            Ended::Deleted => OpenError::Deleted,
+            Ended::Expired(expired_at) => OpenError::Expired { expired_at },
+        })
     }
 }
 
@@ -266,9 +263,6 @@ impl fmt::Display for OpenError {
             OpenError::Deleted => write!(f, "the shared files have been deleted: ask the owner for a new share"),
             OpenError::Expired { expired_at } => {
                 write!(f, "the share {}: ask the owner to extend it", ended_text(*expired_at))
-            }
-            OpenError::DownloadForbidden => {
-                write!(f, "the owner of the share does not permit downloads: ask the owner to allow them")
             }
             OpenError::AccessCodeNeeded { source } => write!(
                 f,
@@ -334,10 +328,7 @@ impl Error for OpenError {
             | OpenError::SpaceRefused { source, .. } => Some(source.as_ref()),
             OpenError::Login { source } => Some(source),
             OpenError::NoThread { source } => Some(source),
-            OpenError::Deleted
-            | OpenError::Expired { .. }
-            | OpenError::DownloadForbidden
-            | OpenError::UserIdMissing => None,
+            OpenError::Deleted | OpenError::Expired { .. } | OpenError::UserIdMissing => None,
         }
     }
 }

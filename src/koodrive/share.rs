@@ -13,7 +13,7 @@ use super::open_error::{OpenError, ShareNames, Step};
 use super::renewable::Reaction;
 use super::service::Service;
 use super::share_calls::ShareCalls;
-use super::share_state::{Ended, ended};
+use super::share_state::{Closed, NO_DOWNLOADS, ended};
 use crate::clock::lock;
 use crate::config::Secret;
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
@@ -21,6 +21,23 @@ use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteE
 /// How long the page that came with the opening is worth something: whoever mounts and looks is spared a round trip, and sees
 /// nothing that is older than this.
 const OPENING_PAGE_KEPT: Duration = Duration::from_secs(1);
+
+/// Which call of an opened share was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ShareCall {
+    Files,
+    Download,
+}
+
+impl ShareCall {
+    /// For messages.
+    fn name(self) -> &'static str {
+        match self {
+            ShareCall::Files => "files",
+            ShareCall::Download => "download",
+        }
+    }
+}
 
 /// An opened share. Shared by all worker threads.
 pub(super) struct ShareClient {
@@ -52,6 +69,9 @@ impl ShareClient {
         let share = caller.patiently(deadline, || calls.user_info(deadline)).map_err(failed(Step::Info))?;
         if let Some(error) = OpenError::of_share(&share, calls.server_now()) {
             return Err(error);
+        }
+        if share.download_forbidden {
+            log::warn!("{NO_DOWNLOADS}: its files are listed, and reading one is refused unless the owner permits it");
         }
         let none = Secret::new("");
         let token = match access_code {
@@ -90,7 +110,7 @@ impl ShareClient {
     /// is not listed with the one in use either.
     fn with_token<T>(
         &self,
-        call: &str,
+        call: ShareCall,
         deadline: Instant,
         attempt: impl Fn(&Secret) -> Result<T, CallError>,
     ) -> Result<T, RemoteError> {
@@ -114,10 +134,11 @@ impl ShareClient {
                 }
             }
         }
-        // The codes of a share that has ended are not known either, and its access code is not to be sent for nothing.
-        let ended = || self.ended(deadline).map(|ended| ended.as_remote("userInfo"));
+        // The code of a share that has ended or forbids downloads is not documented either: the service is asked which it is before
+        // the access code is sent again.
+        let closed = || self.closed(call, deadline);
         let verify = |code: &Secret| self.calls.verify(code, &credential.value, deadline);
-        match self.access.renew(&credential, clock, deadline, ended, verify) {
+        match self.access.renew(&credential, clock, deadline, closed, verify) {
             Ok(fresh) => self.noted(&fresh, attempt(&fresh.value)).map_err(|error| {
                 if error.doubts_access() {
                     self.access.was_useless(&fresh, clock.now());
@@ -125,8 +146,9 @@ impl ShareClient {
                 self.explained(call, error, deadline)
             }),
             Err(RenewError::Useless) => Err(self.explained(call, error, deadline)),
+            Err(RenewError::Closed(closed)) => Err(closed.as_remote(call.name()).with_source(error)),
             Err(RenewError::CodeRefused { detail, resend }) => {
-                let context = format!("{call}: the service does not accept the access code ({detail})");
+                let context = format!("{}: the service does not accept the access code ({detail})", call.name());
                 let context = match resend {
                     None => context,
                     Some(resend @ Resend::In(_)) => format!("{context}; {resend}"),
@@ -135,7 +157,7 @@ impl ShareClient {
                 Err(RemoteError::new(RemoteErrorKind::NeedsLogin, context))
             }
             Err(RenewError::Failed(cause)) => {
-                let error = RemoteError::new(cause.kind(), format!("{call}: there is no new temporary token"));
+                let error = RemoteError::new(cause.kind(), format!("{}: there is no new temporary token", call.name()));
                 Err(error.with_retry_after(cause.retry_after()).with_source(cause))
             }
         }
@@ -148,20 +170,22 @@ impl ShareClient {
         result
     }
 
-    /// `error` for who asked. A refusal without a known meaning may be due to the end of the share, whose code is not known:
-    /// the service is asked about the share (koodrive-api.md, 14).
-    fn explained(&self, call: &str, error: CallError, deadline: Instant) -> RemoteError {
-        let ended = if error.doubts_access() { self.ended(deadline) } else { None };
-        match ended {
-            Some(ended) => ended.as_remote(call).with_source(error),
-            None => error.into_remote(call),
+    /// `error` for who asked. A refusal without a known meaning may be due to the end of the share, or to an owner who forbids
+    /// downloads; their codes are not documented, so the service is asked about the share.
+    fn explained(&self, call: ShareCall, error: CallError, deadline: Instant) -> RemoteError {
+        let closed = if error.doubts_access() { self.closed(call, deadline) } else { None };
+        match closed {
+            Some(closed) => closed.as_remote(call.name()).with_source(error),
+            None => error.into_remote(call.name()),
         }
     }
 
-    /// How the share has ended, if the service says so now. Its owner may undo that (koodrive-api.md, 5.6): nothing is remembered.
-    fn ended(&self, deadline: Instant) -> Option<Ended> {
+    /// Why `call` is refused, if the service says so now. The owner may undo all of it: nothing is remembered.
+    fn closed(&self, call: ShareCall, deadline: Instant) -> Option<Closed> {
         let share = self.calls.user_info(deadline).ok()?;
-        ended(&share, self.calls.server_now())
+        let no_downloads = call == ShareCall::Download && share.download_forbidden;
+        let ended = ended(&share, self.calls.server_now()).map(Closed::Ended);
+        ended.or(no_downloads.then_some(Closed::NoDownloads))
     }
 }
 
@@ -178,7 +202,8 @@ impl Remote for ShareClient {
         {
             return Ok(page);
         }
-        let listed = self.with_token("files", deadline, |token| self.calls.files(folder, cursor, token, deadline))?;
+        let listed =
+            self.with_token(ShareCall::Files, deadline, |token| self.calls.files(folder, cursor, token, deadline))?;
         Ok(listed.0)
     }
 
@@ -189,7 +214,9 @@ impl Remote for ShareClient {
 
     fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
         let resolve = |id| {
-            self.with_token("download", deadline, |token| self.calls.download(&self.share_id, id, token, deadline))
+            self.with_token(ShareCall::Download, deadline, |token| {
+                self.calls.download(&self.share_id, id, token, deadline)
+            })
         };
         Ok(ids.iter().map(resolve).collect())
     }

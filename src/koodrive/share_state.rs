@@ -1,4 +1,4 @@
-//! Whether a share has ended, and how.
+//! Why a share gives nothing, or no content: it has ended, or its owner forbids downloads.
 
 use std::time::SystemTime;
 
@@ -7,24 +7,38 @@ use jiff::{Timestamp, Unit};
 use super::convert::{Share, ShareStatus};
 use crate::remote::{RemoteError, RemoteErrorKind};
 
-/// How a share has come to its end.
+/// The owner's refusal of downloads, in words.
+pub(super) const NO_DOWNLOADS: &str = "the owner of the share does not permit downloads";
+
+/// How a share has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
+    /// All shared files are deleted or in the recycle bin.
     Deleted,
+    /// The share is past its end, or no longer valid.
     Expired(Option<SystemTime>),
 }
 
-impl Ended {
+/// Why the service refuses a call about a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The share has ended: every call is refused.
+    Ended(Ended),
+    /// The owner forbids downloads: listings are given, links are not.
+    NoDownloads,
+}
+
+impl Closed {
     /// The same as the failure of `call`.
     pub(super) fn as_remote(self, call: &str) -> RemoteError {
-        match self {
-            Ended::Deleted => {
-                RemoteError::new(RemoteErrorKind::NotFound, format!("{call}: the shared files have been deleted"))
+        let (kind, why) = match self {
+            Closed::Ended(Ended::Deleted) => {
+                (RemoteErrorKind::NotFound, "the shared files have been deleted".to_owned())
             }
-            Ended::Expired(at) => {
-                RemoteError::new(RemoteErrorKind::Denied, format!("{call}: the share {}", ended_text(at)))
-            }
-        }
+            Closed::Ended(Ended::Expired(at)) => (RemoteErrorKind::Denied, format!("the share {}", ended_text(at))),
+            Closed::NoDownloads => (RemoteErrorKind::Denied, NO_DOWNLOADS.to_owned()),
+        };
+        RemoteError::new(kind, format!("{call}: {why}"))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The suite's only logger: keeps every line that anything in this process logs, once a test has asked for it.
+//! The suite's only logger: keeps every line that anything in this process logs, once a test has asked for it. Not those of the
+//! emulator, which is the service: it may repeat what it was sent.
 
 use std::sync::{Mutex, Once};
 
@@ -15,6 +16,9 @@ impl log::Log for LogKeeper {
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        if record.target().starts_with("suite::emulator") {
+            return;
+        }
         // Written first: what is logged may panic while it is written.
         let line = format!("{} {}\n", record.target(), record.args());
         *lock(&LOG) += &line;

@@ -5,6 +5,7 @@
 mod emulator;
 
 mod advice_laws;
+mod api_fact_laws;
 mod call_laws;
 mod cli_laws;
 mod config_laws;

@@ -707,9 +707,6 @@ fn refused_mount_says_what_to_do_in_one_line() {
     emulator.knobs(|knobs| knobs.share_status = 1);
     assert!(try_with(&[]).contains("have been deleted: ask the owner"));
     emulator.knobs(|knobs| knobs.share_status = 0);
-    emulator.knobs(|knobs| knobs.permission_download = Some(false));
-    assert!(try_with(&[]).contains("does not permit downloads: ask the owner"));
-    emulator.knobs(|knobs| knobs.permission_download = None);
 
     let missing = mountpoint.beside("none");
     let line = refused(run(mount_command(&emulator, &missing, &[])));

@@ -82,10 +82,10 @@ fn thousand_refused_calls_have_the_login_renewed_a_few_times_and_a_dead_token_at
 #[test]
 fn thousand_refused_downloads_have_the_access_code_sent_a_few_times_and_a_dead_token_at_once() {
     let (emulator, client) = protected_share(Arc::new(SystemClock));
-    emulator.knobs(|knobs| knobs.permission_download = Some(false));
+    emulator.fault(Fault::api("download", FaultKind::Unauthorized));
     for number in 0..1000 {
         let refused = client.resolve_links(&[NodeId::new(&format!("F{number}"))], soon()).unwrap().remove(0);
-        assert_eq!(refused.unwrap_err().kind(), RemoteErrorKind::Unusable);
+        assert_eq!(refused.unwrap_err().kind(), RemoteErrorKind::NeedsLogin);
         if number % 3 == 0 {
             assert_eq!(listing(&*client, soon()), Ok(1));
         }
@@ -95,6 +95,22 @@ fn thousand_refused_downloads_have_the_access_code_sent_a_few_times_and_a_dead_t
     emulator.revoke_tokens();
     assert_eq!(listing(&*client, soon()), Ok(1));
     assert_eq!(emulator.counters().calls_of("verify"), before + 1);
+}
+
+#[test]
+fn downloads_that_the_owner_forbids_are_denied_without_sending_the_access_code() {
+    let (emulator, client) = protected_share(Arc::new(SystemClock));
+    emulator.knobs(|knobs| knobs.permission_download = Some(false));
+    for number in 0..20 {
+        let refused = client.resolve_links(&[NodeId::new(&format!("F{number}"))], soon()).unwrap().remove(0);
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), RemoteErrorKind::Denied);
+        says(&refused, &["download: the owner of the share does not permit downloads"]);
+    }
+    assert_eq!(emulator.counters().calls_of("verify"), 0);
+    emulator.revoke_tokens();
+    assert_eq!(listing(&*client, soon()), Ok(1));
+    assert_eq!(emulator.counters().calls_of("verify"), 1);
 }
 
 #[test]

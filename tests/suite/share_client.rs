@@ -864,7 +864,6 @@ fn opening_a_share_that_is_over_tells_how_it_ended() {
     );
     says(&open_fails(&[info_with("status", json!(2))], false), &["no longer valid"]);
     says(&open_fails(&[info_with("status", json!("1"))], false), &["deleted"]);
-    says(&open_fails(&[info_with("permission", json!({"download": false}))], false), &["does not permit downloads"]);
 }
 
 #[test]
