@@ -14,7 +14,7 @@ use crate::policy::name::EntryName;
 use crate::policy::printable::json_text;
 use crate::policy::printable::printable;
 use crate::policy::size::human_size;
-use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Remote, RemoteError};
+use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Remote, RemoteError, RemoteErrorKind};
 
 /// A failed listing. What was printed before it is true, but not all there is.
 #[derive(Debug)]
@@ -165,12 +165,22 @@ impl<'a> Directory<'a> {
 
     /// The next entries, perhaps none of them yet; `None` when the listing is complete.
     fn next_page(&mut self) -> Result<Option<Vec<(EntryName, Node)>>, ListError> {
-        let Some(cursor) = self.next.take() else { return Ok(None) };
+        let Some(mut cursor) = self.next.take() else { return Ok(None) };
         let Walk { remote, clock, source } = self.walk;
         let deadline = clock.now() + source.connection().op_timeout;
-        let list = || remote.list_page(&self.id, cursor.as_ref(), deadline);
-        let page = patiently(clock, deadline, list, |error| (error.failure_kind(), error.retry_after()));
-        let page = page.map_err(|error| ListError::Remote(self.path.clone(), error))?;
+        let page = loop {
+            let list = || remote.list_page(&self.id, cursor.as_ref(), deadline);
+            match patiently(clock, deadline, list, |error| (error.failure_kind(), error.retry_after())) {
+                Ok(page) => break page,
+                Err(error)
+                    if error.kind() == RemoteErrorKind::CursorRefused && cursor.is_some() && self.pages.restart() =>
+                {
+                    log::debug!("{} is listed from its first page again: {error}", self.path);
+                    cursor = None;
+                }
+                Err(error) => return Err(ListError::Remote(self.path.clone(), error)),
+            }
+        };
         let next = self.pages.go_on(page.next).map_err(|Endless| ListError::Endless(self.path.clone()))?;
         self.next = next.map(Some);
         let named = self.pages.name(page.nodes, |name| self.names.contains(name));

@@ -15,7 +15,7 @@ use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::budget::{MAX_LISTINGS_AHEAD, START_LISTINGS_AHEAD};
 use crate::policy::retry::FailureKind;
-use crate::remote::{Cursor, Page, Remote, RemoteError, Revision};
+use crate::remote::{Cursor, Page, Remote, RemoteError, RemoteErrorKind, Revision};
 
 /// So many pages must come in before one more listing is loaded ahead again: the most are reached after 128 pages without a refusal.
 const PAGES_PER_RAISE: usize = 8;
@@ -217,6 +217,11 @@ impl Task for LoadTask {
         let cursor = lock(&self.progress).cursor.clone();
         match self.lister.remote.list_page(&listing.id, cursor.as_ref(), deadline) {
             Ok(page) => self.take_in(&listing, page),
+            Err(error) if error.kind() == RemoteErrorKind::CursorRefused && cursor.is_some() && listing.restart() => {
+                log::debug!("{} is listed from its first page again: {error}", listing.path());
+                lock(&self.progress).cursor = None;
+                Attempt::Next
+            }
             Err(error) => {
                 let (kind, retry_after) = (error.failure_kind(), error.retry_after());
                 if kind == FailureKind::Throttled {

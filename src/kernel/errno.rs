@@ -47,6 +47,7 @@ fn remote_errno(kind: RemoteErrorKind) -> Errno {
         | RemoteErrorKind::Interrupted
         | RemoteErrorKind::Unavailable
         | RemoteErrorKind::Malformed
+        | RemoteErrorKind::CursorRefused
         | RemoteErrorKind::Unusable => Errno::EIO,
     }
 }

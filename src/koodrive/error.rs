@@ -12,7 +12,7 @@ use super::attempts::Said;
 use super::login_error::LoginError;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::policy::retry::FailureKind;
-use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::remote::{Cursor, RemoteError, RemoteErrorKind};
 
 /// Why one call did not succeed. `Display` is one line on what came back.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(super) enum Reason {
     Known(RemoteErrorKind),
     /// `13000102`: some parameter is not right. Could be any of them: code, agent, token.
     Parameters,
+    /// Either of these two (`13000102` is the likely one), to a call that sent a cursor: it may be one that is too old.
+    Cursor,
     /// `13000301`: the space is missing or in a bad state. Once it was open, that is the service's trouble.
     NoSpace,
     /// A code that no page explains. Those of ended shares, wrong access codes and stale tokens are among them.
@@ -82,13 +84,27 @@ impl CallError {
         CallError::Refused(ServiceRefusal { reason, status: 200, retry_after: None, detail: detail.to_owned() })
     }
 
+    /// The same as the failure of a call that asked for the page at `cursor`, if any: what the service does not explain may be
+    /// due to the cursor, whose life and code are not documented.
+    pub(super) fn of_page(mut self, cursor: Option<&Cursor>) -> CallError {
+        if let (CallError::Refused(refusal), Some(_)) = (&mut self, cursor)
+            && matches!(refusal.reason, Reason::Parameters | Reason::Unknown)
+        {
+            refusal.reason = Reason::Cursor;
+        }
+        self
+    }
+
     /// Whether it may be the temporary token of the share that was refused, or that the share has ended: the codes for these
     /// are not known (koodrive-api.md, 14), so every refusal counts that does not plainly mean something else.
     pub(super) fn doubts_access(&self) -> bool {
         let CallError::Refused(refusal) = self else { return false };
         matches!(
             refusal.reason,
-            Reason::Parameters | Reason::Unknown | Reason::Known(RemoteErrorKind::Denied | RemoteErrorKind::NeedsLogin)
+            Reason::Parameters
+                | Reason::Cursor
+                | Reason::Unknown
+                | Reason::Known(RemoteErrorKind::Denied | RemoteErrorKind::NeedsLogin)
         )
     }
 
@@ -98,7 +114,7 @@ impl CallError {
         match self {
             CallError::Refused(refusal) => match refusal.reason {
                 Reason::Known(kind) => kind == RemoteErrorKind::NeedsLogin,
-                Reason::Parameters | Reason::Unknown => refusal.status == 400,
+                Reason::Parameters | Reason::Cursor | Reason::Unknown => refusal.status == 400,
                 Reason::NoSpace => false,
             },
             CallError::Foreign { status } => *status == 400,
@@ -113,7 +129,9 @@ impl CallError {
             _ if refusal.status == 423 => Some(Said::Locked),
             Reason::Known(RemoteErrorKind::Throttled | RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable) => None,
             Reason::Known(RemoteErrorKind::NeedsLogin) => Some(Said::Wrong),
-            Reason::Known(_) | Reason::Parameters | Reason::Unknown | Reason::NoSpace => Some(Said::Unclear),
+            Reason::Known(_) | Reason::Parameters | Reason::Cursor | Reason::Unknown | Reason::NoSpace => {
+                Some(Said::Unclear)
+            }
         }
     }
 
@@ -123,6 +141,7 @@ impl CallError {
             CallError::Refused(refusal) => matches!(
                 refusal.reason,
                 Reason::Parameters
+                    | Reason::Cursor
                     | Reason::NoSpace
                     | Reason::Unknown
                     | Reason::Known(RemoteErrorKind::NotFound | RemoteErrorKind::Denied)
@@ -212,6 +231,7 @@ impl Reason {
         match self {
             Reason::Known(kind) => kind,
             Reason::NoSpace => RemoteErrorKind::Unavailable,
+            Reason::Cursor => RemoteErrorKind::CursorRefused,
             // What the service refuses for a reason that no page explains it will refuse again.
             Reason::Parameters | Reason::Unknown => RemoteErrorKind::Unusable,
         }

@@ -171,7 +171,9 @@ impl OpenError {
             Reason::Known(NeedsLogin) => OpenError::LoginRefused { endpoint, source, remedy },
             Reason::Known(Denied) => OpenError::SpaceDenied { what, source },
             Reason::Known(NotFound) | Reason::NoSpace => OpenError::SpaceMissing { what, source },
-            Reason::Known(_) | Reason::Parameters | Reason::Unknown => OpenError::SpaceRefused { what, source, remedy },
+            Reason::Known(_) | Reason::Parameters | Reason::Cursor | Reason::Unknown => {
+                OpenError::SpaceRefused { what, source, remedy }
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl ShareCalls {
             payload_keys: &["files"],
             ..Call::default()
         };
-        let (envelope, moment) = self.call(call, kdstoken, deadline)?;
+        let (envelope, moment) = self.call(call, kdstoken, deadline).map_err(|error| error.of_page(cursor))?;
         let mut answer: FilesAnswer = payload(envelope)?;
         // Only informative here: no reason to fail a listing.
         let share = answer.link.take().and_then(|link| convert::share(link).ok());

@@ -90,18 +90,18 @@ impl SpaceCalls {
                 (path, Some(("team_type", kind.code())))
             }
         };
-        let (envelope, moment) = self.account.call(
-            &Call {
-                name: "files",
-                path: &path,
-                query: query.as_slice(),
-                headers: &scope.headers(),
-                body: Some(&body),
-                payload_keys: &["files"],
-                ..Call::default()
-            },
-            deadline,
-        )?;
+        let headers = scope.headers();
+        let call = Call {
+            name: "files",
+            path: &path,
+            query: query.as_slice(),
+            headers: &headers,
+            body: Some(&body),
+            payload_keys: &["files"],
+            ..Call::default()
+        };
+        let answered = self.account.call(&call, deadline).map_err(|error| error.of_page(cursor));
+        let (envelope, moment) = answered?;
         let answer: FilesAnswer = payload(having(envelope, &["files"])?)?;
         convert::page(answer, moment).map_err(CallError::Bad)
     }

@@ -30,6 +30,9 @@ pub enum RemoteErrorKind {
     Changed,
     /// The answer makes no sense: not the documented form, or contradicts itself. The next one may be right.
     Malformed,
+    /// The service does not accept the cursor any more, or refuses a page at a cursor for a reason that it does not explain: the
+    /// listing can be begun again.
+    CursorRefused,
     /// There is nothing to work with, and asking again would give the same: a refusal that no page explains, a URL that must
     /// not be requested.
     Unusable,
@@ -50,6 +53,7 @@ impl RemoteErrorKind {
             | RemoteErrorKind::Denied
             | RemoteErrorKind::NeedsLogin
             | RemoteErrorKind::Changed
+            | RemoteErrorKind::CursorRefused
             | RemoteErrorKind::Unusable => FailureKind::Permanent,
         }
     }

@@ -11,12 +11,17 @@ use crate::policy::name::EntryName;
 /// a loop.
 const MAX_PAGES: usize = 100_000;
 
+/// How often a listing is begun again after its cursor was refused. Once is enough where a cursor has grown too old while nobody
+/// read on; a cursor that never works must not load the first pages for ever.
+const MAX_RESTARTS: usize = 3;
+
 /// What the pages of a listing have shown so far. To be dropped when the listing ends: it holds every id.
 #[derive(Debug, Default)]
 pub struct Pages {
     ids: HashSet<NodeId>,
     cursors: HashSet<Cursor>,
     count: usize,
+    restarts: usize,
 }
 
 /// A listing has named a cursor twice, or has more than 100,000 pages: it does not end.
@@ -41,6 +46,18 @@ impl Pages {
             named.push((name, node));
         }
         named
+    }
+
+    /// The service has refused a cursor of this listing. Whether to ask for the first page again: entries that are known are not
+    /// named twice. `false` after [`MAX_RESTARTS`] times.
+    pub fn restart(&mut self) -> bool {
+        let may = self.restarts < MAX_RESTARTS;
+        if may {
+            self.restarts += 1;
+            // The service may give the same cursors out again.
+            self.cursors.clear();
+        }
+        may
     }
 
     /// A page has named `next` as the cursor of the one after it; gives it back, or `None` at the end of the listing.

@@ -1,16 +1,17 @@
 //! What the service's pages leave open or contradict: the client copes with each form, and takes no error for absence.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use koofs::clock::SystemClock;
-use koofs::config::{Edition, ShareConfig, Source};
+use koofs::config::{Edition, ShareConfig, Source, SpaceSource};
 use koofs::remote::{NodeId, Remote, RemoteErrorKind};
 
 use crate::emulator::{Emulator, Entry};
 use crate::log_keeper::{keep_log, kept_log};
 use crate::mount_bench::{Bench, tool};
-use crate::mounted::mounts_are_allowed;
-use crate::space_client::{connection, names, open_on, says, soon};
+use crate::mounted::{await_that, mounts_are_allowed};
+use crate::space_client::{config, connection, names, open, open_on, says, soon};
 
 /// The emulator's share, opened without a login.
 fn share(emulator: &Emulator) -> Arc<dyn Remote> {
@@ -63,5 +64,61 @@ fn reader_of_a_share_without_permission_to_download_is_denied_and_the_log_says_w
     assert!(log.lines().any(|line| line.contains("/a") && line.contains(why)), "{log}");
     bench.emulator.knobs(|knobs| knobs.permission_download = None);
     assert_eq!(tool("cat", [bench.path("a")]).well(), "hello");
+    bench.end();
+}
+
+// ---- A cursor that the service does not accept any more: its life is not documented ----
+
+/// How a page at a cursor fails that is too old.
+fn at_an_old_cursor(emulator: &Emulator, client: &dyn Remote) -> RemoteErrorKind {
+    let first = client.list_page(&client.root(), None, soon()).unwrap();
+    emulator.knobs(|knobs| knobs.cursor_lifetime = Duration::ZERO);
+    let refused = client.list_page(&client.root(), first.next.as_ref(), soon()).unwrap_err();
+    // Without a cursor the same code says nothing of one.
+    let nonsense = NodeId::new(&"F".repeat(100));
+    let other = client.list_page(&nonsense, None, soon()).unwrap_err();
+    assert_ne!(other.kind(), RemoteErrorKind::CursorRefused);
+    client.list_page(&client.root(), None, soon()).unwrap();
+    refused.kind()
+}
+
+#[test]
+fn cursor_that_is_too_old_is_told_from_other_refusals() {
+    let entries = || (0..150).map(|n| Entry::file(format!("f{n:04}"), 10));
+    for status in [200, 400] {
+        let emulator = Emulator::synthetic();
+        emulator.knobs(|knobs| knobs.business_status = status);
+        emulator.tree().add_many("", entries());
+        assert_eq!(at_an_old_cursor(&emulator, &*share(&emulator)), RemoteErrorKind::CursorRefused);
+        let emulator = Emulator::synthetic();
+        emulator.knobs(|knobs| knobs.business_status = status);
+        emulator.own().tree.add_many("", entries());
+        let space = open(&config(&emulator, SpaceSource::Own)).unwrap();
+        assert_eq!(at_an_old_cursor(&emulator, &*space), RemoteErrorKind::CursorRefused);
+    }
+}
+
+#[test]
+fn directory_is_whole_although_its_cursors_expire_while_it_is_listed() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let names: Vec<String> = (0..450).map(|n| format!("f{n:04}")).collect();
+    let folder = emulator.tree().add("", Entry::folder("d"));
+    emulator.tree().add_many(&folder, names.iter().map(|name| Entry::file(name.as_str(), 10)));
+    let bench = Bench::new(emulator);
+    bench.emulator.knobs(|knobs| {
+        knobs.cursor_lifetime = Duration::ZERO;
+        knobs.api_latency = Duration::from_millis(300);
+    });
+    let before = bench.emulator.counters().calls_of("files");
+    let path = bench.path("d");
+    std::thread::scope(|scope| {
+        let listed = scope.spawn(|| tool("ls", [path]).well());
+        await_that("a cursor to be refused", || bench.emulator.counters().calls_of("files") >= before + 2);
+        bench.emulator.knobs(|knobs| knobs.cursor_lifetime = Duration::from_secs(600));
+        assert_eq!(listed.join().unwrap().lines().collect::<Vec<_>>(), names);
+    });
     bench.end();
 }

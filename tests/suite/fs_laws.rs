@@ -55,6 +55,31 @@ fn absence_is_told_only_by_a_complete_listing() {
 }
 
 #[test]
+fn listing_whose_cursor_is_refused_begins_again_and_names_each_entry_once() {
+    let bench = Bench::new(FakeRemote::new([("root", numbered(250))]));
+    bench.remote.later_page_gate.close();
+    assert!(matches!(bench.lookup(Ino::ROOT, "f00000"), Ok(Lookup::Found(..))));
+    bench.remote.change(|state| state.list_failures.push_back(RemoteErrorKind::CursorRefused));
+    bench.remote.later_page_gate.open();
+    let names: Vec<String> = (0..250).map(|i| format!("f{i:05}")).collect();
+    assert_eq!(bench.names(Ino::ROOT, 1000).unwrap(), names);
+    assert_eq!(bench.remote.list_calls.load(Ordering::SeqCst), 5, "one page, one refusal, three pages");
+}
+
+#[test]
+fn listing_whose_cursor_is_always_refused_fails_after_a_few_restarts() {
+    let bench = Bench::new(FakeRemote::new([("root", numbered(250))]));
+    bench.remote.change(|state| state.broken_page = Some((1, RemoteErrorKind::CursorRefused)));
+    assert!(matches!(bench.names(Ino::ROOT, 1000), Err(FsError::Listing(_))));
+    assert_eq!(bench.remote.list_calls.load(Ordering::SeqCst), 8, "four times the first page and a refusal");
+    // One that is refused on the first page has nothing to begin again.
+    let bench = Bench::new(FakeRemote::new([("root", numbered(250))]));
+    bench.remote.change(|state| state.broken_page = Some((0, RemoteErrorKind::CursorRefused)));
+    assert!(matches!(bench.names(Ino::ROOT, 1000), Err(FsError::Listing(_))));
+    assert_eq!(bench.remote.list_calls.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn listing_that_fails_half_way_is_an_error_and_not_a_short_directory() {
     let bench = Bench::new(FakeRemote::new([("root", numbered(250))]));
     bench.remote.change(|state| state.broken_page = Some((2, RemoteErrorKind::Denied)));

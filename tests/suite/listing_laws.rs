@@ -28,6 +28,7 @@ enum Broken {
     Fails,
     FailsTwice,
     Repeats,
+    RefusesCursors(usize),
 }
 
 impl Drive {
@@ -52,6 +53,9 @@ impl Remote for Drive {
                 if at == index && (broken == Broken::Fails || self.asked_for(index) <= 2) =>
             {
                 Err(RemoteError::new(RemoteErrorKind::Unavailable, "HTTP status 503"))
+            }
+            Some((at, Broken::RefusesCursors(times))) if at == index && self.asked_for(index) <= times => {
+                Err(RemoteError::new(RemoteErrorKind::CursorRefused, "code 13000102"))
             }
             Some((at, Broken::Repeats)) if at == index => {
                 Ok(Page { nodes: pages[index].clone(), next: Cursor::new(index.to_string()) })
@@ -226,6 +230,22 @@ fn repeated_cursor_is_an_error() {
     let drive = Drive { broken: Some((1, Broken::Repeats)), ..drive() };
     let done = listed(&drive, &[], ListFormat::Names, false).1;
     assert!(matches!(done, Err(ListError::Endless(_))), "{done:?}");
+}
+
+#[test]
+fn refused_cursor_begins_the_listing_again_a_few_times_and_prints_each_entry_once() {
+    let whole = listed(&drive(), &[], ListFormat::Names, false).0;
+    for times in [1, 3] {
+        let drive = Drive { broken: Some((1, Broken::RefusesCursors(times))), ..drive() };
+        let (printed, done) = listed(&drive, &[], ListFormat::Names, false);
+        assert!(done.is_ok(), "{done:?}");
+        assert_eq!(printed, whole);
+        assert_eq!(drive.asked_for(0), 1 + times);
+    }
+    let drive = Drive { broken: Some((1, Broken::RefusesCursors(usize::MAX))), ..drive() };
+    let done = listed(&drive, &[], ListFormat::Names, false).1;
+    assert!(matches!(done, Err(ListError::Remote(..))), "{done:?}");
+    assert_eq!(drive.asked_for(0), 4);
 }
 
 #[test]

@@ -413,6 +413,11 @@ impl Listing {
         next
     }
 
+    /// The service has refused the cursor: whether the listing is to be loaded again from its first page. What is in stays.
+    pub fn restart(&self) -> bool {
+        lock(&self.state).pages.restart()
+    }
+
     /// Computes the order by inode number of a listing whose last page is in: here, by whoever loads it, so that no reader ever
     /// waits for it; and without the lock, as sorting a million entries takes a tenth of a second.
     fn set_ino_order(&self) {
