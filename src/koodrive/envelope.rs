@@ -33,7 +33,10 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
         (_, Some(kind)) if kind.failure_kind() != FailureKind::Permanent => Reason::Known(kind),
         (code, _) if is_2xx && matches!(code.integer(), Ok(Some(0))) => return Ok(envelope),
         (code, _)
-            if is_2xx && matches!(code.integer(), Ok(None)) && payload_keys.iter().any(|key| envelope.has(key)) =>
+            if is_2xx
+                && matches!(code.integer(), Ok(None))
+                && !envelope.has_error
+                && payload_keys.iter().any(|key| envelope.has(key)) =>
         {
             return Ok(envelope);
         }
@@ -42,6 +45,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
         (code, by_status) => match (reason_of_code(code), by_status) {
             (Some(Reason::Unknown) | None, Some(kind)) => Reason::Known(kind),
             (Some(reason), _) => reason,
+            (None, None) if envelope.has_error && (is_2xx || status == 400) => Reason::Unknown,
             (None, None) => return Err(CallError::Foreign { status }),
         },
     };

@@ -28,8 +28,8 @@ pub(super) enum CallError {
     Refused(ServiceRefusal),
     /// The service reports success, and its answer makes no sense.
     Bad(BadField),
-    /// The answer to a call for the links of several files leaves this file out.
-    LeftOut,
+    /// The answer to a call for the links of several files has none for this file, and no code that says why.
+    NoLink,
     /// There is no credential that the service accepts.
     Login(LoginError),
 }
@@ -118,7 +118,7 @@ impl CallError {
                 Reason::NoSpace => false,
             },
             CallError::Foreign { status } => *status == 400,
-            CallError::Http(_) | CallError::Bad(_) | CallError::LeftOut | CallError::Login(_) => false,
+            CallError::Http(_) | CallError::Bad(_) | CallError::NoLink | CallError::Login(_) => false,
         }
     }
 
@@ -146,7 +146,7 @@ impl CallError {
                     | Reason::Unknown
                     | Reason::Known(RemoteErrorKind::NotFound | RemoteErrorKind::Denied)
             ),
-            CallError::Foreign { .. } | CallError::Bad(_) | CallError::LeftOut => true,
+            CallError::Foreign { .. } | CallError::Bad(_) | CallError::NoLink => true,
             CallError::Http(_) | CallError::Login(_) => false,
         }
     }
@@ -156,7 +156,7 @@ impl CallError {
         match self {
             CallError::Http(error) => error.kind().remote_kind(),
             CallError::Refused(refusal) => refusal.reason.kind(),
-            CallError::Foreign { .. } | CallError::Bad(_) | CallError::LeftOut => RemoteErrorKind::Malformed,
+            CallError::Foreign { .. } | CallError::Bad(_) | CallError::NoLink => RemoteErrorKind::Malformed,
             CallError::Login(error) => error.kind(),
         }
     }
@@ -175,7 +175,7 @@ impl CallError {
             | CallError::Refused(ServiceRefusal { reason: Reason::NoSpace, .. })
             | CallError::Foreign { .. }
             | CallError::Bad(_)
-            | CallError::LeftOut => FailureKind::Permanent,
+            | CallError::NoLink => FailureKind::Permanent,
             CallError::Http(_) | CallError::Refused(_) | CallError::Login(_) => self.kind().failure_kind(),
         }
     }
@@ -185,7 +185,7 @@ impl CallError {
         match self {
             CallError::Refused(refusal) => refusal.retry_after,
             CallError::Login(error) => error.retry_after(),
-            CallError::Http(_) | CallError::Foreign { .. } | CallError::Bad(_) | CallError::LeftOut => None,
+            CallError::Http(_) | CallError::Foreign { .. } | CallError::Bad(_) | CallError::NoLink => None,
         }
     }
 
@@ -208,7 +208,9 @@ impl fmt::Display for CallError {
             CallError::Foreign { status } => write!(f, "HTTP {status} and no KooDrive answer"),
             CallError::Refused(refusal) => f.write_str(&refusal.detail),
             CallError::Bad(BadField { field, why }) => write!(f, "bad answer: {field}: {why}"),
-            CallError::LeftOut => f.write_str("the answer leaves this file out"),
+            CallError::NoLink => f.write_str(
+                "the service gives no link for this file: it may not be audited yet, or violate the service's rules",
+            ),
             CallError::Login(error) => error.fmt(f),
         }
     }
@@ -220,7 +222,7 @@ impl Error for CallError {
         match self {
             CallError::Http(error) => error.source(),
             CallError::Login(error) => error.source(),
-            CallError::Foreign { .. } | CallError::Refused(_) | CallError::Bad(_) | CallError::LeftOut => None,
+            CallError::Foreign { .. } | CallError::Refused(_) | CallError::Bad(_) | CallError::NoLink => None,
         }
     }
 }

@@ -177,7 +177,7 @@ impl Remote for SpaceClient {
     fn resolve_links(&self, ids: &[NodeId], deadline: Instant) -> Result<LinkResults, RemoteError> {
         let failed = |error: CallError| error.into_remote("download");
         let mut found = self.calls.links(&self.scope, ids, deadline).map_err(failed)?;
-        let link_of = |id: &NodeId| found.remove(id.as_str()).unwrap_or(Err(CallError::LeftOut)).map_err(failed);
+        let link_of = |id: &NodeId| found.remove(id.as_str()).unwrap_or(Err(CallError::NoLink)).map_err(failed);
         Ok(ids.iter().map(link_of).collect())
     }
 

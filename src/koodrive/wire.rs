@@ -225,6 +225,8 @@ pub(super) struct ShareFile {
     pub(super) id: Scalar,
     pub(super) file_name: Scalar,
     pub(super) file_type: Scalar,
+    /// Not documented for shares either.
+    pub(super) mime_type: Scalar,
     pub(super) size: Scalar,
     pub(super) edited_time: Scalar,
     /// Not documented for shares; the file object elsewhere has it (6.3).

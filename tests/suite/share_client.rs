@@ -387,6 +387,40 @@ fn answer_without_files_is_an_error_and_no_empty_directory() {
 }
 
 #[test]
+fn error_object_in_place_of_a_code_is_a_refusal() {
+    for (error, parts) in [
+        (json!({"errorData": {"visitor": true}}), &["HTTP 400"][..]),
+        (json!({"errorData": {}, "code": 13_000_309, "msg": "gone"}), &["13000309", "gone"]),
+        (json!({"errorCode": "13009999", "message": "no"}), &["13009999", "no"]),
+    ] {
+        let server = ScriptedServer::new();
+        let client = opened(&server);
+        server.push(Answer::new(400, json!({"error": error}).to_string())).push(info());
+        let failed = list(&client).unwrap_err();
+        let is_known = error["code"] == 13_000_309;
+        let kind = if is_known { RemoteErrorKind::NotFound } else { RemoteErrorKind::Unusable };
+        assert_eq!(failed.kind(), kind, "{failed}");
+        for part in parts {
+            assert!(chain(&failed).contains(part), "{failed}");
+        }
+    }
+    // What else a gateway or another service may say with this key is no answer of this service.
+    for body in [json!({"error": "Bad Request", "status": 400}), json!({"error": null}), json!({"error": 7})] {
+        let server = ScriptedServer::new();
+        let client = opened(&server);
+        server.push(Answer::new(400, body.to_string()));
+        assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Malformed, "{body}");
+    }
+    // An error beside a payload is not hidden by it, and no error is none.
+    let server = ScriptedServer::new();
+    let client = opened(&server);
+    server.push(Answer::json(&json!({"files": [], "error": {"errorData": {}}}))).push(info());
+    assert_eq!(list(&client).unwrap_err().kind(), RemoteErrorKind::Unusable);
+    server.push(Answer::json(&json!({"files": [], "error": null})));
+    assert!(list(&client).is_ok());
+}
+
+#[test]
 fn payload_is_found_under_data_as_well() {
     let server = ScriptedServer::new();
     let client = opened(&server);
@@ -409,11 +443,37 @@ fn edited_time_is_read_leniently_and_zero_where_it_cannot_be() {
         (json!("soon"), 0),
         (json!(""), 0),
         (json!(null), 0),
-        (json!(7), 0),
+        (json!(1_736_163_718_806_u64), 1_736_163_718_806),
+        (json!("1736163718806"), 1_736_163_718_806),
+        (json!(0), 0),
+        (json!(-5), 0),
+        (json!(u64::MAX), 0),
         (json!({}), 0),
     ] {
         assert_eq!(with("editedTime", time.clone()).unwrap().version.edited_ms, ms, "{time}");
     }
+}
+
+#[test]
+fn directory_is_told_by_its_type_and_where_that_says_nothing_by_its_mime_type() {
+    let kind = |file_type: Value, mime_type: Value| {
+        let entries = json!([{"id": "F1", "fileName": "a", "size": 0, "fileType": file_type, "mimeType": mime_type}]);
+        listed(entries).unwrap().nodes.remove(0).kind
+    };
+    let folder = "application/vnd.huawei-apps.folder";
+    for file_type in [json!(10), json!("10"), json!("11"), json!(" 10 ")] {
+        assert_eq!(kind(file_type.clone(), json!("text/plain")), NodeKind::Directory, "{file_type}");
+        assert_eq!(kind(file_type.clone(), json!(null)), NodeKind::Directory, "{file_type}");
+    }
+    for file_type in [json!(null), json!(""), json!("folder"), json!({}), json!(true)] {
+        assert_eq!(kind(file_type.clone(), json!(folder)), NodeKind::Directory, "{file_type}");
+        assert_eq!(kind(file_type.clone(), json!("APPLICATION/vnd.huawei-apps.folder")), NodeKind::Directory);
+        for mime_type in [json!(null), json!(""), json!("application/pdf"), json!([folder])] {
+            assert_eq!(kind(file_type.clone(), mime_type), NodeKind::File, "{file_type}");
+        }
+    }
+    // A type that is documented as a file's is a file's.
+    assert_eq!(kind(json!("45"), json!(folder)), NodeKind::File);
 }
 
 #[test]
@@ -871,6 +931,7 @@ fn share_without_an_end_or_permission_opens() {
     for answer in [
         info_with("expireTime", json!(null)),
         info_with("expireTime", json!("")),
+        info_with("expireTime", json!(0)),
         info_with("permission", json!(null)),
         info_with("permission", json!({"download": true, "edit": false})),
         info_with("permission", json!({})),

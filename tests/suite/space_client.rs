@@ -378,6 +378,19 @@ fn batch_is_matched_by_id_and_each_entry_fails_alone() {
 }
 
 #[test]
+fn file_that_a_batch_gives_no_link_for_is_an_error_that_says_why_it_may_be() {
+    let entries = json!([{"fileId": "F1", "url": null, "code": "0"}, {"fileId": "F2", "url": "https://b.example/o?s"}]);
+    let answer = Answer::json(&json!({"downloads": entries, "batchCode": 1, "code": 0}));
+    let server = scripted(move |request| request.path().ends_with("files/download").then(|| answer.clone()));
+    let client = open(&scripted_config(&server, SpaceSource::Own)).unwrap();
+    let mut links = client.resolve_links(&["F1", "F2", "F3"].map(NodeId::new), soon()).unwrap();
+    for without in [links.remove(2), links.remove(0)] {
+        says(&without.unwrap_err(), &["no link for this file", "audited", "rules"]);
+    }
+    assert!(links.remove(0).is_ok());
+}
+
+#[test]
 fn batch_that_is_refused_as_a_whole_fails_as_a_whole() {
     let refused = Answer::new(400, json!({"code": 13_000_410, "msg": "no"}).to_string());
     assert_eq!(batch(refused), Err((RemoteErrorKind::Denied, FailureKind::Permanent)));

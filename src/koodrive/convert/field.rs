@@ -12,9 +12,13 @@ pub(in crate::koodrive) fn text(value: Scalar, field: &str) -> Result<Option<Str
     value.text().map_err(|NotAScalar| bad(field, "not a text"))
 }
 
-/// Milliseconds since 1970 of an ISO 8601 date, with or without fraction; without offset it is UTC. `None` for anything else
-/// (koodrive-api.md, 12, row 18).
+/// Milliseconds since 1970. Files have ISO 8601 dates, with or without fraction, where no offset means UTC; versions of files have
+/// the milliseconds themselves, which are read as well. `None` for anything else, and for 0 and less, which is no time that was set.
 pub(super) fn date_ms(value: Scalar) -> Option<i64> {
+    if let Ok(Some(ms)) = value.integer() {
+        let ms = i64::try_from(ms).ok().filter(|ms| *ms > 0)?;
+        return Timestamp::from_millisecond(ms).ok().map(Timestamp::as_millisecond);
+    }
     let Scalar::Text(text) = value else { return None };
     let text = text.trim();
     let with_offset = text.parse::<Timestamp>().ok();
@@ -35,9 +39,22 @@ mod tests {
         {
             assert_eq!(ms(same), Some(1_736_163_718_000), "{same}");
         }
-        for nonsense in ["", "yesterday", "2025-13-01T00:00:00Z", "99999-01-01T00:00:00Z", "1736163718000", "\u{0}"] {
+        for nonsense in [
+            "",
+            "yesterday",
+            "2025-13-01T00:00:00Z",
+            "99999-01-01T00:00:00Z",
+            "0",
+            "-7",
+            "9".repeat(30).as_str(),
+            "\u{0}",
+        ] {
             assert_eq!(ms(nonsense), None, "{nonsense}");
         }
-        assert_eq!(date_ms(Scalar::Integer(7)), None);
+        assert_eq!(ms("1736163718806"), Some(1_736_163_718_806));
+        assert_eq!(date_ms(Scalar::Integer(1_736_163_718_806)), Some(1_736_163_718_806));
+        for nonsense in [0, -1, i128::from(i64::MAX), i128::MAX] {
+            assert_eq!(date_ms(Scalar::Integer(nonsense)), None, "{nonsense}");
+        }
     }
 }

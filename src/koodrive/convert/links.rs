@@ -30,7 +30,7 @@ pub(in crate::koodrive) fn links(answer: LinksAnswer, moment: Moment) -> Result<
     for entry in entries {
         let Ok(Some(id)) = entry.file_id.clone().text() else { continue };
         let found = entry_link(entry, moment);
-        let known = links.entry(id).or_insert(Err(CallError::LeftOut));
+        let known = links.entry(id).or_insert(Err(CallError::NoLink));
         if known.is_err() {
             *known = found;
         }
@@ -46,7 +46,7 @@ fn entry_link(entry: LinkEntry, moment: Moment) -> Result<Link, CallError> {
         return Err(CallError::Refused(ServiceRefusal { reason, status: 200, retry_after: None, detail }));
     }
     let url = text(entry.url, "downloads.url").map_err(CallError::Bad)?.filter(|url| !url.is_empty());
-    let url = url.ok_or_else(|| CallError::missing("downloads.url"))?;
+    let url = url.ok_or(CallError::NoLink)?;
     Ok(issued_link(&url, moment))
 }
 

@@ -6,6 +6,13 @@ use crate::koodrive::error::{BadField, bad};
 use crate::koodrive::wire::{FilesAnswer, NotAScalar, Scalar, ShareFile};
 use crate::remote::{Cursor, Node, NodeId, NodeKind, Page, Version};
 
+/// `fileType` of a folder and of a smart folder.
+const FOLDER: u32 = 10;
+const SMART_FOLDER: u32 = 11;
+
+/// `mimeType` of a folder.
+const FOLDER_MIME_TYPE: &str = "application/vnd.huawei-apps.folder";
+
 /// One page of a listing. An answer without `files` is bad, not empty: the service's samples keep empty values, so a missing
 /// key means another kind of answer, and an empty directory must not come of it. `null` is empty.
 pub(in crate::koodrive) fn page(answer: FilesAnswer, moment: Moment) -> Result<Page, BadField> {
@@ -39,9 +46,7 @@ fn node(file: ShareFile, moment: Moment, before: &[Node]) -> Result<Node, &'stat
         Err(why) if name.is_empty() => return Err(why),
         Err(why) => return Ok(unreadable(stand_in(&name, before), name, why)),
     };
-    // Folder and smart folder (6.2); an uploader may give any other value.
-    let is_directory = matches!(file.file_type.text(), Ok(Some(code)) if ["10", "11"].contains(&code.trim()));
-    if is_directory {
+    if is_directory(file.file_type, file.mime_type) {
         let version = Version { size_bytes: 0, edited_ms };
         return Ok(Node { id, name, kind: NodeKind::Directory, version, link: None });
     }
@@ -53,6 +58,16 @@ fn node(file: ShareFile, moment: Moment, before: &[Node]) -> Result<Node, &'stat
             Ok(Node { id, name, kind, version, link })
         }
         Err(why) => Ok(unreadable(id, name, why)),
+    }
+}
+
+/// Folder and smart folder are types of their own; every other number is a file's. The one who uploads may give any text as type:
+/// then the MIME type tells.
+fn is_directory(file_type: Scalar, mime_type: Scalar) -> bool {
+    let code = file_type.text().ok().flatten().unwrap_or_default();
+    match code.trim().parse::<u32>() {
+        Ok(code) => [FOLDER, SMART_FOLDER].contains(&code),
+        Err(_) => matches!(mime_type.text(), Ok(Some(mime)) if mime.trim().eq_ignore_ascii_case(FOLDER_MIME_TYPE)),
     }
 }
 

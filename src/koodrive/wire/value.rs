@@ -186,6 +186,12 @@ fn object<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
     of_fields(fields.iter().map(|(name, value)| (name.as_str(), *value)))
 }
 
+/// The first of `names` that has a value; all of them are taken out of `fields`.
+fn take(fields: &mut Fields<Box<RawValue>>, names: &[&str]) -> Scalar {
+    let values: Vec<_> = names.iter().filter_map(|name| fields.remove(*name)).map(|raw| Scalar::of(&raw)).collect();
+    values.into_iter().find(|value| *value != Scalar::Absent).unwrap_or_default()
+}
+
 /// The fields as `T`; `None` if they have not its form. (Serde's own message would quote what it read: links, tokens.)
 fn of_fields<'a, T: DeserializeOwned>(fields: impl Iterator<Item = (&'a str, &'a RawValue)>) -> Option<T> {
     T::deserialize(MapDeserializer::new(fields)).ok()
@@ -197,6 +203,8 @@ pub(in crate::koodrive) struct Envelope {
     pub(in crate::koodrive) code: Scalar,
     /// `msg`, or the gateway's `error_msg`.
     pub(in crate::koodrive) msg: Scalar,
+    /// Whether there is an object `error`, the second form of a failure. Its code and message, if it has some, are `code` and `msg`.
+    pub(in crate::koodrive) has_error: bool,
     payload: Fields<Box<RawValue>>,
 }
 
@@ -204,12 +212,14 @@ impl Envelope {
     /// Reads `body`; `None` if it is not one JSON object. Bytes that are no UTF-8 are read as U+FFFD.
     pub(in crate::koodrive) fn parse(body: &[u8]) -> Option<Envelope> {
         let mut payload: Fields<Box<RawValue>> = serde_json::from_str(&String::from_utf8_lossy(body)).ok()?;
-        let mut take = |names: [&str; 2]| {
-            let values = names.iter().filter_map(|name| payload.remove(*name)).map(|raw| Scalar::of(&raw));
-            values.into_iter().find(|value| *value != Scalar::Absent)
-        };
-        let code = take(["code", "error_code"]).unwrap_or_default();
-        let msg = take(["msg", "error_msg"]).unwrap_or_default();
+        let mut code = take(&mut payload, &["code", "error_code"]);
+        let mut msg = take(&mut payload, &["msg", "error_msg"]);
+        let error = payload.get("error").and_then(|raw| serde_json::from_str::<Fields<Box<RawValue>>>(raw.get()).ok());
+        let has_error = error.is_some();
+        if let Some(mut error) = error.filter(|_| code == Scalar::Absent) {
+            code = take(&mut error, &["code", "errorCode"]);
+            msg = take(&mut error, &["msg", "message", "errorMsg"]);
+        }
         if let Some(data) = payload.remove("data") {
             if let Ok(fields) = serde_json::from_str::<Fields<Box<RawValue>>>(data.get()) {
                 for (key, value) in fields {
@@ -222,7 +232,7 @@ impl Envelope {
                 payload.insert("data".to_owned(), data);
             }
         }
-        Some(Envelope { code, msg, payload })
+        Some(Envelope { code, msg, has_error, payload })
     }
 
     /// Whether the payload has `key`, be it null.
