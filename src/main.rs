@@ -10,8 +10,8 @@ use koofs::config::{Command, ListConfig, Report, SpacesConfig};
 use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
 use koofs::listing::{self, ListError};
-use koofs::mount;
-use koofs::policy::printable::{one_line, printable};
+use koofs::mount::{self, MountError};
+use koofs::policy::printable::one_line;
 use koofs::secrets;
 use koofs::spaces;
 
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     let done = match command {
         // SAFETY: this is still the only thread: `parse` starts none.
-        Command::Mount(config) => unsafe { mount::mount(&config) }.map_err(|error| one_line(&error)),
-        Command::Refresh { path } => mount::refresh(&path).map_err(|error| one_line(&error)),
-        Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(|error| one_line(&error)).map(|how| {
+        Command::Mount(config) => unsafe { mount::mount(&config) }.map_err(Failure::from),
+        Command::Refresh { path } => mount::refresh(&path).map_err(Failure::from),
+        Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(Failure::from).map(|how| {
             if how == Unmounted::Detached {
                 eprintln!(
                     "koofs: {} was busy: detached; it goes away when the last user closes it",
@@ -56,33 +56,52 @@ fn run(command: Command) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(line) => {
+        Err(Failure { line, exit_code }) => {
             eprintln!("koofs: {line}");
-            ExitCode::FAILURE
+            exit_code
         }
     }
 }
 
-fn list(config: &ListConfig) -> Result<(), String> {
-    mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
-    let remote = mount::open_source(&config.source).map_err(|error| one_line(&error))?;
+/// Why a command failed, in one line, and its exit code.
+struct Failure {
+    line: String,
+    exit_code: ExitCode,
+}
+
+impl From<MountError> for Failure {
+    fn from(error: MountError) -> Failure {
+        Failure { line: one_line(&error), exit_code: ExitCode::from(error.exit_code()) }
+    }
+}
+
+impl From<ListError> for Failure {
+    fn from(error: ListError) -> Failure {
+        Failure { line: one_line(&error), exit_code: ExitCode::FAILURE }
+    }
+}
+
+fn list(config: &ListConfig) -> Result<(), Failure> {
+    mount::logging::start(config.verbosity, None)?;
+    let remote = mount::open_source(&config.source)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let is_terminal = io::stdout().is_terminal();
     match listing::list(remote.as_ref(), config, &SystemClock, is_terminal, &mut out) {
         // `koofs ls … | head` has seen enough.
         Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done.map_err(|error| one_line(&error)),
+        done => Ok(done?),
     }
 }
 
-fn spaces(config: &SpacesConfig) -> Result<(), String> {
-    mount::logging::start(config.verbosity, None).map_err(|error| one_line(&error))?;
+fn spaces(config: &SpacesConfig) -> Result<(), Failure> {
+    mount::logging::start(config.verbosity, None)?;
     let seen = koodrive::visible_spaces(&config.connection, &config.login, Arc::new(SystemClock));
-    // Its text is the whole line, with the causes that help; see MountError::Open.
-    let spaces = seen.map_err(|error| printable(&error.to_string()).into_owned())?;
+    let spaces = seen.map_err(MountError::Open)?;
     let is_terminal = io::stdout().is_terminal();
     match spaces::print(&spaces, config.is_json, is_terminal, &mut io::BufWriter::new(io::stdout().lock())) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write the spaces: {error}")),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure { line: format!("cannot write the spaces: {error}"), exit_code: ExitCode::FAILURE })
+        }
         _ => Ok(()),
     }
 }

@@ -4,6 +4,8 @@ pub(super) const EXIT_CODES: &str = "\x1b[1mExit codes:\x1b[0m
   0  done; mount: the mount answers (-f: it has ended as it was asked to)
   1  failed; one line on standard error says why (config check: its findings)
   2  the command line, the environment or the configuration makes no sense
+  3  the service refuses the password, the token or the access code: trying the
+     same again may lock the account or the share
 
 \x1b[1mNetwork:\x1b[0m
   Proxies: HTTPS_PROXY, ALL_PROXY and NO_PROXY; never for this host itself.

@@ -52,6 +52,21 @@ impl LoginError {
         }
     }
 
+    /// Whether the service has refused what was presented.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            LoginError::PasswordRefused { .. }
+            | LoginError::Locked { .. }
+            | LoginError::NothingNewer { .. }
+            | LoginError::Useless => true,
+            LoginError::File(_)
+            | LoginError::Command(_)
+            | LoginError::NotAToken(_)
+            | LoginError::NoAgent
+            | LoginError::Failed(_) => false,
+        }
+    }
+
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             LoginError::Failed(error) => error.retry_after(),

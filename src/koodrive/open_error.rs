@@ -108,6 +108,16 @@ impl<'a> SpaceNames<'a> {
 }
 
 impl OpenError {
+    /// Whether the service refuses what was sent as password, token, app secret or access code, or has locked the account. The same
+    /// again would be refused again, and may lock the account or the share.
+    pub fn refuses_credentials(&self) -> bool {
+        match self {
+            OpenError::WrongAccessCode { .. } | OpenError::LoginRefused { .. } => true,
+            OpenError::Login { source } => source.is_refusal(),
+            _ => false,
+        }
+    }
+
     /// What a client that cannot even be made means.
     pub(super) fn of_setup(source: HttpError, endpoint: &str) -> OpenError {
         match source.kind() {

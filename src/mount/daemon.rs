@@ -3,6 +3,7 @@
 //!
 //! The fork happens before any thread exists, as a forked child has only the thread that forked.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use log::warn;
 
-use super::error::MountError;
+use super::error::{FAILED, MountError};
 use super::signals::{SHUTDOWN_GRACE, SIGNALS};
 use crate::kernel::mountinfo::MountEntry;
 
@@ -167,8 +168,32 @@ fn ignore_interrupts() {
 }
 
 /// What the child's last line and its end say.
-fn failure(line: &str, end: String) -> MountError {
-    if line.is_empty() { MountError::DiedSilently(end) } else { MountError::Background(line.to_owned()) }
+fn failure(line: &str, end: End) -> MountError {
+    match (line, end) {
+        ("", end) => MountError::DiedSilently(end.to_string()),
+        (line, End::Exited(code)) => MountError::Background(line.to_owned(), code),
+        (line, End::Killed(_) | End::Hung) => MountError::Background(line.to_owned(), FAILED),
+    }
+}
+
+/// How the child ended.
+enum End {
+    /// With this exit code.
+    Exited(u8),
+    /// By this signal.
+    Killed(i32),
+    /// Not by itself.
+    Hung,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Exited(code) => write!(f, "exit code {code}"),
+            End::Killed(signal) => write!(f, "killed by signal {signal}"),
+            End::Hung => f.write_str("it hung"),
+        }
+    }
 }
 
 /// The child's line; empty if it ended without one.
@@ -218,17 +243,18 @@ fn end(child: libc::pid_t) {
 }
 
 /// How the child, which has closed its end of the line, ended.
-fn end_of(child: libc::pid_t) -> String {
+fn end_of(child: libc::pid_t) -> End {
     let deadline = Instant::now() + KILL_AFTER;
     while Instant::now() < deadline {
         match reaped(child, libc::WNOHANG) {
-            Some(status) if libc::WIFSIGNALED(status) => return format!("killed by signal {}", libc::WTERMSIG(status)),
-            Some(status) => return format!("exit code {}", libc::WEXITSTATUS(status)),
+            Some(status) if libc::WIFSIGNALED(status) => return End::Killed(libc::WTERMSIG(status)),
+            // The kernel keeps 8 bits of an exit code.
+            Some(status) => return End::Exited(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(FAILED)),
             None => thread::sleep(REAP_PAUSE),
         }
     }
     end(child);
-    "it hung".to_owned()
+    End::Hung
 }
 
 fn reaped(child: libc::pid_t, options: i32) -> Option<i32> {

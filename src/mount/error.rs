@@ -58,8 +58,8 @@ pub enum MountError {
     LogFile(PathBuf, io::Error),
     /// The log file is one that another user may have put there: in words.
     UnsafeLogFile(PathBuf, String),
-    /// The process in the background said this.
-    Background(String),
+    /// The process in the background said this, and ended with this exit code.
+    Background(String, u8),
     /// The process in the background ended without a word.
     DiedSilently(String),
     /// The process in the background was not ready in time, and was killed.
@@ -85,6 +85,24 @@ pub enum MountError {
     Refresh(PathBuf, io::Error),
     /// The kernel, or the helper, refused to unmount.
     Unmount(PathBuf, io::Error),
+}
+
+/// The exit code where the service refuses the credentials. A supervisor must not try again with the same ones: services lock an
+/// account or a share after some number of wrong attempts.
+const CREDENTIALS_REFUSED: u8 = 3;
+
+/// The exit code of every other failure.
+pub(super) const FAILED: u8 = 1;
+
+impl MountError {
+    /// The exit code of a command that fails so: 3 if the service refuses the credentials, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            MountError::Open(error) if error.refuses_credentials() => CREDENTIALS_REFUSED,
+            MountError::Background(_, code) => *code,
+            _ => FAILED,
+        }
+    }
 }
 
 impl fmt::Display for MountError {
@@ -158,7 +176,7 @@ impl fmt::Display for MountError {
             MountError::UnsafeLogFile(path, why) => {
                 write!(f, "log file {} {why}: remove it, or name another with --log-file", path.display())
             }
-            MountError::Background(line) => f.write_str(line),
+            MountError::Background(line, _) => f.write_str(line),
             MountError::DiedSilently(how) => {
                 write!(f, "the mount process ended before the mount was ready ({how}); run it with -f -vv to see more")
             }

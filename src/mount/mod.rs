@@ -102,17 +102,18 @@ fn serve_in_background<F: Filesystem>(
     logging::write_behind();
     let mut reporter = Some(reporter);
     let tell = |mount: &MountEntry| reporter.take().map_or(Ok(()), |reporter| reporter.serving(mount));
-    let failure = match watched.and_then(|shared| serve(config, build, &shared, tell)) {
+    let error = match watched.and_then(|shared| serve(config, build, &shared, tell)) {
         Ok(never) => match never {},
-        Err(failure) => one_line(&failure),
+        Err(error) => error,
     };
+    let failure = one_line(&error);
     if config.log_file.is_some() {
         log::error!("{failure}");
     }
     if let Some(reporter) = reporter {
         reporter.failed(&failure);
     }
-    std::process::exit(1)
+    std::process::exit(error.exit_code().into())
 }
 
 fn receive_signals() -> Result<Shared, MountError> {

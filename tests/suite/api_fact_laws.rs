@@ -7,10 +7,10 @@ use koofs::clock::SystemClock;
 use koofs::config::{Edition, ShareConfig, Source, SpaceSource};
 use koofs::remote::{NodeId, Remote, RemoteErrorKind};
 
-use crate::emulator::{Emulator, Entry};
+use crate::emulator::{Emulator, Entry, Fault, FaultKind};
 use crate::log_keeper::{keep_log, kept_log};
-use crate::mount_bench::{Bench, tool};
-use crate::mounted::{await_that, mounts_are_allowed};
+use crate::mount_bench::{Bench, mount_command, run, tool};
+use crate::mounted::{Mountpoint, await_that, koofs, mounts_are_allowed};
 use crate::space_client::{config, connection, names, open, open_on, says, soon};
 
 /// The emulator's share, opened without a login.
@@ -121,4 +121,42 @@ fn directory_is_whole_although_its_cursors_expire_while_it_is_listed() {
         assert_eq!(listed.join().unwrap().lines().collect::<Vec<_>>(), names);
     });
     bench.end();
+}
+
+// ---- Refused credentials: a supervisor must not send them again and again ----
+
+#[test]
+fn refused_credentials_end_every_command_with_3_and_other_failures_with_1() {
+    let emulator = Emulator::synthetic();
+    let mountpoint = Mountpoint::new();
+    let file = mountpoint.beside("secret");
+    std::fs::write(&file, "wrong").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (url, file) = (emulator.url(), file.to_str().unwrap().to_owned());
+    let mount = |options: &[&str]| run(mount_command(&emulator, mountpoint.path(), options)).code;
+    emulator.knobs(|knobs| {
+        knobs.access_code = Some("right-one".to_owned());
+        knobs.wrong_code_limit = u32::MAX;
+    });
+    if mounts_are_allowed() {
+        // In the background the exit code passes from the child to the command that waits.
+        assert_eq!(mount(&["--access-code-file", &file]), Some(3));
+        assert_eq!(mount(&["--access-code-file", &file, "-f"]), Some(3));
+        assert_eq!(mount(&["-f"]), Some(1), "no code was sent");
+        emulator.knobs(|knobs| knobs.share_status = 1);
+        assert_eq!(mount(&["--access-code-file", &file]), Some(1), "the share is over");
+        emulator.knobs(|knobs| knobs.share_status = 0);
+    }
+    let by_password =
+        ["--endpoint", &url, "--agent", "carrier", "--account", "0010000000000", "--password-file", &file];
+    let by_token = ["--endpoint", &url, "--user-id", "17", "--token-file", &file];
+    for command in [&["ls", "space:"][..], &["spaces"]] {
+        for login in [&by_password[..], &by_token] {
+            let said = run(koofs(&[command, login].concat()));
+            assert_eq!(said.code, Some(3), "{said:?}");
+        }
+    }
+    emulator.fault(Fault::api("login", FaultKind::Unavailable));
+    let said = run(koofs(&[&["ls", "--op-timeout", "2", "space:"], &by_password[..]].concat()));
+    assert_eq!(said.code, Some(1), "{said:?}");
 }

@@ -180,9 +180,12 @@ fn every_example_of_the_readme_runs_as_printed() {
     // The unit, whose lines of the service are commands without a shell: ours need none.
     let unit = fenced(&readme, "ini").next().unwrap();
     let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-    stage.run_mount(line("ExecStart="));
-    stage.run(line("ExecStart="));
-    stage.run(line("ExecStop="));
+    let (start, started, stop) = (line("ExecStart="), line("ExecStartPost="), line("ExecStop="));
+    stage.run(&format!(
+        "{start} & export MAINPID=$!; {started}; find /srv/koodrive -name May.txt | grep -q .; {stop}; wait $MAINPID"
+    ));
+    // The wait for the mount ends with the process that is waited for.
+    stage.run(&format!("false & export MAINPID=$!; wait $MAINPID || true; ! {started} 2>/dev/null"));
     stage.run(&format!("{} 2>/dev/null || true", line("ExecStartPre=-")));
     // What comes behind a `#` in the configuration.
     let config = fenced(&readme, "toml").next().unwrap();
