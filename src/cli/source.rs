@@ -7,7 +7,7 @@ use super::values::{self, Endpoint};
 /// The words that a source may start with. No remote may be called like one of them.
 pub(super) const SCHEMES: [&str; 6] = ["share", "space", "team", "sharedfolder", "http", "https"];
 
-/// The most bytes an id may have: share codes are 19 digits or a UUID today, the ids of spaces have up to 64 (koodrive-api 6.1).
+/// The most bytes an id may have: share codes are 19 digits or a UUID today, the ids of spaces have up to 64 (src/koodrive/API.md, section 6.1).
 const ID_MAX_BYTES: usize = 256;
 
 /// The most bytes the name of a remote may have.
@@ -101,7 +101,7 @@ fn host_of_bare_link(text: &str) -> Option<&str> {
     (is_host && text.contains("#/")).then_some(host)
 }
 
-/// A share link: its code is the last segment of its fragment (koodrive-api 5.7).
+/// A share link: its code is the last segment of its fragment (src/koodrive/API.md, section 5.7).
 fn share_link(text: &str) -> Result<TypedSource, String> {
     let (origin, rest) = values::split_origin(text)?;
     let Some((_, fragment)) = rest.split_once('#') else {

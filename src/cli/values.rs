@@ -14,8 +14,8 @@ use super::settings::SecretSetting;
 use crate::config::{self, Secret, TeamKind};
 use crate::policy::shell::shell_word;
 
-/// The known services by name: the only mainland and the only international region that are documented (koodrive-api
-/// section 1). Carriers run their own.
+/// The known services by name: the only mainland and the only international region that are documented
+/// (src/koodrive/API.md, section 1). Carriers run their own.
 pub(crate) const PRESETS: [(&str, &str); 2] =
     [("cn", "https://cn.myhuaweicloud-koodrive.com"), ("intl", "https://intl.myhuaweicloud-koodrive.com")];
 

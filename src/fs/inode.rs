@@ -19,7 +19,7 @@ use crate::policy::hash::stable_hash;
 use crate::policy::name::EntryName;
 use crate::remote::{Node, NodeId, NodeKind, Version};
 
-/// KooDrive has 30 levels (koodrive-api.md, 11); a way up that is longer would be a loop.
+/// KooDrive has 30 levels (src/koodrive/API.md, section 11); a way up that is longer would be a loop.
 const DEPTH_MAX: usize = 64;
 
 /// The most inodes before files that no listing shows any more are given up by the kernel: twice what the listings in memory may show.

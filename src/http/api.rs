@@ -15,7 +15,7 @@ use super::url::{check_secure, is_plain_web_url, origin_of};
 use crate::clock::Clock;
 use crate::policy::percent::percent_encoded;
 
-/// The largest API answer that is read, in bytes. A page has at most 100 entries of a few KiB (koodrive-api.md, 5.4).
+/// The largest API answer that is read, in bytes. A page has at most 100 entries of a few KiB (src/koodrive/API.md, section 5.4).
 const MAX_API_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One call of the API: a GET without a body, a POST with one.

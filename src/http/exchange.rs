@@ -102,7 +102,7 @@ impl Body {
 pub(super) fn build_client(config: &HttpConfig, resolver: Arc<impl Resolve + 'static>) -> Result<Client, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let builder = Client::builder()
-        // HTTP/2 was 29 to 33 % slower here (fuse-notes C).
+        // HTTP/2 was 29 to 33 % slower here (src/kernel/LINUX.md, section 8).
         .http1_only()
         // Else reqwest would read the environment by rules of its own.
         .no_proxy()

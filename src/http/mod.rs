@@ -4,7 +4,7 @@
 //! KooDrive's answers mean, nor blocks. Every call blocks its thread: worker threads only, never inside an async runtime.
 //! No locks of its own; each underlying client owns one runtime thread.
 //!
-//! Time: reqwest's blocking client restarts its client-wide timeout at every read of a body (measured, fuse-notes C), which is
+//! Time: reqwest's blocking client restarts its client-wide timeout at every read of a body (measured: src/kernel/LINUX.md, section 8), which is
 //! what makes it a stall limit: so much time without a byte. The deadline of the whole call is checked here between reads.
 //! A request that has less time left than the stall limit gets a total limit instead. Hence no call returns later than its
 //! deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.

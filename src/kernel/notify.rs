@@ -1,5 +1,5 @@
 //! Tells the kernel what has changed, on a thread of its own: telling blocks while an operation on the same directory is
-//! under way, so neither a loop thread nor one that answers operations may do it (measured: fuse-notes, D).
+//! under way, so neither a loop thread nor one that answers operations may do it (measured: LINUX.md, section 7).
 //!
 //! Names are expired, not invalidated: an invalidated name takes whatever is mounted below it out of the tree (`d_invalidate` in
 //! fs/dcache.c), an expired one is only looked up anew. Kernels before 6.2 cannot expire (FUSE 7.38, `FUSE_EXPIRE_ONLY`); there,

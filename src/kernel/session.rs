@@ -1,9 +1,9 @@
 //! One FUSE session: mount options, what is agreed with the kernel, loop threads, read-ahead, and an end that unmounts
 //! nothing but our own mount. Generic over the filesystem; knows nothing of what is inside.
 //!
-//! fuser 0.18.0 is worked around fact by fact (fuse-notes A): it unmounts by path in `Drop` and at the end of
-//! `Session::run` (bug 1), so its `Mount` must never be dropped; and it does not give the kernel the subtype when it
-//! mounts without the helper (`mount_options.rs`, group `Fusermount`), so the type would be a bare `fuse`.
+//! fuser 0.18.0 is worked around fact by fact (LINUX.md, section 1): it unmounts by path in `Drop` and at the end of
+//! `Session::run` (1.1), so its `Mount` must never be dropped; and it does not give the kernel the subtype when it
+//! mounts without the helper (1.4), so the type would be a bare `fuse`.
 
 use std::fmt;
 use std::fs;
@@ -20,18 +20,18 @@ use super::mountinfo::{self, MountEntry};
 use super::notify::Teller;
 use crate::policy::linux::{MAX_BACKGROUND, MAX_REQUEST_BYTES, READ_AHEAD_KIB};
 
-/// Loop threads: each only translates and hands over, and 16 answered small reads 2.4 times as fast as one (fuse-notes B3).
+/// Loop threads: each only translates and hands over, and 16 answered small reads 2.4 times as fast as one (LINUX.md, section 3).
 const LOOP_THREADS: usize = 16;
 
 /// The longest source name, in bytes: /proc/self/mountinfo is read by line-oriented tools.
 const SOURCE_MAX_BYTES: usize = 128;
 
 /// The capabilities asked for beyond fuser's own (`ASYNC_READ`, `BIG_WRITES`, `MAX_PAGES`). Not asked for:
-/// `ABORT_ERROR` (A, bug 4); `AUTO_INVAL_DATA`, as a changed file is a new inode here and each read would check the attributes.
+/// `ABORT_ERROR` (1.5); `AUTO_INVAL_DATA`, as a changed file is a new inode here and each read would check the attributes.
 const CAPABILITIES: [InitFlags; 2] = [
-    // Without it one lookup that waits holds up all others in its directory (B4: 3.6 s against 0).
+    // Without it one lookup that waits holds up all others in its directory (LINUX.md, section 4).
     InitFlags::FUSE_PARALLEL_DIROPS,
-    // Attributes come with the listing for free; `find` is 12.9 times as fast (B4). `_AUTO` does not help it.
+    // Attributes come with the listing for free; `find` is 12.9 times as fast (section 4). `_AUTO` does not help it.
     InitFlags::FUSE_DO_READDIRPLUS,
 ];
 
@@ -129,8 +129,8 @@ impl<F: Filesystem> Mounted<F> {
         &self.mount
     }
 
-    /// The way to tell the kernel of changes, whose protocol has version `kernel_abi`. Never to be used on a loop thread (fuse-notes
-    /// D: deadlocks).
+    /// The way to tell the kernel of changes, whose protocol has version `kernel_abi`. Never to be used on a loop thread (LINUX.md,
+    /// section 7: deadlocks).
     ///
     /// # Errors
     /// When there is no further file descriptor.
@@ -185,7 +185,7 @@ fn fuser_config(options: &SessionOptions) -> Config {
     ];
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(LOOP_THREADS);
-    // clone_fd stays off: no measurable effect (B1, B3).
+    // clone_fd stays off: no measurable effect (LINUX.md, section 3).
     config
 }
 

@@ -1,4 +1,4 @@
-//! Taking a mount away, and only that one: fuser 0.18.0 would unmount whatever stands at the path (fuse-notes A, bug 1).
+//! Taking a mount away, and only that one: fuser 0.18.0 would unmount whatever stands at the path (LINUX.md, 1.1).
 //!
 //! Everything here works on dead mounts and on mounts that do not answer: it sends no request to the filesystem.
 
@@ -86,7 +86,7 @@ fn umount(mountpoint: &Path, flags: i32, helper_options: &[&str]) -> io::Result<
     Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// The setuid helper, found where fuser finds it (fuse-notes A): `FUSERMOUNT_PATH`, then `PATH`, then the usual directories.
+/// The setuid helper, found where fuser finds it (LINUX.md, 1.3): `FUSERMOUNT_PATH`, then `PATH`, then the usual directories.
 pub fn fusermount() -> Option<PathBuf> {
     if let Some(named) = env::var_os("FUSERMOUNT_PATH") {
         return Some(PathBuf::from(named)).filter(|path| path.is_file());

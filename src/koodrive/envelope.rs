@@ -1,7 +1,7 @@
 //! From (HTTP status, code, msg) to what a refusal means.
 //!
 //! Both the status and the code are judged, since the service's pages disagree on which one tells of a failure
-//! (koodrive-api.md, 4.1). Knows nothing of single calls.
+//! (API.md, section 4.1). Knows nothing of single calls.
 
 use super::error::{CallError, Reason, ServiceRefusal};
 use super::shown::{cleaned, cleaned_code};
@@ -65,7 +65,7 @@ fn kind_of_status(status: u16) -> Option<RemoteErrorKind> {
     }
 }
 
-/// What a code means (koodrive-api.md, 4.2 and 9); `None` where there is none, or a 0, or the gateway's "no such API": not an
+/// What a code means (API.md, sections 4.2 and 9); `None` where there is none, or a 0, or the gateway's "no such API": not an
 /// answer of this service.
 pub(super) fn reason_of_code(code: &Scalar) -> Option<Reason> {
     use RemoteErrorKind::{Changed, Denied, Malformed, NeedsLogin, NotFound, Throttled, Unavailable};

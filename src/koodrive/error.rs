@@ -96,7 +96,7 @@ impl CallError {
     }
 
     /// Whether it may be the temporary token of the share that was refused, or that the share has ended: the codes for these
-    /// are not known (koodrive-api.md, 14), so every refusal counts that does not plainly mean something else.
+    /// are not known (API.md, section 4.2), so every refusal counts that does not plainly mean something else.
     pub(super) fn doubts_access(&self) -> bool {
         let CallError::Refused(refusal) = self else { return false };
         matches!(
@@ -109,7 +109,7 @@ impl CallError {
     }
 
     /// Whether it may be the login that was refused: 401 always, 400 unless its code plainly means something else
-    /// (koodrive-api.md, 4.1 and 14).
+    /// (API.md, sections 4.1 and 14).
     pub(super) fn doubts_login(&self) -> bool {
         match self {
             CallError::Refused(refusal) => match refusal.reason {

@@ -11,7 +11,7 @@ use crate::clock::{Clock, Ticker};
 use crate::policy::printable::one_line;
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError};
 
-/// How often the call is made. A token of the enterprise edition dies after 20 minutes without a call (koodrive-api.md, 3.4), so
+/// How often the call is made. A token of the enterprise edition dies after 20 minutes without a call (API.md, section 3.4), so
 /// three calls may fail in between.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 

@@ -22,7 +22,7 @@ use crate::policy::printable::one_line;
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::secrets::{FileStamp, read_secret, run_command};
 
-/// Which part of a token's life is over when it is renewed, in percent (koodrive-api.md, 13).
+/// Which part of a token's life is over when it is renewed, in percent (API.md, section 13).
 const RENEW_AT_PERCENT: u32 = 80;
 
 /// How long nobody tries again after a renewal ahead of time has failed: the token still serves.
@@ -31,7 +31,7 @@ const EARLY_PAUSE: Duration = Duration::from_secs(5);
 /// How long a token command that failed, or that gave the refused token again, is not run again.
 const COMMAND_PAUSE: Duration = Duration::from_secs(5);
 
-/// `authType` of a login by account and password (koodrive-api.md, 3.2).
+/// `authType` of a login by account and password (API.md, section 3.2).
 const BY_PASSWORD: &str = "1";
 
 const LOGIN_PATH: &str = "/koodrive/ose/v1/auth/login";
@@ -264,7 +264,7 @@ impl PassSource {
         })
     }
 
-    /// koodrive-api.md, 3.2. When a password that was refused is sent again is up to [`Attempts`].
+    /// A login by password (API.md, section 3.2). When a password that was refused is sent again is up to [`Attempts`].
     fn log_in(
         &self,
         caller: &Caller,
@@ -310,7 +310,7 @@ fn failed_call(step: &str, error: CallError) -> LoginError {
     LoginError::Failed(Arc::new(error.into_remote(step)))
 }
 
-/// koodrive-api.md, 3.3.
+/// Renews a token (API.md, section 3.3).
 fn refresh(caller: &Caller, old: &Pass, refresh_token: &Secret, deadline: Instant) -> Result<Pass, CallError> {
     let body = to_json(&RefreshRequest { refresh_token: refresh_token.expose() });
     let secrets = [refresh_token.expose(), old.secret.expose(), bare(&old.secret)];
@@ -327,7 +327,7 @@ fn refresh(caller: &Caller, old: &Pass, refresh_token: &Secret, deadline: Instan
     session_pass(payload(envelope)?, Some(old), asked_at).map_err(CallError::Bad)
 }
 
-/// What a login or a refresh answers, whose session may lie one level deeper (koodrive-api.md, 12, row 9). What a refresh leaves
+/// What a login or a refresh answers, whose session may lie one level deeper (API.md, section 12, row 9). What a refresh leaves
 /// out stays as it was.
 fn session_pass(answer: SessionAnswer, old: Option<&Pass>, asked_at: BootTime) -> Result<Pass, BadField> {
     let session = convert::session(answer)?;

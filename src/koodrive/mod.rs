@@ -3,6 +3,8 @@
 //! Owns everything that is peculiar to the service. Must not know inodes or blocks. JSON stops at `wire`, HTTP at
 //! [`crate::http`]; what leaves this room are the types of [`crate::remote`].
 //!
+//! What is known of the service is in `API.md` beside this file; numbers in brackets, such as (5.4), are its sections.
+//!
 //! ```text
 //! share -> share_calls -+-> service (who calls: the carrier's name, or a login) -> caller (one attempt) -> http
 //! space -> space_calls -+      -> login (credentials: files, commands, logins), signature

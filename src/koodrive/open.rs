@@ -77,6 +77,6 @@ pub(super) fn log_in(
     let endpoint = caller.origin().to_owned();
     let account = Account::open(caller, login, deadline)
         .map_err(|error| OpenError::of_space_call(error, SpaceNames::new(&endpoint, login, "the login")))?;
-    // Mandatory since 2024-09 (koodrive-api.md, 2).
+    // Mandatory since 2024-09 (API.md, section 2).
     account.map(Arc::new).ok_or(OpenError::UserIdMissing)
 }

@@ -22,7 +22,7 @@ use crate::config::{LoginConfig, Secret};
 use crate::policy::server_time::ServerOffset;
 use crate::remote::RemoteErrorKind;
 
-/// How much earlier than the service's clock `X-Date` is, which must not be later (koodrive-api.md, 2). A `Date` header has
+/// How much earlier than the service's clock `X-Date` is, which must not be later (API.md, section 2). A `Date` header has
 /// whole seconds, and way there and back blur it further.
 const DATE_MARGIN: Duration = Duration::from_secs(3);
 
@@ -209,7 +209,7 @@ fn unrenewed(refusal: CallError, why: LoginError) -> CallError {
     }
 }
 
-/// `20251103T070140Z` (koodrive-api.md, 2).
+/// `20251103T070140Z` (API.md, section 2).
 fn x_date(time: SystemTime) -> String {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH).strftime("%Y%m%dT%H%M%SZ").to_string()
 }

@@ -207,7 +207,7 @@ impl Remote for ShareClient {
         Ok(listed.0)
     }
 
-    /// The share's `download` call takes one id (koodrive-api.md, 5.5).
+    /// The share's `download` call takes one id (API.md, section 5.5).
     fn max_links_per_call(&self) -> usize {
         1
     }
@@ -221,7 +221,7 @@ impl Remote for ShareClient {
         Ok(ids.iter().map(resolve).collect())
     }
 
-    /// No call tells a share's size (koodrive-api.md, 8.2).
+    /// No call tells a share's size (API.md, section 8.2).
     fn capacity(&self) -> Option<Capacity> {
         None
     }

@@ -1,4 +1,4 @@
-//! The calls about a share, one attempt each (koodrive-api.md, 5). Knows `wire`; decides nothing.
+//! The calls about a share, one attempt each (API.md, section 5). Knows `wire`; decides nothing.
 //!
 //! Threads: any. No locks.
 

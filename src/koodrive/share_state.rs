@@ -42,7 +42,7 @@ impl Closed {
     }
 }
 
-/// Whether `share` is over at `server_now` (koodrive-api.md, 5.6). An end that is still to come is not why a share has ended.
+/// Whether `share` is over at `server_now` (API.md, section 5.6). An end that is still to come is not why a share has ended.
 pub(super) fn ended(share: &Share, server_now: SystemTime) -> Option<Ended> {
     let expired_at = share.expires_at.filter(|end| *end <= server_now);
     match share.status {

@@ -1,4 +1,4 @@
-//! The app signature: HMAC-SHA256 over a canonical request (koodrive-api.md, 3.5). Pure.
+//! The app signature: HMAC-SHA256 over a canonical request (API.md, section 3.5). Pure.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

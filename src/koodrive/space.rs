@@ -108,7 +108,7 @@ fn find(calls: &SpaceCalls, source: &SpaceSource, deadline: Instant) -> Result<F
     }
 }
 
-/// The first individual space of a user who has several: `space/{userId}` may want to be told which (koodrive-api.md, 8.1).
+/// The first individual space of a user who has several: `space/{userId}` may want to be told which (API.md, section 8.1).
 /// `error` is how it said so; it is also what is told if there is no list of them.
 fn first_of_several(
     calls: &SpaceCalls,

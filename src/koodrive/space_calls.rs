@@ -1,4 +1,4 @@
-//! The calls about spaces, teams and shared folders, one attempt each but for the login's own (koodrive-api.md, 6, 8, 10.1).
+//! The calls about spaces, teams and shared folders, one attempt each but for the login's own (API.md, sections 6, 8, 10.1).
 //! Knows `wire`; decides nothing.
 //!
 //! Threads: any. No locks.
@@ -52,7 +52,7 @@ pub(super) struct Scope {
     pub(super) container_id: String,
     /// The team that it belongs to: its listings have a path of their own (6.4).
     pub(super) team: Option<(String, TeamKind)>,
-    /// The shared folder, if the space is seen through one (6.6).
+    /// The shared folder, if the space is seen through one (6.5).
     pub(super) share_folder_id: Option<String>,
 }
 
@@ -215,7 +215,7 @@ fn readable<T, U>(list: Vec<T>, convert: impl Fn(T) -> Result<U, BadField>) -> V
     list.into_iter().map(|entry| convert(entry).inspect_err(told).ok()).collect()
 }
 
-/// `envelope`, if it has one of `keys`. The tables of these answers are not known to the end (koodrive-api.md, 14), so the error
+/// `envelope`, if it has one of `keys`. The tables of these answers are not known to the end (API.md, section 14), so the error
 /// names the keys that there are.
 fn having(envelope: Envelope, keys: &[&str]) -> Result<Envelope, CallError> {
     if keys.iter().any(|key| envelope.has(key)) {

@@ -3,7 +3,7 @@
 use super::login_error::LoginError;
 use crate::config::Secret;
 
-/// Schemes that a token may begin with (koodrive-api.md, 3.1), each followed by a space or by the `+` that stands for one.
+/// Schemes that a token may begin with (API.md, section 3.1), each followed by a space or by the `+` that stands for one.
 const SCHEMES: [&str; 2] = ["Bearer", "AT"];
 
 /// The scheme of a signature that somebody else has made.

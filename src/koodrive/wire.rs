@@ -1,4 +1,4 @@
-//! JSON exactly as the service's pages document it, and as tolerantly as koodrive-api.md, 12, asks for. Private to this room.
+//! JSON exactly as the service's pages document it, and as tolerantly as API.md, section 12, asks for. Private to this room.
 //!
 //! Must not know any other type of the crate. Nothing here fails because one field has an odd value: a [`Scalar`] keeps it, and
 //! `convert` says which field is bad. Answers have no `Debug`: they hold links and tokens.

@@ -50,7 +50,7 @@ impl Machine {
         if !self.is_root && allow_other && !self.user_may_allow_other() {
             return Err(MountError::AllowOtherRefused(self.fuse_conf.clone()));
         }
-        // fuser opens the device itself first, and asks the helper only when mount(2) is refused (fuse-notes A).
+        // fuser opens the device itself first, and asks the helper only when mount(2) is refused (src/kernel/LINUX.md, 1.3).
         if let Err(error) = OpenOptions::new().read(true).write(true).open(&self.device) {
             return Err(match error.kind() {
                 ErrorKind::PermissionDenied => MountError::DeviceDenied(self.device.clone(), error),

@@ -34,7 +34,7 @@ const RESERVED_CONTENT_THREADS: usize = 8;
 pub const MAX_STREAMS: usize = MAX_CONTENT_THREADS - RESERVED_CONTENT_THREADS;
 
 /// Threads that list, as many calls to the service at once. They mostly sleep. What the service allows is not known
-/// (koodrive/API.md): fs/lister.rs starts with few calls ahead of anybody's asking, and halves their number on a refusal.
+/// (src/koodrive/API.md): fs/lister.rs starts with few calls ahead of anybody's asking, and halves their number on a refusal.
 pub const LISTING_THREADS: usize = 32;
 
 /// So many of them are left to whoever waits.

@@ -9,10 +9,10 @@ use jiff::tz::TimeZone;
 
 use super::server_time::ServerOffset;
 
-/// How long a link that says nothing of its end is taken to live (koodrive-api.md, 10.2).
+/// How long a link that says nothing of its end is taken to live (src/koodrive/API.md, section 10.2).
 pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The longest life that OBS grants: 604,800 s (koodrive-api.md, 10.2). What claims more is cut to it.
+/// The longest life that OBS grants: 604,800 s (src/koodrive/API.md, section 10.2). What claims more is cut to it.
 pub const LONGEST_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The most that is kept as a safety margin: requests take seconds, clocks are known to about one.

@@ -5,11 +5,11 @@
 pub const MAX_REQUEST_BYTES: u32 = 1 << 20;
 
 /// How far the kernel reads ahead of a program by itself, in KiB: the fastest of those measured; 16 MiB was slower
-/// (kernel/LINUX.md). Its requests are made all at once, and arrive in any order.
+/// (src/kernel/LINUX.md, section 6). Its requests are made all at once, and arrive in any order.
 pub const READ_AHEAD_KIB: u32 = 4096;
 
 /// How far it does where nobody has raised that, in bytes (`VM_READAHEAD_PAGES`, include/linux/mm.h).
 pub const DEFAULT_READ_AHEAD_BYTES: u64 = 128 * 1024;
 
-/// How many requests of that kind it may have under way. Its default of 16 stops read-ahead at 12 (kernel/LINUX.md).
+/// How many requests of that kind it may have under way. Its default of 16 stops read-ahead at 12 (src/kernel/LINUX.md, section 6).
 pub const MAX_BACKGROUND: u16 = 64;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The unit of the block cache, in bytes. A power of two so that the kernel's aligned read-ahead requests (128 KiB by
-/// default, measured in fuse-notes) fall on whole blocks; small enough that a random 4 KiB read costs one request of 5 ms
+/// default: src/kernel/LINUX.md, section 6) fall on whole blocks; small enough that a random 4 KiB read costs one request of 5 ms
 /// at 25 MB/s, large enough that a cached GiB is 8,192 entries.
 pub const BLOCK_BYTES: u64 = 128 * 1024;
 
@@ -58,7 +58,7 @@ impl fmt::Debug for ByteRange {
 }
 
 /// `wanted`, or one byte more where it is a single byte of a longer object: OBS's text says that a range whose end is not
-/// greater than its start is ignored and the whole object sent (koodrive-api.md, 10.3). The extra byte
+/// greater than its start is ignored and the whole object sent (src/koodrive/API.md, section 10.3). The extra byte
 /// comes before it, or behind it at the very start.
 pub fn never_one_byte(wanted: ByteRange, size: u64) -> ByteRange {
     match wanted {
@@ -134,7 +134,7 @@ pub enum Verdict {
 
 /// What an answer without any of the object says: the one table of the statuses and error codes of object stores.
 ///
-/// Statuses and codes: OBS API reference, "downloading an object" and "error codes" (koodrive-api.md, 10.3).
+/// Statuses and codes: OBS API reference, "downloading an object" and "error codes" (src/koodrive/API.md, section 10.3).
 fn failure(head: AnswerHead<'_>) -> Verdict {
     match (head.status, head.error_code) {
         // Archived, in arrears, not signed up: no link of this object will do.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::time::Duration;
 
-/// The shape of `downloadLinks` in a listing (koodrive-api.md section 12, row 1).
+/// The shape of `downloadLinks` in a listing (src/koodrive/API.md, section 12, row 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DownloadLinks {

@@ -1,7 +1,7 @@
 //! The emulator: a stand-in for KooDrive, its shares, spaces and object store, for tests and for people.
 //!
-//! It is as strict as the real service may be, and never bent to let a test pass. Facts come from koodrive-api.md
-//! (sections 1 to 14 are cited where they are used); what is made up says so.
+//! It is as strict as the real service may be, and never bent to let a test pass. Facts come from
+//! src/koodrive/API.md, whose sections are cited where they are used; what is made up says so.
 //!
 //! ```text
 //! Emulator (this file) -> server (connections, dispatch, delays) -> api (routes, headers, envelope)

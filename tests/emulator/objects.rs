@@ -1,4 +1,4 @@
-//! The object store: GET of presigned links with the semantics of OBS (koodrive-api.md 10.3), and its faults.
+//! The object store: GET of presigned links with the semantics of OBS (src/koodrive/API.md, section 10.3), and its faults.
 //!
 //! Owns: ranges, conditions, XML errors, what must never be sent here. Knows nothing of shares. Async; disk is touched
 //! on blocking threads only.

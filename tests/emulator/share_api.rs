@@ -4,7 +4,7 @@
 //! Owns: what a call's body must look like, what it answers, tokens, attempts. Knows nothing of sockets, faults or object
 //! bytes. Runs on blocking threads; one short lock for tokens.
 //!
-//! Made up, because the documentation does not say (koodrive-api.md section 14): the codes from 13009001 on; that five
+//! Made up, because the documentation does not say (src/koodrive/API.md, sections 4.2 and 14): the codes from 13009001 on; that five
 //! wrong access codes lock a share; that an ended share still answers `userInfo`.
 
 use super::api::{

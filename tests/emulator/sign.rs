@@ -7,7 +7,7 @@
 //! re-ordered is refused, because the client's promise is to send it byte for byte.
 //!
 //! Sources: AWS "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)"; OBS API reference
-//! obs_04_0011 (signature in a URL, V2); koodrive-api.md 10.2.
+//! obs_04_0011 (signature in a URL, V2); src/koodrive/API.md, section 10.2.
 
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};

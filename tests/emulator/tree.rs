@@ -179,7 +179,7 @@ impl Entry {
     }
 }
 
-/// What happens to id and object when content is replaced (koodrive-api.md section 14: unknown).
+/// What happens to id and object when content is replaced (src/koodrive/API.md, section 14: not known).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replacement {
     /// Same id, same object key: links that were handed out lead to the new bytes.

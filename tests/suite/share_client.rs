@@ -248,7 +248,7 @@ fn link_is_asked_for_by_share_id_one_file_per_call() {
     );
 }
 
-// ---- What is understood: koodrive-api.md, 12, by row ----
+// ---- What is understood: src/koodrive/API.md, section 12, by row ----
 
 #[test]
 fn content_link_is_found_in_every_form() {

@@ -9,7 +9,7 @@ const MAX_WHOLE_FILE_BYTES: u64 = 1024 * 1024;
 /// Of longer ones, the head: what tells a program what it is, and keeps it busy for a round trip. In bytes.
 const HEAD_BYTES: u64 = 256 * 1024;
 
-/// Among how many of the next files those are looked for that lack a link: twice what one call may name (100, koodrive/API.md),
+/// Among how many of the next files those are looked for that lack a link: twice what one call may name (100, src/koodrive/API.md),
 /// so that a call is full although the nearest have theirs.
 const MAX_UPCOMING: usize = 200;
 

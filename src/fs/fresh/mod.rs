@@ -2,7 +2,7 @@
 //!
 //! The kernel keeps names, known and absent, for as long as they were said to be valid. What changes before that is told to
 //! it by whoever takes the [`Changes`]: a thread of its own, as telling may block while an operation on the same directory
-//! is under way (measured: fuse-notes, D). A listing that is no longer current says so ([`Listing::set_outdated`]) before the kernel
+//! is under way (measured: src/kernel/LINUX.md, section 7). A listing that is no longer current says so ([`Listing::set_outdated`]) before the kernel
 //! is told: what is still answered from it is not to be believed, and an answer that overtook the telling is told again.
 //! Locks: none of its own; `dispute` has one.
 

@@ -27,7 +27,7 @@ pub(in crate::koodrive) struct Share {
     pub(in crate::koodrive) download_forbidden: bool,
 }
 
-/// CommonShareLink (koodrive-api.md, 5.6). Of its fields only a text where text must be is required.
+/// CommonShareLink (5.6). Of its fields only a text where text must be is required.
 pub(in crate::koodrive) fn share(link: ShareLink) -> Result<Share, BadField> {
     let expires_ms = date_ms(link.expire_time);
     Ok(Share {
