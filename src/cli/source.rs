@@ -8,10 +8,10 @@ use super::values::{self, Endpoint};
 pub(super) const SCHEMES: [&str; 6] = ["share", "space", "team", "sharedfolder", "http", "https"];
 
 /// The most bytes an id may have: share codes are 19 digits or a UUID today, the ids of spaces have up to 64 (src/koodrive/API.md, section 6.1).
-const ID_MAX_BYTES: usize = 256;
+const MAX_ID_BYTES: usize = 256;
 
 /// The most bytes the name of a remote may have.
-const NAME_MAX_BYTES: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// A source as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn checked_id(id: &str, what: &str) -> Result<String, String> {
     if id.is_empty() {
         return Err(format!("the {what} is missing"));
     }
-    if id.len() > ID_MAX_BYTES || id.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
+    if id.len() > MAX_ID_BYTES || id.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
         return Err(format!("that is no {what}: it has blanks, or is too long"));
     }
     Ok(id.to_owned())
@@ -128,7 +128,7 @@ pub(super) fn check_remote_name(name: &str) -> Result<(), String> {
         return Err(format!("`{name}:` is a kind of source, in small letters, and no remote may be called so"));
     }
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.chars().all(is_name) {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_name) {
         return Err("a remote's name has letters, digits, `-`, `_` and `.`, 64 at most".to_owned());
     }
     Ok(())

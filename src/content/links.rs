@@ -20,7 +20,7 @@ use crate::remote::{Link, LinkResults, NodeId, Remote, RemoteError, RemoteErrorK
 use crate::single_flight::{SingleFlight, TimedOut};
 
 /// The most links that are kept. A link is about 600 bytes, so this is about 20 MiB; a directory of 20,000 files fits.
-const LINKS_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
+const MAX_LINKS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 
 /// How long the first to want a link waits for others to share its call, where calls can be shared. Far below a round
 /// trip, and longer than it takes to start the fetches of a batch.
@@ -31,10 +31,10 @@ const GATHER: Duration = Duration::from_millis(3);
 const REFUSED_FOR: Duration = Duration::from_secs(600);
 
 /// How many such files are remembered.
-const REFUSED_MAX: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// The most calls that are made in a row for links nobody waits for. Finding two bad ones among a hundred takes 27.
-const CALLS_AHEAD_MAX: usize = 32;
+const MAX_CALLS_AHEAD: usize = 32;
 
 /// What became of the wish for one link: set once.
 type Outcome = Arc<OnceLock<Result<Link, Arc<RemoteError>>>>;
@@ -73,10 +73,10 @@ impl LinkStore {
     /// No links yet.
     pub fn new(remote: Arc<dyn Remote>, clock: Arc<dyn Clock>) -> LinkStore {
         let state = State {
-            links: LruCache::new(LINKS_MAX),
+            links: LruCache::new(MAX_LINKS),
             wishes: HashMap::new(),
             batches: VecDeque::new(),
-            refused: LruCache::new(REFUSED_MAX),
+            refused: LruCache::new(MAX_REFUSED),
         };
         LinkStore { remote, clock, calls: SingleFlight::new(state) }
     }
@@ -133,10 +133,10 @@ impl LinkStore {
         }
     }
 
-    /// Makes the calls for links that nobody waits for yet; if they are refused, so many of their parts as [`CALLS_AHEAD_MAX`] allows.
+    /// Makes the calls for links that nobody waits for yet; if they are refused, so many of their parts as [`MAX_CALLS_AHEAD`] allows.
     /// Blocks: for worker threads.
     pub(super) fn call_ahead(&self, deadline: Instant) {
-        for _ in 0..CALLS_AHEAD_MAX {
+        for _ in 0..MAX_CALLS_AHEAD {
             let guesses = self.calls.state().take_guesses(false);
             let Some(files) = guesses else { return };
             self.call(files, deadline);

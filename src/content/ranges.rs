@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::clock::lock;
-use crate::policy::range::{ByteRange, RangeIgnored, SKIP_MAX_BYTES};
+use crate::policy::range::{ByteRange, MAX_SKIP_BYTES, RangeIgnored};
 
 /// How many answers in a row may ignore a useless range before that is believed: a single one may come from one server of
 /// many, or from a cache in between. Of requests that were on their way at the same time one counts.
-const IGNORED_MAX: u32 = 3;
+const MAX_IGNORED: u32 = 3;
 
 /// How long it is believed. A program that goes on reading costs one answer in this time, and a store that is mended is found
 /// out after it.
@@ -36,7 +36,7 @@ impl Ranges {
     /// Why a request for `asked` would be in vain now, if it would be.
     pub(super) fn refusal(&self, asked: ByteRange, now: Instant) -> Option<RangeIgnored> {
         let (since, why) = lock(&self.0).believed?;
-        let is_concerned = why == RangeIgnored::NoLength || asked.start > SKIP_MAX_BYTES;
+        let is_concerned = why == RangeIgnored::NoLength || asked.start > MAX_SKIP_BYTES;
         (is_concerned && now.saturating_duration_since(since) < BELIEVED_FOR).then_some(why)
     }
 
@@ -48,7 +48,7 @@ impl Ranges {
             state.ignored_in_a_row = state.ignored_in_a_row.saturating_add(1);
             state.ignored_at = Some(now);
         }
-        let is_believed = state.ignored_in_a_row >= IGNORED_MAX;
+        let is_believed = state.ignored_in_a_row >= MAX_IGNORED;
         if is_believed {
             state.believed = Some((now, why));
         }
@@ -63,8 +63,8 @@ impl Ranges {
     /// What had best be requested for a read of `wanted`, if its store sends the whole object of `size` bytes each time: all that
     /// may be read from one answer. Else what one read skips the next one requests again.
     pub(super) fn widened(&self, wanted: ByteRange, size: u64) -> Option<ByteRange> {
-        let is_worth_it = wanted.start <= SKIP_MAX_BYTES && lock(&self.0).is_whole;
-        is_worth_it.then(|| ByteRange::clamped(0, SKIP_MAX_BYTES, size))
+        let is_worth_it = wanted.start <= MAX_SKIP_BYTES && lock(&self.0).is_whole;
+        is_worth_it.then(|| ByteRange::clamped(0, MAX_SKIP_BYTES, size))
     }
 
     /// An answer was a range.
@@ -80,11 +80,11 @@ mod tests {
     #[test]
     fn read_is_widened_while_the_whole_object_is_sent() {
         let ranges = Ranges::default();
-        let (near, far) = (ByteRange::new(100, 200), ByteRange::new(SKIP_MAX_BYTES + 1, SKIP_MAX_BYTES + 2));
+        let (near, far) = (ByteRange::new(100, 200), ByteRange::new(MAX_SKIP_BYTES + 1, MAX_SKIP_BYTES + 2));
         assert_eq!(ranges.widened(near, 1000), None);
         ranges.note_whole();
         assert_eq!(ranges.widened(near, 1000), Some(ByteRange::new(0, 1000)));
-        assert_eq!(ranges.widened(near, 1 << 40), Some(ByteRange::new(0, SKIP_MAX_BYTES)));
+        assert_eq!(ranges.widened(near, 1 << 40), Some(ByteRange::new(0, MAX_SKIP_BYTES)));
         assert_eq!(ranges.widened(far, 1 << 40), None);
         ranges.note_served();
         assert_eq!(ranges.widened(near, 1000), None);
@@ -94,7 +94,7 @@ mod tests {
     fn ignored_range_is_believed_after_three_in_a_row_and_for_a_while() {
         let ranges = Ranges::default();
         let start = Instant::now();
-        let (near, far) = (ByteRange::new(0, 10), ByteRange::new(SKIP_MAX_BYTES + 1, SKIP_MAX_BYTES + 2));
+        let (near, far) = (ByteRange::new(0, 10), ByteRange::new(MAX_SKIP_BYTES + 1, MAX_SKIP_BYTES + 2));
         for believed in [false, false, true] {
             assert_eq!(ranges.refusal(far, start), None);
             assert_eq!(ranges.note_ignored(RangeIgnored::TooFar, start, start), believed);

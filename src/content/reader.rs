@@ -20,10 +20,10 @@ use crate::policy::range::ByteRange;
 use crate::policy::readahead::{Plan, ReadAhead};
 
 /// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
-const REACQUIRE_MAX: u32 = 8;
+const MAX_REACQUIRES: u32 = 8;
 
 /// The most fetches ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
-const TICKETS_MAX: usize = 64;
+const MAX_TICKETS: usize = 64;
 
 /// An open file's way to its bytes.
 pub struct FileReader {
@@ -86,7 +86,7 @@ impl FileReader {
         let plan = self.plan(range, true);
         let stream = ByteRange::new(range.start, plan.stream_end.max(range.end));
         let mut done = done;
-        for _ in 0..REACQUIRE_MAX {
+        for _ in 0..MAX_REACQUIRES {
             match self.park(range, stream, deadline, done) {
                 Ok(()) => return self.fetch_ahead(plan),
                 Err(taken_back) => done = taken_back,
@@ -167,7 +167,7 @@ impl Drop for FileReader {
 
 impl Plans {
     fn remember(&mut self, range: ByteRange, ticket: Ticket) {
-        if self.ahead.len() >= TICKETS_MAX {
+        if self.ahead.len() >= MAX_TICKETS {
             self.ahead.pop_front();
         }
         self.ahead.push_back((range, ticket));

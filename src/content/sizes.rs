@@ -19,7 +19,7 @@ use crate::policy::range::{self, ByteRange, SizeVerdict, Verdict};
 use crate::remote::{RemoteErrorKind, Revision};
 
 /// The most lengths that are remembered, of about 150 bytes each.
-const SIZES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+const MAX_SIZES: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// What is to be done with a length.
 pub type SizeDone = Box<dyn FnOnce(Result<u64, ContentError>) + Send>;
@@ -35,7 +35,7 @@ struct State {
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes(Mutex::new(State { known: LruCache::new(SIZES_MAX), asked: HashMap::new() }))
+        Sizes(Mutex::new(State { known: LruCache::new(MAX_SIZES), asked: HashMap::new() }))
     }
 }
 

@@ -20,14 +20,14 @@ use crate::policy::name::EntryName;
 use crate::remote::{Node, NodeId, NodeKind, Version};
 
 /// KooDrive has 30 levels (src/koodrive/API.md, section 11); a way up that is longer would be a loop.
-const DEPTH_MAX: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// The most inodes before files that no listing shows any more are given up by the kernel: twice what the listings in memory may show.
 /// At some 250 bytes an inode this bounds what the kernel can make this process hold at half a GiB, but for files in use.
-const INODES_MAX: usize = 2_000_000;
+const MAX_INODES: usize = 2_000_000;
 
 /// The most files that wait to be given up by the kernel; others follow when theirs is done.
-const SURPLUS_MAX: usize = 65_536;
+const MAX_SURPLUS: usize = 65_536;
 
 /// An inode number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,7 +115,7 @@ impl InodeTable {
         };
         let slot = Slot { lookups: 1, ..Slot::new(Arc::new(entry)) };
         let slots = Mutex::new(HashMap::from([(Ino::ROOT, slot)]));
-        InodeTable { slots, surplus: Mutex::default(), inodes_max: INODES_MAX }
+        InodeTable { slots, surplus: Mutex::default(), inodes_max: MAX_INODES }
     }
 
     /// The entry of a number that is alive.
@@ -210,7 +210,7 @@ impl InodeTable {
         drop(slots);
         if !surplus.is_empty() {
             let mut waiting = lock(&self.surplus);
-            surplus.truncate(SURPLUS_MAX.saturating_sub(waiting.len()));
+            surplus.truncate(MAX_SURPLUS.saturating_sub(waiting.len()));
             waiting.extend(surplus);
         }
     }
@@ -249,7 +249,7 @@ impl InodeTable {
     pub fn is_below(&self, ino: Ino, dir: Ino) -> bool {
         let slots = lock(&self.slots);
         let mut at = ino;
-        for _ in 0..DEPTH_MAX {
+        for _ in 0..MAX_DEPTH {
             if at == dir {
                 return true;
             }
@@ -276,7 +276,7 @@ impl InodeTable {
         let slots = lock(&self.slots);
         let mut names = Vec::new();
         let mut at = ino;
-        while at != Ino::ROOT && names.len() < DEPTH_MAX {
+        while at != Ino::ROOT && names.len() < MAX_DEPTH {
             let Some(slot) = slots.get(&at) else {
                 names.push("?".to_owned());
                 break;

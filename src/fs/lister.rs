@@ -22,20 +22,20 @@ const PAGES_PER_RAISE: usize = 8;
 
 /// So many pages of a directory are loaded before anybody asks for it, 400 entries: most directories have fewer, and of one that has
 /// more, the rest comes while the first ones are read.
-const PAGES_AHEAD_MAX: usize = 4;
+const MAX_PAGES_AHEAD: usize = 4;
 
 /// The most listings that are loaded anew behind their readers at a time: a walk over thousands of ageing directories must not keep
 /// those ahead of it waiting. Directories beyond that are refreshed when they are used again, or listed anew after their time.
-const BEHIND_MAX: usize = 64;
+const MAX_BEHIND: usize = 64;
 
 /// How long nothing is listed ahead after a refusal that named no pause, the first time; doubled for each further one, up to the
 /// most, until a page comes in.
-const REST_MIN: Duration = Duration::from_secs(1);
-const REST_MAX: Duration = Duration::from_secs(60);
+const MIN_REST: Duration = Duration::from_secs(1);
+const MAX_REST: Duration = Duration::from_secs(60);
 
 /// The longest pause that a service can ask for, as far as listings ahead are concerned: one that asks for more is asked again
 /// after an hour.
-const ASKED_REST_MAX: Duration = Duration::from_secs(3600);
+const MAX_ASKED_REST: Duration = Duration::from_secs(3600);
 
 /// Everything that it takes to load a listing.
 pub struct Lister {
@@ -91,7 +91,7 @@ impl Lister {
         page_timeout: Duration,
     ) -> Arc<Lister> {
         jobs.set_background_limit(START_LISTINGS_AHEAD);
-        let ahead = Mutex::new(Ahead { limit: START_LISTINGS_AHEAD, pages: 0, rests_until: None, rest: REST_MIN });
+        let ahead = Mutex::new(Ahead { limit: START_LISTINGS_AHEAD, pages: 0, rests_until: None, rest: MIN_REST });
         let clock = Arc::clone(timer.clock());
         let behind = Arc::default();
         Arc::new(Lister { remote, links, listings, jobs, timer, clock, page_timeout, ahead, behind })
@@ -100,7 +100,7 @@ impl Lister {
     /// Starts to load a new listing that somebody asks for, from its first page to its last.
     pub fn load(self: &Arc<Self>, listing: &Arc<Listing>) {
         if self.jobs.has_room(Class::Foreground) {
-            self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), PAGES_AHEAD_MAX);
+            self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), MAX_PAGES_AHEAD);
         } else {
             listing.fail(FsError::Overloaded, self.clock.boot());
         }
@@ -109,7 +109,7 @@ impl Lister {
     /// Starts to load the first pages of a new listing that nobody has asked for yet; [`Lister::may_guess`] is for the caller to ask.
     pub fn load_ahead(self: &Arc<Self>, listing: &Arc<Listing>) {
         listing.set_guess();
-        self.start(listing, Urgency::Guess, PAGES_AHEAD_MAX);
+        self.start(listing, Urgency::Guess, MAX_PAGES_AHEAD);
     }
 
     /// Starts to load all of a listing that is to take the place of an older one, behind whatever somebody waits for;
@@ -126,7 +126,7 @@ impl Lister {
 
     /// Whether another listing may be loaded behind its readers now.
     pub fn may_load_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed) < BEHIND_MAX && self.may_guess()
+        self.behind.load(Ordering::Relaxed) < MAX_BEHIND && self.may_guess()
     }
 
     /// Whether another listing may be loaded without anybody's asking: not while the service asks for a pause, nor while as many
@@ -171,7 +171,7 @@ impl Lister {
     fn raise_ahead(&self) {
         let mut ahead = lock(&self.ahead);
         ahead.pages += 1;
-        ahead.rest = REST_MIN;
+        ahead.rest = MIN_REST;
         if ahead.pages < PAGES_PER_RAISE || ahead.limit >= MAX_LISTINGS_AHEAD {
             return;
         }
@@ -183,9 +183,9 @@ impl Lister {
     fn lower_ahead(self: &Arc<Self>, asked: Option<Duration>) {
         let now = self.clock.now();
         let mut ahead = lock(&self.ahead);
-        let pause = asked.unwrap_or(Duration::ZERO).min(ASKED_REST_MAX).max(ahead.rest);
+        let pause = asked.unwrap_or(Duration::ZERO).min(MAX_ASKED_REST).max(ahead.rest);
         (ahead.limit, ahead.pages) = ((ahead.limit / 2).max(1), 0);
-        ahead.rest = (ahead.rest * 2).min(REST_MAX);
+        ahead.rest = (ahead.rest * 2).min(MAX_REST);
         let until = now + pause;
         if ahead.rests_until.is_some_and(|earlier| until <= earlier) {
             return;

@@ -45,7 +45,7 @@ use retried::FailedReads;
 use crate::clock::{BootTime, Clock, Timer};
 use crate::content::{Content, ContentError, ReadData};
 use crate::jobs::JobQueue;
-use crate::policy::name::NAME_MAX_BYTES;
+use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::range::ByteRange;
 use crate::remote::{Capacity, NodeKind, Remote};
 
@@ -113,7 +113,7 @@ impl DriveFs {
     /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
     /// complete listing.
     pub fn lookup(&self, parent: Ino, name: &[u8], done: Done<Lookup>) {
-        if name.len() > NAME_MAX_BYTES {
+        if name.len() > MAX_NAME_BYTES {
             return done(Err(FsError::NameTooLong));
         }
         let dir = match self.directory(parent) {

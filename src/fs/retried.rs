@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_secs(1);
 
 /// The most failures that are remembered: far more reads than the kernel has in flight at once (`max_background` 64, and one for each
 /// process that waits).
-const FAILURES_MAX: usize = 1024;
+const MAX_FAILURES: usize = 1024;
 
 /// The failed reads of the last moment.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl FailedReads {
     /// A read of `range` has failed at `now`, whose time was over at `deadline`.
     pub fn note(&self, ino: Ino, range: ByteRange, deadline: Instant, error: &FsError, now: Instant) {
         let mut failures = lock(&self.failures);
-        if failures.len() >= FAILURES_MAX {
+        if failures.len() >= MAX_FAILURES {
             failures.pop_front();
         }
         failures.push_back(Failure { ino, range, deadline, at: now, error: error.clone() });
@@ -102,9 +102,9 @@ mod tests {
     fn failures_are_bounded() {
         let failed = FailedReads::default();
         let now = Instant::now();
-        for number in 0..FAILURES_MAX as u64 + 9 {
+        for number in 0..MAX_FAILURES as u64 + 9 {
             failed.note(Ino(number), ByteRange::new(0, 1), now, &FsError::DeadlinePassed, now);
         }
-        assert_eq!(lock(&failed.failures).len(), FAILURES_MAX);
+        assert_eq!(lock(&failed.failures).len(), MAX_FAILURES);
     }
 }

@@ -12,10 +12,10 @@ use crate::clock::{Timer, lock};
 
 /// The most foreground jobs that may be under way, waiting ones included. Far above what the kernel keeps in flight
 /// (`max_background` 64 plus one for each waiting process), so that reaching it means a fault, not load.
-const FOREGROUND_JOBS_MAX: usize = 65_536;
+const MAX_FOREGROUND_JOBS: usize = 65_536;
 
 /// The most background jobs that may be under way, waiting ones included; what does not fit is not fetched ahead.
-const BACKGROUND_JOBS_MAX: usize = 4_096;
+const MAX_BACKGROUND_JOBS: usize = 4_096;
 
 /// A thread without work ends after this time: longer than the pauses of a program that reads, shorter than anybody looks at
 /// the list of threads of an idle mount.
@@ -116,8 +116,8 @@ impl JobQueue {
     /// by as many jobs as there are threads that queue.
     pub fn has_room(&self, class: Class) -> bool {
         let limit = match class {
-            Class::Foreground => FOREGROUND_JOBS_MAX,
-            Class::Background => BACKGROUND_JOBS_MAX,
+            Class::Foreground => MAX_FOREGROUND_JOBS,
+            Class::Background => MAX_BACKGROUND_JOBS,
         };
         lock(&self.shared.state).live[class as usize] < limit
     }
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn full_class_refuses_further_jobs() {
         let queue = queue(1, 0);
-        for _ in 0..BACKGROUND_JOBS_MAX {
+        for _ in 0..MAX_BACKGROUND_JOBS {
             assert!(queue.push(Class::Background, || {}));
         }
         assert!(!queue.push(Class::Background, || {}));

@@ -20,7 +20,7 @@ use super::errno::{NOT_OUR_IOCTL, NOT_OWNER, errno, is_expected};
 use super::{refresh, session};
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
-use crate::policy::name::NAME_MAX_BYTES;
+use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::printable::one_line;
 use crate::remote::{Capacity, NodeKind};
 
@@ -194,7 +194,7 @@ impl Filesystem for Adapter {
             let blocks = |bytes: u64| bytes.div_ceil(u64::from(STATFS_BLOCK_BYTES));
             let total = blocks(capacity.total_bytes);
             let free = total.saturating_sub(blocks(capacity.used_bytes));
-            let name_max = u32::try_from(NAME_MAX_BYTES).unwrap_or(u32::MAX);
+            let name_max = u32::try_from(MAX_NAME_BYTES).unwrap_or(u32::MAX);
             reply.statfs(total, free, free, 0, 0, STATFS_BLOCK_BYTES, name_max, STATFS_BLOCK_BYTES);
         });
     }

@@ -24,7 +24,7 @@ use crate::policy::linux::{MAX_BACKGROUND, MAX_REQUEST_BYTES, READ_AHEAD_KIB};
 const LOOP_THREADS: usize = 16;
 
 /// The longest source name, in bytes: /proc/self/mountinfo is read by line-oriented tools.
-const SOURCE_MAX_BYTES: usize = 128;
+const MAX_SOURCE_BYTES: usize = 128;
 
 /// The capabilities asked for beyond fuser's own (`ASYNC_READ`, `BIG_WRITES`, `MAX_PAGES`). Not asked for:
 /// `ABORT_ERROR` (1.5); `AUTO_INVAL_DATA`, as a changed file is a new inode here and each read would check the attributes.
@@ -192,7 +192,7 @@ fn fuser_config(options: &SessionOptions) -> Config {
 /// `source` without what has a meaning in mount options (fuser does not escape commas: A, bug 5) or in the mount table.
 fn source_name(source: &str) -> String {
     let keep = |c: char| if c.is_ascii_graphic() && !matches!(c, ',' | '\\' | '#' | '"') { c } else { '_' };
-    source.chars().take(SOURCE_MAX_BYTES).map(keep).collect()
+    source.chars().take(MAX_SOURCE_BYTES).map(keep).collect()
 }
 
 /// Our mount in the table: the newest KooFS mount at the mountpoint, where there was none, and which another mount may cover by now;
@@ -224,7 +224,7 @@ mod tests {
         ] {
             assert_eq!(source_name(source), want);
         }
-        assert_eq!(source_name(&"x".repeat(1000)).len(), SOURCE_MAX_BYTES);
+        assert_eq!(source_name(&"x".repeat(1000)).len(), MAX_SOURCE_BYTES);
     }
 
     #[test]

@@ -22,10 +22,10 @@ const PAUSES: [Duration; 3] = [MINUTE, MINUTE.saturating_mul(15), MINUTE.saturat
 const LOCKED_PAUSE: Duration = MINUTE.saturating_mul(4 * 60);
 
 /// After how many refusals in a row that say that the secret is wrong it is not sent any more.
-const WRONG_MAX: u32 = 3;
+const MAX_WRONG: u32 = 3;
 
 /// The most refusals within [`DAY`].
-const REFUSALS_PER_DAY_MAX: usize = 8;
+const MAX_REFUSALS_PER_DAY: usize = 8;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -44,7 +44,7 @@ pub(super) enum Said {
 /// The refused attempts with one secret. `K` tells whether it is still the same one.
 pub(super) struct Attempts<K> {
     secret: Option<K>,
-    /// When it was refused: within the last day, the oldest first; at most [`REFUSALS_PER_DAY_MAX`].
+    /// When it was refused: within the last day, the oldest first; at most [`MAX_REFUSALS_PER_DAY`].
     refused_at: VecDeque<BootTime>,
     /// Refusals since it was last accepted.
     in_a_row: usize,
@@ -99,7 +99,7 @@ impl<K: PartialEq> Attempts<K> {
         }
         let wait = self.not_before.map_or(Duration::ZERO, |time| time.since(now));
         let resend = match self.wrong {
-            wrong if wrong >= WRONG_MAX => Resend::Never(wrong),
+            wrong if wrong >= MAX_WRONG => Resend::Never(wrong),
             _ if wait.is_zero() => return Ok(()),
             _ => Resend::In(wait),
         };
@@ -119,7 +119,7 @@ impl<K: PartialEq> Attempts<K> {
         };
         self.in_a_row += 1;
         self.wrong += u32::from(said == Said::Wrong);
-        let day_over = self.refused_at.front().filter(|_| self.refused_at.len() >= REFUSALS_PER_DAY_MAX);
+        let day_over = self.refused_at.front().filter(|_| self.refused_at.len() >= MAX_REFUSALS_PER_DAY);
         self.not_before = day_over.map(|oldest| *oldest + DAY).max(Some(now + pause));
         (self.said, self.detail) = (said, detail);
     }
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(minutes[..8], [0, 1, 16, 76, 136, 196, 256, 316]);
         for (index, minute) in minutes.iter().enumerate() {
             let within_a_day = minutes[index..].iter().take_while(|later| **later - minute < 24 * 60).count();
-            assert!(within_a_day <= REFUSALS_PER_DAY_MAX, "{minutes:?}");
+            assert!(within_a_day <= MAX_REFUSALS_PER_DAY, "{minutes:?}");
         }
         assert_eq!(minutes.len(), 24, "and again on the next days");
     }

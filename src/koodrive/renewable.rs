@@ -17,7 +17,7 @@ const USELESS_PAUSE: Duration = Duration::from_secs(60);
 const CHECK_FIRST_FOR: Duration = Duration::from_secs(60);
 
 /// How many renewals in that time may be useless. More than one can be if the check itself is refused for a reason of its own.
-const USELESS_RENEWALS_MAX: u32 = 3;
+const MAX_USELESS_RENEWALS: u32 = 3;
 
 /// What to do about a refused call, where the value may be what was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl<T: Clone, E: Clone> Renewable<T, E> {
             Reaction::Keep
         } else if !is_ahead(state.check_first_until) {
             Reaction::Renew
-        } else if state.useless_renewals < USELESS_RENEWALS_MAX {
+        } else if state.useless_renewals < MAX_USELESS_RENEWALS {
             Reaction::CheckFirst
         } else {
             Reaction::Keep

@@ -36,7 +36,7 @@ const RETURNED_FROM_BYTES: libc::c_int = 1024 * 1024;
 const KEPT_FREE_BYTES: libc::c_int = 4 * 1024 * 1024;
 
 /// The most arenas of the allocator; by default each of the threads may have its own, with its own leftovers.
-const ARENAS_MAX: libc::c_int = 4;
+const MAX_ARENAS: libc::c_int = 4;
 
 /// Keeps the allocator from holding on to what the budget has given up.
 fn bound_allocator() {
@@ -44,7 +44,7 @@ fn bound_allocator() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, RETURNED_FROM_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_FREE_BYTES);
-        libc::mallopt(libc::M_ARENA_MAX, ARENAS_MAX);
+        libc::mallopt(libc::M_ARENA_MAX, MAX_ARENAS);
     }
 }
 

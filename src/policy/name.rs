@@ -9,11 +9,11 @@ use super::hash::stable_hash;
 
 /// The longest name of a directory entry on Linux, in bytes (`NAME_MAX`, limits.h). FUSE would carry 1,024, but programs
 /// and `getdents` users size their buffers by this.
-pub const NAME_MAX_BYTES: usize = 255;
+pub const MAX_NAME_BYTES: usize = 255;
 
 /// The longest ending that counts as an extension when a name must be cut, in bytes with its dot. Longer than any in use;
 /// a "sentence. like this" is not taken for one that must survive whole.
-const EXTENSION_MAX_BYTES: usize = 32;
+const MAX_EXTENSION_BYTES: usize = 32;
 
 /// `~` and eight hex digits.
 const SUFFIX_BYTES: usize = 9;
@@ -29,7 +29,7 @@ impl EntryName {
     /// A name that is too long, or taken, gets `~` and eight hex digits of a hash of the id before its extension.
     pub fn assign(remote_name: &str, id: &str, mut is_taken: impl FnMut(&str) -> bool) -> EntryName {
         let wanted = sanitise(remote_name);
-        if wanted.len() <= NAME_MAX_BYTES && !is_taken(&wanted) {
+        if wanted.len() <= MAX_NAME_BYTES && !is_taken(&wanted) {
             return EntryName(wanted.into_boxed_str());
         }
         // A directory has finitely many names, and each attempt hashes to another suffix, so this ends; the second round
@@ -73,7 +73,7 @@ fn sanitise(name: &str) -> String {
 /// `name` with the suffix of `id` before its extension, the stem cut at a character boundary so that all of it fits.
 fn with_suffix(name: &str, id: &str, attempt: u32) -> String {
     let (stem, extension) = split_extension(name);
-    let room = NAME_MAX_BYTES - SUFFIX_BYTES - extension.len();
+    let room = MAX_NAME_BYTES - SUFFIX_BYTES - extension.len();
     let stem = &stem[..floor_char_boundary(stem, room)];
     let digits = match attempt {
         0 => stable_hash(&[id.as_bytes()]),
@@ -86,7 +86,7 @@ fn with_suffix(name: &str, id: &str, attempt: u32) -> String {
 /// where it is too long to be one.
 fn split_extension(name: &str) -> (&str, &str) {
     match name.rfind('.') {
-        Some(dot) if dot > 0 && dot + 1 < name.len() && name.len() - dot <= EXTENSION_MAX_BYTES => name.split_at(dot),
+        Some(dot) if dot > 0 && dot + 1 < name.len() && name.len() - dot <= MAX_EXTENSION_BYTES => name.split_at(dot),
         _ => (name, ""),
     }
 }

@@ -72,12 +72,12 @@ pub fn never_one_byte(wanted: ByteRange, size: u64) -> ByteRange {
 /// object, this is how far into it a read may be. A new connection costs about four round trips (TCP, TLS, request), 200 ms
 /// on a far line, in which an open one brings 5 MB at 25 MB/s: up to here, reading on is no dearer than asking another store
 /// would be. Beyond, one read of 4 KiB at the end of a long file would cost the whole file.
-pub const SKIP_MAX_BYTES: u64 = 4 * 1024 * 1024;
+pub const MAX_SKIP_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Why the whole object, sent where a range was asked for, is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RangeIgnored {
-    /// The range begins more than [`SKIP_MAX_BYTES`] into it.
+    /// The range begins more than [`MAX_SKIP_BYTES`] into it.
     TooFar,
     /// Its length is not told, so that it cannot be checked to be the version that the listing promised.
     NoLength,
@@ -87,7 +87,7 @@ impl fmt::Display for RangeIgnored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the object store ignores ranges: it sends the whole file, ")?;
         match self {
-            RangeIgnored::TooFar => write!(f, "which is read up to {} MiB only", SKIP_MAX_BYTES >> 20),
+            RangeIgnored::TooFar => write!(f, "which is read up to {} MiB only", MAX_SKIP_BYTES >> 20),
             RangeIgnored::NoLength => f.write_str("and does not tell its length"),
         }
     }
@@ -160,14 +160,14 @@ pub fn means_gone(status: u16) -> bool {
 /// Judges the answer to a request for `asked` of an object that must have `size` bytes.
 ///
 /// A 206 must carry exactly the asked range and the whole size; a 200 must be the whole object, and is skipped into as far as
-/// [`SKIP_MAX_BYTES`].
+/// [`MAX_SKIP_BYTES`].
 pub fn judge(asked: ByteRange, size: u64, head: AnswerHead<'_>) -> Verdict {
     match head.status {
         206 => judge_partial(asked, size, head),
         200 => match head.content_length {
             None => Verdict::RangeIgnored(RangeIgnored::NoLength),
             Some(length) if length != size => Verdict::OtherSize(Some(length)),
-            Some(_) if asked.start > SKIP_MAX_BYTES => Verdict::RangeIgnored(RangeIgnored::TooFar),
+            Some(_) if asked.start > MAX_SKIP_BYTES => Verdict::RangeIgnored(RangeIgnored::TooFar),
             Some(_) => Verdict::Use { skip: asked.start },
         },
         _ => failure(head),
@@ -301,8 +301,8 @@ mod tests {
         let size = 1 << 40;
         let from = |start| judge(ByteRange::new(start, start + 10), size, answer(200, None, Some(size)));
         assert_eq!(from(0), Verdict::Use { skip: 0 });
-        assert_eq!(from(SKIP_MAX_BYTES), Verdict::Use { skip: SKIP_MAX_BYTES });
-        for start in [SKIP_MAX_BYTES + 1, size - 10] {
+        assert_eq!(from(MAX_SKIP_BYTES), Verdict::Use { skip: MAX_SKIP_BYTES });
+        for start in [MAX_SKIP_BYTES + 1, size - 10] {
             assert_eq!(from(start), Verdict::RangeIgnored(RangeIgnored::TooFar), "{start}");
         }
         assert_eq!(

@@ -23,10 +23,10 @@ const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 const AHEAD_FACTOR: u64 = 8;
 
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
-const PART_BYTES_MIN: u64 = MIB / 2;
+const MIN_PART_BYTES: u64 = MIB / 2;
 
 /// The least window, in bytes: however many readers share the memory, each has the block it reads and the one after it.
-const WINDOW_BYTES_MIN: u64 = 2 * BLOCK_BYTES;
+const MIN_WINDOW_BYTES: u64 = 2 * BLOCK_BYTES;
 
 /// One part for each so many requests is planned beyond what may be on its way: a connection that ends early goes on at once.
 const SPARE_PARTS: usize = 8;
@@ -52,7 +52,7 @@ const FORWARD_SLACK_BYTES: u64 = 4 * MIB;
 const FIRST_GAP_BYTES: u64 = DEFAULT_READ_AHEAD_BYTES;
 
 /// How many runs one handle may follow at a time: head, tail, middle, and one more.
-const CURSORS_MAX: usize = 4;
+const MAX_CURSORS: usize = 4;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -67,8 +67,8 @@ impl Window {
     /// Work for so many `requests` at a time, of at most `part_bytes` each, within `memory_bytes`; but two blocks at least.
     pub fn new(requests: usize, part_bytes: u64, memory_bytes: u64) -> Window {
         let parts = (requests + requests.div_ceil(SPARE_PARTS)).max(1) as u64;
-        let part_bytes = part_bytes.min(memory_bytes / parts).max(PART_BYTES_MIN);
-        let max_bytes = part_bytes.saturating_mul(parts).min(memory_bytes).max(WINDOW_BYTES_MIN);
+        let part_bytes = part_bytes.min(memory_bytes / parts).max(MIN_PART_BYTES);
+        let max_bytes = part_bytes.saturating_mul(parts).min(memory_bytes).max(MIN_WINDOW_BYTES);
         Window { max_bytes, part_bytes: part_bytes.min(max_bytes) }
     }
 }
@@ -152,7 +152,7 @@ impl ReadAhead {
 
     /// Puts a cursor in; says what the one that had to make room had planned beyond its place.
     fn insert(&mut self, cursor: Cursor) -> Option<ByteRange> {
-        if self.cursors.len() < CURSORS_MAX {
+        if self.cursors.len() < MAX_CURSORS {
             self.cursors.push(cursor);
             return None;
         }
@@ -209,7 +209,7 @@ impl Cursor {
     /// The window in proportion to what was read with waiting, and its parts.
     fn narrowed(&self, window: Window) -> Window {
         let max_bytes = self.awaited.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window.max_bytes);
-        let part_bytes = (max_bytes / AHEAD_FACTOR).max(PART_BYTES_MIN).min(window.part_bytes);
+        let part_bytes = (max_bytes / AHEAD_FACTOR).max(MIN_PART_BYTES).min(window.part_bytes);
         Window { max_bytes, part_bytes }
     }
 
@@ -218,7 +218,7 @@ impl Cursor {
         let Window { max_bytes, part_bytes } = self.narrowed(window);
         let limit = self.next.saturating_add(max_bytes);
         let parts = (window.max_bytes / window.part_bytes).max(1);
-        let shortest = (part_bytes / LAST_PART).max(PART_BYTES_MIN).min(part_bytes);
+        let shortest = (part_bytes / LAST_PART).max(MIN_PART_BYTES).min(part_bytes);
         while self.planned < size {
             let part = part_bytes.min((size - self.planned) / parts).max(shortest);
             // Parts end between blocks; the shortest is of several.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 /// must not read the whole disk each time.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(2);
 /// How many paths are remembered: about 100 MB. More are forgotten all at once, and found again by searching.
-pub const PATHS_MAX: usize = 500_000;
+pub const MAX_PATHS: usize = 500_000;
 /// A file that was changed more recently is waited for. Times of files are as coarse as the kernel's clock, 10 ms at most,
 /// and a write sets the time before its bytes are in: younger, two versions could have one tag.
 const SETTLED: Duration = Duration::from_millis(20);

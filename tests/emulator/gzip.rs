@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
 /// Shorter answers are not worth it.
-pub const GZIP_MIN: usize = 1000;
+pub const MIN_GZIP: usize = 1000;
 /// What the answer of the fault `gzip_bomb` holds: a thousand times as much as it sends.
 const BOMB_BYTES: usize = 256 << 20;
 
@@ -43,7 +43,7 @@ pub fn compress(mut response: Response<Body>, text: &[u8], fault: Option<FaultKi
             }
             bytes
         }
-        _ if text.len() < GZIP_MIN => return Ok(response),
+        _ if text.len() < MIN_GZIP => return Ok(response),
         _ => gzip(text)?,
     };
     let headers = response.headers_mut();

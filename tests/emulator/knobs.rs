@@ -300,7 +300,7 @@ pub struct Knobs {
     #[serde(with = "seconds")]
     pub idle_timeout: Duration,
 
-    /// The API compresses answers of [`super::gzip::GZIP_MIN`] bytes and more for who allows gzip, as gateways do.
+    /// The API compresses answers of [`super::gzip::MIN_GZIP`] bytes and more for who allows gzip, as gateways do.
     pub gzip: bool,
 
     /// Endpoints (any name that the counters show: `files`, `login`, `spaceDownload`, `object`, …) whose calls wait, unanswered, until the

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 const SNAPSHOTS: usize = 256;
 /// How many bytes they may take, the latest excepted. Entries of a directory on disk are no one else's: a listing of 100,000
 /// takes about 40 MB.
-pub const SNAPSHOT_BYTES_MAX: usize = 128 << 20;
+pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
 /// Sorted by nothing but the id, which tells nothing.
 const UNSORTED: u64 = 0;
 /// Characters that a client must carry through JSON unharmed; every cursor begins with them.
@@ -77,7 +77,7 @@ impl Recent {
     fn keep(&mut self, snapshot: Snapshot) {
         self.snapshots.retain(|kept| kept.bound != snapshot.bound || kept.fingerprint != snapshot.fingerprint);
         self.snapshots.push_back(snapshot);
-        while self.snapshots.len() > SNAPSHOTS || (self.snapshots.len() > 1 && self.bytes() > SNAPSHOT_BYTES_MAX) {
+        while self.snapshots.len() > SNAPSHOTS || (self.snapshots.len() > 1 && self.bytes() > MAX_SNAPSHOT_BYTES) {
             self.snapshots.pop_front();
         }
     }

@@ -29,7 +29,7 @@ const SECRETS: [&str; 5] = ["authorization", "cookie", "x-hw-agentname", "x-user
 /// Marks a link that was redirected once; not part of what is signed.
 const REDIRECTED: &str = "&x-obs-redirected=1";
 /// More ranges than this in one request are not answered one by one.
-const RANGES_MAX: usize = 100;
+const MAX_RANGES: usize = 100;
 /// Separates the parts of multipart/byteranges.
 const BOUNDARY: &str = "koodrive_emulator_byteranges";
 
@@ -81,7 +81,7 @@ pub fn parse_range(header: &str, size: u64, strict_one_byte: bool) -> Asked {
     }
     match ranges.len() {
         0 => Asked::Unsatisfiable,
-        many if many > RANGES_MAX => Asked::Whole,
+        many if many > MAX_RANGES => Asked::Whole,
         _ => Asked::Ranges(ranges),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 pub const PERIOD: u64 = 1_048_583;
 
 /// The most bytes one [`slice`] returns: the table holds this much beyond one period, so no slice ever wraps.
-pub const SLICE_MAX: usize = 1 << 20;
+pub const MAX_SLICE: usize = 1 << 20;
 
 /// One step of the SplitMix64 generator (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 fn splitmix64(index: u64) -> u64 {
@@ -23,27 +23,27 @@ fn splitmix64(index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The table: one period, then its first [`SLICE_MAX`] bytes again.
+/// The table: one period, then its first [`MAX_SLICE`] bytes again.
 fn table() -> &'static Bytes {
     static TABLE: OnceLock<Bytes> = OnceLock::new();
     TABLE.get_or_init(|| {
         let period = usize::try_from(PERIOD).expect("the period fits every address space");
-        let mut bytes = Vec::with_capacity(period + SLICE_MAX + 8);
+        let mut bytes = Vec::with_capacity(period + MAX_SLICE + 8);
         let mut index = 0;
         while bytes.len() < period {
             bytes.extend_from_slice(&splitmix64(index).to_le_bytes());
             index += 1;
         }
         bytes.truncate(period);
-        bytes.extend_from_within(..SLICE_MAX);
+        bytes.extend_from_within(..MAX_SLICE);
         Bytes::from(bytes)
     })
 }
 
-/// Up to `len` bytes (at most [`SLICE_MAX`]) of the file with `seed` from `offset`, without copying.
+/// Up to `len` bytes (at most [`MAX_SLICE`]) of the file with `seed` from `offset`, without copying.
 pub fn slice(seed: u64, offset: u64, len: usize) -> Bytes {
     let start = usize::try_from((seed % PERIOD + offset % PERIOD) % PERIOD).expect("smaller than the period");
-    table().slice(start..start + len.min(SLICE_MAX))
+    table().slice(start..start + len.min(MAX_SLICE))
 }
 
 /// The `len` bytes that the file with `seed` holds from `offset`, as one vector to compare with.

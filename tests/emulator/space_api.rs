@@ -24,9 +24,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// The most ids of one batch (section 10.1).
-const BATCH_MAX: usize = 100;
+const MAX_BATCH: usize = 100;
 /// The largest page anybody may ask for: as for walkFile (section 6.5).
-const PAGE_MAX: u64 = 1000;
+const MAX_PAGE: u64 = 1000;
 /// Team lists hold so many if nobody asks.
 const DEFAULT_LIMIT: u64 = 10;
 
@@ -351,7 +351,7 @@ impl SpaceCall<'_> {
         }
         let page_info = &object(body, "pageInfo", &["pageSize", "pageCursor"])?;
         let sort_info = &object(body, "sortInfo", &["sortType", "sortDirection"])?;
-        let mut page_size = integer(page_info, "pageSize", 100, |size| (1..=PAGE_MAX).contains(&size))?;
+        let mut page_size = integer(page_info, "pageSize", 100, |size| (1..=MAX_PAGE).contains(&size))?;
         if page_size > 100 {
             match self.knobs.large_pages {
                 LargePages::Honoured => {}
@@ -412,7 +412,7 @@ impl SpaceCall<'_> {
         }
         let page_info = &object(body, "pageInfo", &["pageSize", "pageCursor"])?;
         let sort_info = &object(body, "sortInfo", &["sortType", "sortDirection"])?;
-        let page_size = integer(page_info, "pageSize", 100, |size| (1..=PAGE_MAX).contains(&size))?;
+        let page_size = integer(page_info, "pageSize", 100, |size| (1..=MAX_PAGE).contains(&size))?;
         if page_size > u64::from(self.knobs.walk_page_max) {
             return Err(self.not_offered("pageSize"));
         }
@@ -579,8 +579,8 @@ impl SpaceCall<'_> {
         if ids.len() != body["fileIds"].as_array().map_or(0, Vec::len) {
             return Err(Refusal::parameter("fileIds: ids are strings"));
         }
-        if ids.is_empty() || ids.len() > BATCH_MAX {
-            return Err(Refusal::parameter(format!("fileIds: {} ids, not 1 to {BATCH_MAX}", ids.len())));
+        if ids.is_empty() || ids.len() > MAX_BATCH {
+            return Err(Refusal::parameter(format!("fileIds: {} ids, not 1 to {MAX_BATCH}", ids.len())));
         }
         if ids.iter().collect::<HashSet<_>>().len() != ids.len() {
             return Err(Refusal::parameter("fileIds: the same id twice"));

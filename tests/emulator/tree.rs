@@ -4,7 +4,7 @@
 //! links or knobs. One lock per synthetic tree, held for memory work only. All calls may block shortly (they read
 //! directories), so servers call them from blocking threads.
 
-use super::disk::{Directory, OpenFile, PATHS_MAX};
+use super::disk::{Directory, MAX_PATHS, OpenFile};
 use super::knobs::parse_bytes;
 use super::lock;
 use super::pattern;
@@ -225,7 +225,7 @@ impl Tree {
     /// # Errors
     /// As [`Self::directory`].
     pub fn directory_of(place: &str, root: &Path) -> io::Result<Self> {
-        Directory::new(place, root, PATHS_MAX).map(Self::Directory)
+        Directory::new(place, root, MAX_PATHS).map(Self::Directory)
     }
 
     /// Serves a directory as the share and remembers so many paths of it at a time.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::model::join;
-use crate::emulator::pattern::{self, PERIOD, SLICE_MAX};
+use crate::emulator::pattern::{self, MAX_SLICE, PERIOD};
 use crate::mapping::Mapping;
 
 /// The variable that tells a child what to do: an [`Act`] as JSON.
@@ -24,7 +24,7 @@ const MARK: &str = "> ";
 /// So many bytes tell where in the table they are from: all windows of 8 differ, but for chance.
 const TELLING: usize = 16;
 /// Reads are at most so long.
-const READ_MAX: usize = 256 * 1024;
+const MAX_READ: usize = 256 * 1024;
 
 /// What a child does below `root`. `hints` is a file with the versions that there were, as [`Hints`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -285,8 +285,8 @@ impl<W: io::Write> Checker<W> {
         self.with_file(path, |this, file, content| {
             let size = content.size;
             // Not too many reads for one file.
-            let len_min = (size as usize / 2000 + 1).min(READ_MAX);
-            let (way, len) = (this.random.u8(..4), this.random.usize(len_min..=READ_MAX));
+            let len_min = (size as usize / 2000 + 1).min(MAX_READ);
+            let (way, len) = (this.random.u8(..4), this.random.usize(len_min..=MAX_READ));
             match way {
                 // Backward.
                 0 => {
@@ -326,7 +326,7 @@ impl<W: io::Write> Checker<W> {
         self.with_file(path, |this, file, content| {
             for _ in 0..count {
                 let offset = this.random.u64(..content.size + 5000);
-                let len = *this.random.choice(&[7, TELLING, 4096, 4097, 65_536, READ_MAX]).unwrap();
+                let len = *this.random.choice(&[7, TELLING, 4096, 4097, 65_536, MAX_READ]).unwrap();
                 this.read(file, content, offset, len)?;
                 // What the reader does meanwhile.
                 std::thread::sleep(pause);
@@ -434,8 +434,8 @@ fn first_difference(shift: u64, offset: u64, bytes: &[u8]) -> Option<usize> {
 fn shift_of(offset: u64, bytes: &[u8]) -> Option<u64> {
     let needle = &bytes[..TELLING];
     // Two slices hold one period and a little more.
-    [0, SLICE_MAX as u64 - TELLING as u64].into_iter().find_map(|start| {
-        let table = pattern::slice(0, start, SLICE_MAX);
+    [0, MAX_SLICE as u64 - TELLING as u64].into_iter().find_map(|start| {
+        let table = pattern::slice(0, start, MAX_SLICE);
         let at = table.windows(TELLING).position(|window| window == needle)?;
         Some((start + at as u64 + PERIOD - offset % PERIOD) % PERIOD)
     })
@@ -460,7 +460,7 @@ pub(crate) fn check_copy(copy: &Path, path: &str, hint: Option<u64>) -> Option<S
     let file = File::open(copy).ok()?;
     let size = file.metadata().ok()?.len();
     let mut content = Content { path: path.to_owned(), size, hint, ..Content::default() };
-    let mut buffer = vec![0; READ_MAX];
+    let mut buffer = vec![0; MAX_READ];
     let mut offset = 0;
     loop {
         let count = file.read_at(&mut buffer, offset).ok()?;

@@ -49,8 +49,8 @@ const SETTLED: Duration = Duration::from_millis(500);
 const RECOVERY: Duration = Duration::from_secs(90);
 /// In a phase where nothing goes wrong and listings live long, there are at most so many listing calls for each that is needed,
 /// and so many more.
-const LISTINGS_RATIO_MAX: u64 = 3;
-const LISTINGS_MORE_MAX: u64 = 60;
+const MAX_LISTINGS_RATIO: u64 = 3;
+const MAX_LISTINGS_MORE: u64 = 60;
 /// After these phases memory, threads and descriptors must not grow any more, but for the margins below. They go up and down: what
 /// counts is the least of as many phases.
 const WARM_PHASES: usize = 4;
@@ -59,7 +59,7 @@ const RESIDENT_MARGIN_KIB: u64 = 48 * 1024;
 const THREADS_MARGIN: u64 = 24;
 const DESCRIPTORS_MARGIN: u64 = 64;
 /// Renewals of a login and upkeep, which go on while nobody is there: at most so many calls after a phase.
-const UPKEEP_MAX: u64 = 6;
+const MAX_UPKEEP: u64 = 6;
 
 /// What a run is asked to do.
 pub(crate) struct Settings {
@@ -524,7 +524,7 @@ impl Soak {
         let after = self.world.emulator.totals();
         let made = asked(&before, &after);
         let upkeep = calls(&after) - calls(&before) - made.iter().map(|(_, count)| count).sum::<u64>();
-        if made.is_empty() && (upkeep == 0 || self.run.source == SourceKind::Space && upkeep <= UPKEEP_MAX) {
+        if made.is_empty() && (upkeep == 0 || self.run.source == SourceKind::Space && upkeep <= MAX_UPKEEP) {
             return Ok(upkeep);
         }
         Err(format!(
@@ -587,7 +587,7 @@ impl Soak {
             gets(after) - gets(before),
             (gets(after) - gets(before)) as f64 / tally.files().len().max(1) as f64,
         );
-        let most = needed * LISTINGS_RATIO_MAX + LISTINGS_MORE_MAX;
+        let most = needed * MAX_LISTINGS_RATIO + MAX_LISTINGS_MORE;
         if made > most && phase.kind == Kind::Calm && self.run.ttl > phase.duration * 4 {
             return Err(format!("a storm: {made} listing calls where {needed} are needed"));
         }

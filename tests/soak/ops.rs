@@ -16,10 +16,10 @@ use super::world::HOT;
 use crate::mounted::Watched;
 
 /// Whole trees are copied and read up to so many bytes.
-const COPY_MAX: u64 = 6 << 20;
-const GREP_MAX: u64 = 30 << 20;
+const MAX_COPY: u64 = 6 << 20;
+const MAX_GREP: u64 = 30 << 20;
 /// Single files are read whole up to so many bytes.
-const WHOLE_MAX: u64 = 16 << 20;
+const MAX_WHOLE: u64 = 16 << 20;
 /// How long an operation may take while nothing goes wrong.
 const WELL_LIMIT: Duration = Duration::from_secs(120);
 
@@ -114,16 +114,16 @@ impl Op {
         match random.u8(..20) {
             0..2 => Op::Find(facts.folder(random, u64::MAX)),
             2 => Op::List { path: facts.folder(random, u64::MAX), sorted: random.bool() },
-            3 => Op::Grep { path: facts.folder(random, GREP_MAX), ripgrep: random.bool() },
-            4 => Op::Copy(facts.folder(random, COPY_MAX)),
-            5 => Op::Tar(facts.folder(random, COPY_MAX)),
-            6..8 => Op::Cat(facts.file(random, WHOLE_MAX)),
+            3 => Op::Grep { path: facts.folder(random, MAX_GREP), ripgrep: random.bool() },
+            4 => Op::Copy(facts.folder(random, MAX_COPY)),
+            5 => Op::Tar(facts.folder(random, MAX_COPY)),
+            6..8 => Op::Cat(facts.file(random, MAX_WHOLE)),
             8 => Op::End { path: facts.large(random), tail: random.bool(), len: random.u64(1..100_000) },
             9..11 => {
                 let names = probed(random, facts);
                 check(String::new(), What::Probe { names })
             }
-            11..13 => check(facts.file(random, WHOLE_MAX), What::Stream),
+            11..13 => check(facts.file(random, MAX_WHOLE), What::Stream),
             13 => check(HOT.to_owned(), What::Stream),
             14..16 => {
                 let (count, pause_ms) = (random.u32(1..60), *random.choice(&[0, 0, 5, 100]).unwrap());
@@ -132,7 +132,7 @@ impl Op {
             }
             16 => check(facts.large(random), What::Map { count: random.u32(1..40) }),
             17 => check(facts.folder(random, u64::MAX), What::Walk { attributes: random.bool(), read_one_of: 0 }),
-            _ => check(facts.folder(random, GREP_MAX), What::Walk { attributes: true, read_one_of: random.u64(1..10) }),
+            _ => check(facts.folder(random, MAX_GREP), What::Walk { attributes: true, read_one_of: random.u64(1..10) }),
         }
     }
 

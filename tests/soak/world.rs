@@ -19,7 +19,7 @@ const ODD_SIZES: [u64; 14] = [0, 1, 7, 15, 16, 17, 4095, 4096, 4097, 65_536, 131
 pub(crate) const HOT: &str = "hot";
 const HOT_SIZE: u64 = 2 << 20;
 /// A change of the tree does not take the last entries away.
-const ENTRIES_MIN: usize = 60;
+const MIN_ENTRIES: usize = 60;
 
 /// The service, and what it had.
 pub(crate) struct World {
@@ -130,7 +130,7 @@ impl World {
                 // Files mostly: a folder may be half of the tree.
                 let victim = if random.u8(..4) == 0 { any(random) } else { file(random) };
                 let is_much = places.keys().filter(|path| inside(path, &victim.path)).count() * 8 > places.len();
-                if is_much || all.len() < ENTRIES_MIN {
+                if is_much || all.len() < MIN_ENTRIES {
                     return format!("{change:?} nothing");
                 }
                 if change == Change::Remove {

@@ -134,7 +134,7 @@ fn listings_that_are_begun_again_and_again_are_kept_once_and_within_a_bound() {
         begin();
     }
     let (listings, bytes) = bench.emulator.kept_listings();
-    assert!(bytes <= crate::emulator::listing::SNAPSHOT_BYTES_MAX && listings < 80, "{listings}, {bytes}");
+    assert!(bytes <= crate::emulator::listing::MAX_SNAPSHOT_BYTES && listings < 80, "{listings}, {bytes}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::emulator::body::{Body, Ending, Segment};
 use crate::emulator::counters::LiveCounters;
-use crate::emulator::gzip::GZIP_MIN;
+use crate::emulator::gzip::MIN_GZIP;
 use crate::emulator::pace::{Outlet, Pace, Pacer};
 use crate::emulator::server::Conn;
 use crate::emulator::tree::Source;
@@ -283,7 +283,7 @@ fn short_answer_is_not_compressed() {
     let answer = listing(&bench, Some("gzip"));
     assert_eq!(header(&answer, "content-encoding"), "");
     let len = answer.bytes().unwrap().len();
-    assert!(len < GZIP_MIN, "{len}");
+    assert!(len < MIN_GZIP, "{len}");
     assert_eq!(bench.emulator.counters().api_bytes_sent, len as u64);
 }
 

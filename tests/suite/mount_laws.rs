@@ -744,13 +744,13 @@ fn idle_mount_has_only_the_threads_that_receive_and_wait() {
     }
     // 17 of fuser, 3 of the HTTP clients, a worker each for listings and content, 5 that wait for signals, deadlines, changes, the
     // parent and the end; and a few to spare.
-    const IDLE_THREADS_MAX: usize = 32;
+    const MAX_IDLE_THREADS: usize = 32;
     let emulator = emulator_with(|knobs| knobs.object_latency = Duration::from_millis(200));
     emulator.tree().add_many("", (0..64).map(|number| Entry::file(format!("file-{number}"), 10)));
     let bench = Bench::new(emulator);
     let threads = || fs::read_dir(format!("/proc/{}/task", bench.daemon.pid())).unwrap().count();
     tool("ls", [text(bench.mountpoint.path())]).well();
-    assert!(threads() <= IDLE_THREADS_MAX, "{} threads before anything is read", threads());
+    assert!(threads() <= MAX_IDLE_THREADS, "{} threads before anything is read", threads());
     let readers: Vec<_> = (0..64)
         .map(|number| {
             let mut command = Command::new("cat");
@@ -758,11 +758,11 @@ fn idle_mount_has_only_the_threads_that_receive_and_wait() {
             Watched::start(command, LIMIT)
         })
         .collect();
-    await_that("more threads for the readers", || threads() > IDLE_THREADS_MAX);
+    await_that("more threads for the readers", || threads() > MAX_IDLE_THREADS);
     for mut reader in readers {
         assert_eq!(reader.wait().code(), Some(0));
     }
-    await_that("their end", || threads() <= IDLE_THREADS_MAX);
+    await_that("their end", || threads() <= MAX_IDLE_THREADS);
     bench.end();
 }
 

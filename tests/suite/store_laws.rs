@@ -1,6 +1,6 @@
 //! Laws of object stores that do not keep to what HTTP says about ranges, seen through a real mount.
 
-use koofs::policy::range::SKIP_MAX_BYTES;
+use koofs::policy::range::MAX_SKIP_BYTES;
 
 use crate::emulator::{Emulator, Entry, Fault, FaultKind};
 use crate::mount_bench::{Bench, do_act, seed_of};
@@ -55,7 +55,7 @@ fn small_file_is_right_although_the_store_ignores_ranges() {
     if !mounts_are_allowed() {
         return;
     }
-    for size in [1, 100_000, MIB + 1, SKIP_MAX_BYTES - 1, SKIP_MAX_BYTES + 4096] {
+    for size in [1, 100_000, MIB + 1, MAX_SKIP_BYTES - 1, MAX_SKIP_BYTES + 4096] {
         let (bench, seed) = bench(size, Fault::object(FaultKind::IgnoredRange));
         let said = do_act("stream until error", &bench.path("file"), &[&seed]);
         assert_eq!(said, [size.to_string(), "0".to_owned()]);
@@ -71,12 +71,12 @@ fn what_one_read_of_a_small_file_skips_the_next_does_not_request_again() {
     if !mounts_are_allowed() {
         return;
     }
-    let (bench, seed) = bench(SKIP_MAX_BYTES, Fault::object(FaultKind::IgnoredRange));
-    let backward: Vec<String> = (1..33).map(|number| (SKIP_MAX_BYTES - number * 128 * 1024).to_string()).collect();
+    let (bench, seed) = bench(MAX_SKIP_BYTES, Fault::object(FaultKind::IgnoredRange));
+    let backward: Vec<String> = (1..33).map(|number| (MAX_SKIP_BYTES - number * 128 * 1024).to_string()).collect();
     let arguments: Vec<&str> = [&seed].into_iter().chain(&backward).map(String::as_str).collect();
     assert_eq!(do_act("read places", &bench.path("file"), &arguments), ["0"; 32]);
     let mib = wire_mib(&bench);
-    assert!(mib <= 3 * SKIP_MAX_BYTES / MIB, "{mib} MiB on the wire");
+    assert!(mib <= 3 * MAX_SKIP_BYTES / MIB, "{mib} MiB on the wire");
     bench.end();
 }
 
@@ -87,11 +87,11 @@ fn long_file_is_right_as_far_as_a_store_that_ignores_ranges_lets_it_be_read() {
     }
     let (bench, seed) = bench(5_837 * MIB, Fault::object(FaultKind::IgnoredRange));
     let said = do_act("stream until error", &bench.path("file"), &[&seed]);
-    assert!(said[0].parse::<u64>().unwrap() >= SKIP_MAX_BYTES, "{said:?}");
+    assert!(said[0].parse::<u64>().unwrap() >= MAX_SKIP_BYTES, "{said:?}");
     assert_eq!(said[1], libc::EIO.to_string());
     // Requests that are on their way at the same time, each with what it skips.
     let mib = wire_mib(&bench);
-    assert!(mib <= 32 * (SKIP_MAX_BYTES / MIB + IN_FLIGHT_MIB), "{mib} MiB on the wire");
+    assert!(mib <= 32 * (MAX_SKIP_BYTES / MIB + IN_FLIGHT_MIB), "{mib} MiB on the wire");
     bench.end();
 }
 

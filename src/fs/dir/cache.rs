@@ -14,14 +14,14 @@ use crate::remote::NodeId;
 
 /// The most entries that the cached listings may hold together; listings that the kernel has open come on top. At under
 /// 500 bytes an entry this bounds the tree at half a GiB.
-const CACHED_ENTRIES_MAX: usize = 1_000_000;
+const MAX_CACHED_ENTRIES: usize = 1_000_000;
 
 /// The listings that are remembered, the least recently used one dropped first.
 pub struct ListingCache {
     state: Mutex<State>,
     inodes: Arc<InodeTable>,
     ttl: Duration,
-    /// See [`CACHED_ENTRIES_MAX`].
+    /// See [`MAX_CACHED_ENTRIES`].
     weight_max: usize,
 }
 
@@ -40,7 +40,7 @@ struct Cached {
 impl ListingCache {
     /// An empty cache that believes a complete listing for `ttl`.
     pub fn new(inodes: &Arc<InodeTable>, ttl: Duration) -> ListingCache {
-        ListingCache::with_max(inodes, ttl, CACHED_ENTRIES_MAX)
+        ListingCache::with_max(inodes, ttl, MAX_CACHED_ENTRIES)
     }
 
     fn with_max(inodes: &Arc<InodeTable>, ttl: Duration, weight_max: usize) -> ListingCache {

@@ -19,7 +19,7 @@ use crate::jobs::Ticket;
 use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Version};
 
 /// The most absent names that a listing remembers having told: those that turn up later are told to the kernel.
-const ABSENT_MAX: usize = 1024;
+const MAX_ABSENT: usize = 1024;
 
 /// For how long a failed listing answers for itself: a program that asks for fifty names of a broken directory waits for
 /// one failure, not for fifty.
@@ -272,7 +272,7 @@ impl Listing {
     /// longer so only for as many names as are remembered.
     pub(in crate::fs) fn note_absent(&self, name: &str, validity: Duration) -> Duration {
         let mut state = lock(&self.state);
-        if state.absent.len() >= ABSENT_MAX && !state.absent.contains(name) {
+        if state.absent.len() >= MAX_ABSENT && !state.absent.contains(name) {
             return Duration::ZERO;
         }
         state.absent.insert(name.into());

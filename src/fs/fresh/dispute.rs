@@ -17,11 +17,11 @@ use crate::remote::{NodeId, Version};
 /// A directory whose listing brought nothing new about a changed file is not listed anew for the same reason before this has passed,
 /// twice as long each time: a file that the service withholds stays another than listed, and each read of it would list its whole
 /// directory.
-const DISPUTE_PAUSE_MIN: Duration = Duration::from_secs(30);
-const DISPUTE_PAUSE_MAX: Duration = Duration::from_secs(3600);
+const MIN_DISPUTE_PAUSE: Duration = Duration::from_secs(30);
+const MAX_DISPUTE_PAUSE: Duration = Duration::from_secs(3600);
 
 /// For how many directories it is remembered why they were listed anew.
-const DISPUTES_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+const MAX_DISPUTES: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// Why a directory was listed anew: a file that was another than listed.
 struct Dispute {
@@ -49,7 +49,7 @@ pub(super) struct Disputes(Mutex<LruCache<Ino, Dispute>>);
 
 impl Default for Disputes {
     fn default() -> Disputes {
-        Disputes(Mutex::new(LruCache::new(DISPUTES_MAX)))
+        Disputes(Mutex::new(LruCache::new(MAX_DISPUTES)))
     }
 }
 
@@ -59,10 +59,10 @@ impl Disputes {
     pub(super) fn may_list_anew(&self, file: &Entry, listing: Option<&Listing>, now: BootTime) -> bool {
         let mut disputes = lock(&self.0);
         let pause = match disputes.get(&file.parent) {
-            Some(last) if last.has_news(listing) => DISPUTE_PAUSE_MIN,
+            Some(last) if last.has_news(listing) => MIN_DISPUTE_PAUSE,
             Some(last) if now < last.not_before => return false,
-            Some(last) => (last.pause * 2).min(DISPUTE_PAUSE_MAX),
-            None => DISPUTE_PAUSE_MIN,
+            Some(last) => (last.pause * 2).min(MAX_DISPUTE_PAUSE),
+            None => MIN_DISPUTE_PAUSE,
         };
         let (name, id, version) = (file.name.clone(), file.id.clone(), file.version);
         disputes.put(file.parent, Dispute { name, id, version, not_before: now + pause, pause });

@@ -26,11 +26,11 @@ use crate::remote::{NodeKind, RemoteErrorKind};
 
 /// The most changes that may wait to be told. Each is a directory's, or all that one refresh forgets. One that does not fit is found
 /// out when the kernel's own time for it is up; a refresh that does not fit fails.
-const CHANGES_MAX: usize = 4096;
+const MAX_CHANGES: usize = 4096;
 
 /// By so much more the machine's clock must go on than the one that stands still while it is suspended to be a suspension: the two
 /// are not read in the same moment.
-const SUSPENDED_MIN: Duration = Duration::from_secs(1);
+const MIN_SUSPENDED: Duration = Duration::from_secs(1);
 
 /// Something that the kernel may still believe and that is no longer so.
 pub enum Change {
@@ -72,7 +72,7 @@ impl Freshness {
         inodes: Arc<InodeTable>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Freshness> {
-        let (changes, untold) = sync_channel(CHANGES_MAX);
+        let (changes, untold) = sync_channel(MAX_CHANGES);
         let (untold, disputes) = (Mutex::new(Some(untold)), Disputes::default());
         let (suspended, started) = (Mutex::default(), (clock.now(), clock.boot()));
         Arc::new(Freshness { listings, lister, inodes, clock, changes, untold, disputes, suspended, started })
@@ -140,7 +140,7 @@ impl Freshness {
         let asleep = self.clock.boot().since(boot).saturating_sub(awake);
         let is_new = {
             let mut noticed = lock(&self.suspended);
-            let is_new = asleep >= *noticed + SUSPENDED_MIN;
+            let is_new = asleep >= *noticed + MIN_SUSPENDED;
             if is_new {
                 *noticed = asleep;
             }

@@ -32,7 +32,7 @@ pub const NEAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// Where servers are.
 pub const FAR: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 /// The largest packet there is, with what precedes it.
-const PACKET_MAX: usize = PACKET_HEADER + 65_535;
+const MAX_PACKET: usize = PACKET_HEADER + 65_535;
 /// Packets that are read before those that have arrived are written: else a fast sender would make them late.
 const READS_AT_ONCE: usize = 64;
 /// A bottleneck slower than this gets packets of 1,500 bytes: one of 64 KiB would keep it busy for 2.6 ms and more.
@@ -173,7 +173,7 @@ impl Pump {
     fn run(&mut self) -> io::Result<()> {
         tunnel::wake_on_time();
         let start = Instant::now();
-        let mut packet = vec![0; PACKET_MAX];
+        let mut packet = vec![0; MAX_PACKET];
         loop {
             while let Some(packet) = self.wire.arrived(start.elapsed()) {
                 match self.to.write(&packet) {

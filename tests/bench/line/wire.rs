@@ -11,9 +11,9 @@ use std::time::Duration;
 
 /// The most bytes that are on their way in one direction. 200 ms there and back at 350 MB/s are 35 MB in each direction; what
 /// does not fit any more is dropped and counted, so that a reader that never reads cannot take all memory.
-const ON_THE_WAY_MAX: u64 = 64 << 20;
+const MAX_ON_THE_WAY: u64 = 64 << 20;
 /// The most packets that are on their way in one direction: the smallest have 40 bytes and take 100 in memory.
-const PACKETS_MAX: usize = 1 << 19;
+const MAX_PACKETS: usize = 1 << 19;
 
 /// What one direction is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,7 +83,7 @@ impl<P> Wire<P> {
             self.free_at = self.free_at.max(now) + Duration::from_secs_f64(precise(len) / precise(self.settings.rate));
             passed_at = self.free_at;
         }
-        if self.bytes + len > ON_THE_WAY_MAX || self.on_the_way.len() >= PACKETS_MAX {
+        if self.bytes + len > MAX_ON_THE_WAY || self.on_the_way.len() >= MAX_PACKETS {
             self.tally.overrun += 1;
             return false;
         }
