@@ -4,15 +4,14 @@
 //! complete or by failing as a whole; it is never passed off as a shorter directory.
 //! Knows nothing of replies. Locks: one; waiters are woken outside it.
 
-use std::borrow::Borrow;
 use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
+use super::by_name::ByName;
 use super::ino_order::InoOrder;
 use crate::clock::{BootTime, lock};
 use crate::jobs::Ticket;
@@ -107,29 +106,6 @@ struct State {
     paged_at: Option<BootTime>,
     /// Only while loading.
     pages: Pages,
-}
-
-/// An entry and its index, looked up by its name: the name is stored once.
-struct ByName(Arc<Entry>, u32);
-
-impl Borrow<str> for ByName {
-    fn borrow(&self) -> &str {
-        self.0.name.as_str()
-    }
-}
-
-impl PartialEq for ByName {
-    fn eq(&self, other: &ByName) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for ByName {}
-
-impl Hash for ByName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.as_str().hash(state);
-    }
 }
 
 impl Listing {

@@ -1,5 +1,6 @@
 //! Directories: one listing each, and the cache of listings.
 
+mod by_name;
 mod cache;
 mod ino_order;
 mod listing;
