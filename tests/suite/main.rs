@@ -45,7 +45,9 @@ mod readme_laws;
 mod refusals;
 mod scripted_server;
 mod session_laws;
+mod share_answers;
 mod share_client;
+mod share_refusals;
 #[path = "../soak/mod.rs"]
 mod soak;
 mod soak_laws;
