@@ -1,4 +1,4 @@
-//! What the user typed, and what it means: command line, environment and configuration file to [`Command`]. The only room
+//! From what the user typed to a [`Command`]: command line, environment and configuration file. The only room
 //! that knows clap.
 //!
 //! Knows no network and no threads; reads the configuration file, an access code's file and the machine's memory size.
@@ -134,7 +134,7 @@ enum TypedConfig {
 /// Names of a path; an alias, as clap would take a bare `Vec` for a repeatable option.
 type Names = Vec<String>;
 
-/// Why there is nothing to do: what the user should read instead.
+/// Why there is no command to run, and what to print instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The user asked for help or the version: print it on standard output; exit code 0.
@@ -144,7 +144,7 @@ pub enum Refusal {
         /// For anything else.
         plain: String,
     },
-    /// What was said makes no sense: one line for standard error; exit code 2.
+    /// The command line, the environment or the configuration is not valid: one line for standard error; exit code 2.
     Usage(String),
 }
 
@@ -271,7 +271,7 @@ fn config(typed: &TypedConfig, environment: &Environment) -> Result<Report, Stri
     }
 }
 
-/// What to open, and the file that may say more about it.
+/// What to open, and the configuration file.
 struct Said {
     source: TypedSource,
     /// Where a remote begins in its source, by its own table.

@@ -1,4 +1,5 @@
-//! Checked plain values that say what to mount and how. Owns the defaults and their reasons; knows neither clap nor the environment.
+//! Checked plain values that say what to mount and how. Owns the defaults and their reasons; knows neither clap nor the
+//! environment.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,11 +7,11 @@ use std::time::Duration;
 
 use crate::policy::hash::stable_hash;
 
-/// How long a listing and what it says about its entries is believed. Minutes: a walk of a large tree must not outlive it.
+/// How long a listing, with the attributes in it, is used without asking again. Minutes: it must last for a walk of a large tree.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
-/// The deadline of every operation, queueing included. fuser answers FUSE_INTERRUPT with ENOSYS, so this is all that frees a
-/// process which waits for a dead network.
+/// The deadline of every operation, queueing included. fuser answers FUSE_INTERRUPT with ENOSYS, so this is the only thing that
+/// ends the wait of a process on a dead network.
 pub const DEFAULT_OP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The least that `--ttl` may be: listings that are stale at once would make each `ls` two round trips per name.
@@ -28,13 +29,13 @@ pub const MAX_OP_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The least that `--memory` may be: a few blocks for each of a few readers.
 pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 
-/// The most that `--memory` may be: above any machine's sense, below any overflow.
+/// The most that `--memory` may be: more than machines have, and far from any overflow.
 pub const MAX_MEMORY_BYTES: u64 = 1 << 40;
 
 /// The default budget is never below this, however small the machine looks.
 const DEFAULT_MEMORY_FLOOR_BYTES: u64 = 64 << 20;
 
-/// The default budget is never above this: what read-ahead can use; more is for those who ask.
+/// The default budget is never above this: as much as read-ahead can use; more has to be asked for.
 const DEFAULT_MEMORY_CEILING_BYTES: u64 = 256 << 20;
 
 /// The default of `--memory`: an eighth of `ram_bytes` and a quarter of `cgroup_limit_bytes`, whichever is less, between
@@ -64,7 +65,7 @@ pub enum Command {
     List(ListConfig),
     /// `koofs spaces`.
     Spaces(SpacesConfig),
-    /// `koofs config …`: all is done, and this is to be said.
+    /// `koofs config …`: the report to print; nothing else is left to do.
     Report(Report),
 }
 
@@ -114,14 +115,14 @@ pub struct Connection {
     pub op_timeout: Duration,
 }
 
-/// How a share is called where others may read it: in the mount table, in the log. Its code is no password, as everybody who has
-/// the link has it; but it is all that most shares take, so it goes to the service and nowhere else. 32 bits of a hash tell
+/// The name of a share where others may read it: in the mount table, in the log. Its code is no password, as everybody who has
+/// the link has it; but most shares need nothing else, so it is sent to the service and shown nowhere. 32 bits of a hash tell
 /// shares apart, and are the same for the same share always.
 fn share_name(code: &str) -> String {
     format!("koofs:share-{:08x}", stable_hash(&[b"share", code.as_bytes()]) >> 32)
 }
 
-/// A share: everything that it takes to open one. `Debug` does not show its code.
+/// A share: everything that is needed to open one. `Debug` does not show its code.
 #[derive(Clone)]
 pub struct ShareConfig {
     /// Where and how.
@@ -130,7 +131,7 @@ pub struct ShareConfig {
     pub code: String,
     /// The share's access code, if it has one.
     pub access_code: Option<Secret>,
-    /// Which edition it is of, and so who asks for it.
+    /// Its edition, and with it the login.
     pub edition: Edition,
 }
 
@@ -142,7 +143,7 @@ pub enum Edition {
         /// The carrier's name, sent as `X-Hw-Agentname`.
         agent: String,
     },
-    /// The enterprise edition, whose shares take a login.
+    /// The enterprise edition, whose shares need a login.
     Enterprise(LoginConfig),
 }
 
@@ -242,7 +243,7 @@ pub struct LoginConfig {
     pub agent: Option<String>,
 }
 
-/// A space: everything that it takes to open one.
+/// A space: everything that is needed to open one.
 #[derive(Clone, Debug)]
 pub struct SpaceConfig {
     /// Where and how.
@@ -296,7 +297,7 @@ impl Source {
         }
     }
 
-    /// The login that it takes, if it takes one.
+    /// The login that it needs, if any.
     pub fn login(&self) -> Option<&LoginConfig> {
         match self {
             Source::Share(ShareConfig { edition: Edition::Carrier { .. }, .. }) => None,

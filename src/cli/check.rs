@@ -1,4 +1,4 @@
-//! `koofs config check`: what a mount of each remote would refuse, and what it would do although it is unsafe. No network.
+//! `koofs config check`: what a mount of each remote would refuse, and what is unsafe although it would be accepted. No network.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -50,7 +50,7 @@ struct Findings {
 }
 
 impl Findings {
-    /// Each finding once, in the order found; then what is well.
+    /// Each finding once, in the order found; then the remotes without one.
     fn report(self, file: &ConfigFile, well: Vec<String>) -> Report {
         let is_well = self.lines.is_empty();
         let mut seen = BTreeSet::new();

@@ -14,7 +14,7 @@ unsafe extern "C" {
     static environ: *const *mut c_char;
 }
 
-/// What the environment says about KooFS. An empty variable says nothing.
+/// The variables of KooFS. An empty variable counts as not set.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, OsString>,

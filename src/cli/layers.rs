@@ -1,4 +1,4 @@
-//! Precedence: flag, environment, the remote's table, `[defaults]`; the first that says something is right. Complaints
+//! Precedence: flag, environment, the remote's table, `[defaults]`; the first that has a value counts. Complaints
 //! name the place that the value came from, and never the value.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use super::settings::{Flags, SecretSetting, Setting};
 use super::values;
 use crate::config::{Secret, SecretSource};
 
-/// Where a value came from; the less the stronger.
+/// Where a value came from; smaller values take precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Flag,
@@ -23,7 +23,7 @@ pub(super) enum Rank {
 /// All of them, the strongest first.
 pub(super) const RANKS: [Rank; 4] = [Rank::Flag, Rank::Environment, Rank::Remote, Rank::Defaults];
 
-/// What was said in four places, and what was wrong with it.
+/// The values of four places, and the complaints about them.
 pub(super) struct Layers<'a> {
     pub(super) flags: &'a Flags,
     pub(super) environment: &'a Environment,
@@ -34,7 +34,7 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// What is said about `setting` in one place.
+    /// The value of `setting` in one place.
     pub(super) fn at(&self, rank: Rank, setting: &Setting) -> Option<&'a OsStr> {
         match rank {
             Rank::Flag => self.flags.get(setting.key).map(|value| value.as_os_str()),
@@ -44,7 +44,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// What is said about `setting` in the strongest place that says anything.
+    /// The value of `setting` in the first place, by precedence, that has one.
     pub(super) fn find(&self, setting: &Setting) -> Option<(Rank, &'a OsStr)> {
         RANKS.into_iter().find_map(|rank| Some((rank, self.at(rank, setting)?)))
     }
@@ -64,14 +64,14 @@ impl<'a> Layers<'a> {
         self.complaints.push(line.into());
     }
 
-    /// The value of `setting`, understood by `parse`; `None` if there is none or, with a complaint, none that makes sense.
+    /// The value of `setting`, understood by `parse`; `None` if there is none or, with a complaint, no valid one.
     pub(super) fn value<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (rank, value) = self.find(setting)?;
         let parsed = value.to_str().ok_or_else(|| "is not valid UTF-8".to_owned()).and_then(parse);
         parsed.map_err(|why| self.complain(format!("{}: {why}", self.label(rank, setting)))).ok()
     }
 
-    /// Whether a switch is on; off unless said otherwise.
+    /// Whether a switch is on; off by default.
     pub(super) fn switch(&mut self, setting: &Setting) -> bool {
         self.value(setting, values::switch).unwrap_or(false)
     }

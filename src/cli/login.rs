@@ -1,5 +1,5 @@
-//! How to log in: one way, chosen where precedence says so first. A weaker place may name another way: it is not asked. Two
-//! ways in one place are refused.
+//! How to log in: one way, chosen by the first place, in the order of precedence, that names one. Places after it are not looked
+//! at. Two ways in one place are refused.
 
 use super::layers::{Layers, RANKS, Rank};
 use super::settings::{
@@ -47,7 +47,7 @@ impl Way {
         named.or_else(|| if self == Way::Token && rank == Rank::Environment { given() } else { None })
     }
 
-    /// What speaks of it in one place: its secret.
+    /// Its secret in one place.
     fn trace(self, layers: &Layers<'_>, rank: Rank) -> Option<String> {
         let (secret, file) = self.secret()?;
         let named = layers.at(rank, file).map(|_| layers.label(rank, file));
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-/// The ways there are, for whoever has none.
+/// All ways, for the message that there is none.
 pub(super) const POSSIBLE: &str = "give --token-file FILE (or KOOFS_TOKEN, or --token-command CMD), \
      or --account NAME with --password-file FILE (or KOOFS_PASSWORD), \
      or --app-id ID with --app-secret-file FILE (or KOOFS_APP_SECRET)";
@@ -76,7 +76,7 @@ pub(super) fn credentials(layers: &mut Layers<'_>, source: &str) -> Option<Crede
     };
     let ways: Vec<(Way, String)> = WAYS.into_iter().filter_map(|way| Some((way, way.choice(layers, rank)?))).collect();
     let (way, label) = ways.first().cloned()?;
-    // A secret in a place that decides nothing may be meant for another remote.
+    // A secret in a place that does not choose the way may be meant for another remote.
     let stray = [Rank::Flag, rank]
         .into_iter()
         .find_map(|rank| WAYS.into_iter().filter(|other| *other != way).find_map(|other| other.trace(layers, rank)));

@@ -1,5 +1,5 @@
-//! From what was said to what is meant: a source with all that it takes to open it. `mount`, `ls`, `spaces` and
-//! `config check` all come through here, so that a check finds what a mount would refuse.
+//! From settings to a source with everything that is needed to open it. `mount`, `ls`, `spaces` and `config check` all use this,
+//! so that a check finds what a mount would refuse.
 
 use super::layers::{Layers, Rank};
 use super::login::credentials;
@@ -100,7 +100,7 @@ fn connection(layers: &mut Layers<'_>, shown: &str, origin: Option<Endpoint>) ->
 
 /// The service; `None` if none was named, or with a complaint.
 pub(super) fn endpoint(layers: &mut Layers<'_>, origin: Option<Endpoint>) -> Option<Endpoint> {
-    // `[defaults]` know less about a link than the link itself.
+    // The host of a link takes precedence over `[defaults]`.
     let is_default = layers.find(&ENDPOINT).is_none_or(|(rank, _)| rank == Rank::Defaults);
     match origin {
         Some(origin) if is_default => Some(origin),
@@ -108,7 +108,7 @@ pub(super) fn endpoint(layers: &mut Layers<'_>, origin: Option<Endpoint>) -> Opt
     }
 }
 
-/// What was said about just this source, and can only be a mistake. The environment and `[defaults]` speak of others too.
+/// Settings for just this source that can only be a mistake. The environment and `[defaults]` speak of others too.
 fn refuse_what_has_no_meaning(layers: &mut Layers<'_>, typed: &TypedSource, is_enterprise: bool) {
     let is_share = matches!(typed, TypedSource::Share { .. });
     let is_team = matches!(typed, TypedSource::Team(_));

@@ -7,7 +7,8 @@ use super::values::{self, Endpoint};
 /// The words that a source may start with. No remote may be called like one of them.
 pub(super) const SCHEMES: [&str; 6] = ["share", "space", "team", "sharedfolder", "http", "https"];
 
-/// The most bytes an id may have: share codes are 19 digits or a UUID today, the ids of spaces have up to 64 (src/koodrive/API.md, section 6.1).
+/// The most bytes an id may have: share codes are 19 digits or a UUID today, the ids of spaces have up to 64
+/// (src/koodrive/API.md, section 6.1).
 const MAX_ID_BYTES: usize = 256;
 
 /// The most bytes the name of a remote may have.
@@ -53,7 +54,7 @@ impl TypedSource {
         }
     }
 
-    /// How others see a mount of it, if it is a remote: its name says nothing of what is behind it.
+    /// How others see a mount of it, if it is a remote: the name shows nothing of the source.
     pub(super) fn remote_name(&self) -> Option<String> {
         match self {
             TypedSource::Remote(name) => Some(format!("koofs:{name}")),

@@ -1,4 +1,4 @@
-//! The limits that both clients obey, and the way to the servers.
+//! The limits of both clients, and how servers are reached.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::config::Connection;
 /// The most that a server may be silent, before its headers or between two pieces of a body.
 const MAX_STALL: Duration = Duration::from_secs(10);
 
-/// The limits that both clients obey, and the way to the servers.
+/// The limits of both clients, and how servers are reached.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// Plain http is allowed to every host, not only to this machine.

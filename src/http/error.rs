@@ -38,7 +38,7 @@ pub enum HttpErrorKind {
 }
 
 impl HttpErrorKind {
-    /// What the failure means to whoever asked for something remote.
+    /// What the failure means for the caller of a remote operation.
     pub fn remote_kind(self) -> RemoteErrorKind {
         match self {
             HttpErrorKind::Timeout => RemoteErrorKind::Timeout,
@@ -61,7 +61,7 @@ impl HttpErrorKind {
 pub struct HttpError {
     pub(super) kind: HttpErrorKind,
     pub(super) context: String,
-    /// The variable that names the proxy which may be to blame.
+    /// The variable that names the proxy which may be the reason.
     pub(super) proxy_variable: Option<&'static str>,
     pub(super) source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -71,7 +71,7 @@ impl HttpError {
         HttpError { kind, context: context.into(), proxy_variable: None, source: None }
     }
 
-    /// The variable that names a proxy which may be in the way.
+    /// The variable that names a proxy on the way.
     pub fn proxy_variable(&self) -> Option<&'static str> {
         self.proxy_variable
     }
@@ -109,7 +109,7 @@ impl HttpError {
     pub(super) fn of_read(origin: &str, error: io::Error) -> HttpError {
         match error.into_inner().map(|inner| inner.downcast::<reqwest::Error>()) {
             Some(Ok(error)) => HttpError::of_reqwest(origin, *error),
-            // What else a read can fail of is the connection.
+            // Any other read failure is a connection failure.
             other => HttpError {
                 source: other.and_then(Result::err),
                 ..HttpError::new(HttpErrorKind::Interrupted, format!("{origin}: the connection broke"))
@@ -130,7 +130,7 @@ impl Error for HttpError {
     }
 }
 
-/// What a failure of reqwest means. Whatever befalls a connection once it is up counts as an interruption.
+/// What a failure of reqwest means. Any failure of an established connection counts as an interruption.
 fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
     if error.is_timeout() {
         HttpErrorKind::Timeout
@@ -145,7 +145,7 @@ fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
     }
 }
 
-/// What the resolver said of a link's host, if it let no connection be made.
+/// Why the resolver refused a link's host, if it did.
 fn refused_link(error: &reqwest::Error) -> Option<LinkRefused> {
     let mut cause: Option<&(dyn Error + 'static)> = error.source();
     while let Some(error) = cause {

@@ -81,7 +81,7 @@ impl Body {
         }
     }
 
-    /// `<Code>` of the XML that comes with an error status. Whatever keeps us from reading it leaves the status as it is.
+    /// `<Code>` of the XML that comes with an error status. `None` if it cannot be read: the status still counts.
     pub(super) fn read_error_code(&mut self) -> Option<String> {
         let mut xml = vec![0; MAX_ERROR_BODY_BYTES];
         let mut len = 0;
@@ -120,7 +120,7 @@ pub(super) fn build_client(config: &HttpConfig, resolver: Arc<impl Resolve + 'st
         None => builder,
     };
     builder.build().map_err(|error| match &config.ca_file {
-        // The one setting that is looked into only now.
+        // The certificates are the only setting that is read here.
         Some(path) => bad_ca_file(path, "it holds a certificate that is none; give it PEM ones"),
         None => HttpError {
             source: Some(error.into()),

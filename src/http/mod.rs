@@ -4,10 +4,10 @@
 //! KooDrive's answers mean, nor blocks. Every call blocks its thread: worker threads only, never inside an async runtime.
 //! No locks of its own; each underlying client owns one runtime thread.
 //!
-//! Time: reqwest's blocking client restarts its client-wide timeout at every read of a body (measured: src/kernel/LINUX.md, section 8), which is
-//! what makes it a stall limit: so much time without a byte. The deadline of the whole call is checked here between reads.
-//! A request that has less time left than the stall limit gets a total limit instead. Hence no call returns later than its
-//! deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.
+//! Time: reqwest's blocking client restarts its client-wide timeout at every read of a body (measured: src/kernel/LINUX.md,
+//! section 8), which is what makes it a stall limit: the longest time without a byte. The deadline of the whole call is checked
+//! here between reads. A request that has less time left than the stall limit gets a total limit instead. Hence no call returns
+//! later than its deadline plus one stall limit, and it returns that late only if it stalls just before the deadline.
 //!
 //! Proxies are those of the standard variables, and never for this machine. Certificates are always verified. Links and
 //! redirects lead to private addresses only where the endpoint is in such a place too (`reach.rs`).

@@ -17,12 +17,13 @@ use crate::clock::Clock;
 use crate::policy::range::ByteRange;
 use crate::remote::Link;
 
-/// The most redirects that one object request follows. OBS sends them on error and website paths only (src/koodrive/API.md, section 10.3).
+/// The most redirects that one object request follows. OBS sends them on error and website paths only (src/koodrive/API.md,
+/// section 10.3).
 const MAX_REDIRECTS: usize = 3;
 
 /// Underlying clients for objects. Each is one runtime thread; two were 16 to 29 % faster than one over eight streams, and more
-/// than two were no better (src/kernel/LINUX.md, section 8). Through a mount on two cores, one, two and four did not differ beyond the spread of five
-/// runs, with TLS and without.
+/// than two were no better (src/kernel/LINUX.md, section 8). Through a mount on two cores, one, two and four did not differ
+/// beyond the spread of five runs, with TLS and without.
 const OBJECT_CLIENTS: usize = 2;
 
 /// The head of the answer to a range request, and its body, still to be read.

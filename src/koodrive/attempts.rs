@@ -1,9 +1,9 @@
-//! When a secret that the service has refused is sent again: later each time, a few times a day, and no more once the service has
-//! said often enough that it is wrong.
+//! When a secret that the service has refused is sent again: after a longer pause each time, a few times a day, and not at all
+//! after the service has said three times that it is wrong.
 //!
-//! A single refusal may come from a gateway that is out of order, but services lock an account or a share after some number of
-//! wrong attempts, which is not documented. Five within a quarter of an hour is common.
-//! Pure: the caller says what time it is, by a clock that goes on while the machine is suspended, as the service's does. No locks.
+//! A single refusal may come from a gateway that does not work, but services lock an account or a share after some number of
+//! wrong attempts, which is not documented. Five within a quarter of an hour is common. Pure: the caller says what time it is, by
+//! a clock that also counts the time that the machine is suspended, as the service's does. No locks.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,15 +13,15 @@ use crate::clock::BootTime;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How long a secret is not sent after its first, second and every later refusal in a row. The first is short, for a hiccup of the
-/// service; three attempts take more than the quarter of an hour in which services count.
+/// How long a secret is not sent after its first, second and every later refusal in a row. The first is short, for a passing
+/// fault of the service; three attempts take more than the quarter of an hour within which services commonly count them.
 const PAUSES: [Duration; 3] = [MINUTE, MINUTE.saturating_mul(15), MINUTE.saturating_mul(60)];
 
 /// The same after the service has said that account or share is locked (HTTP 423): longer than locks usually last, as an attempt
 /// in between may make them last longer.
 const LOCKED_PAUSE: Duration = MINUTE.saturating_mul(4 * 60);
 
-/// After how many refusals in a row that say that the secret is wrong it is not sent any more.
+/// After so many refusals in a row that say that the secret is wrong, it is not sent any more.
 const MAX_WRONG: u32 = 3;
 
 /// The most refusals within [`DAY`].
@@ -34,8 +34,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) enum Said {
     /// That it is wrong: HTTP 401, or the gateway's codes for it.
     Wrong,
-    /// Something else that may be due to it. The code of a wrong secret is not documented, nor are those of an account or a share
-    /// that is locked, disabled or over.
+    /// Nothing certain: the secret may be the reason. The code of a wrong secret is not documented, nor are those of an account
+    /// or a share that is locked, disabled or over.
     Unclear,
     /// That account or share is locked.
     Locked,
@@ -60,7 +60,7 @@ pub(super) struct Attempts<K> {
 pub(super) struct Withheld {
     /// What the last refusal said.
     pub(super) said: Said,
-    /// That in the service's words.
+    /// The same in the service's words.
     pub(super) detail: String,
     pub(super) resend: Resend,
 }
@@ -70,7 +70,7 @@ pub(super) struct Withheld {
 pub enum Resend {
     /// After this time, if it is needed.
     In(Duration),
-    /// Not this one: the service has said so often that it is wrong.
+    /// Never: the service has said so many times that it is wrong.
     Never(u32),
 }
 
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn wrong_secret_is_sent_three_times() {
         assert_eq!(sent(30, |_| Said::Wrong), [0, 1, 16]);
-        // What is unclear in between is sent later, but is not held against the secret.
+        // An unclear refusal in between delays the next attempt, but does not count as one that says "wrong".
         assert_eq!(sent(30, |nth| if nth % 2 == 0 { Said::Unclear } else { Said::Wrong }).len(), 6);
     }
 

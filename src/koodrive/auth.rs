@@ -1,6 +1,7 @@
-//! The share's access code and the temporary token (`kdstoken`) that it buys: kept here, renewed once, never shown.
+//! The share's access code and the temporary token (`kdstoken`) that the service gives for it: kept here, renewed by one thread
+//! at a time, never shown.
 //!
-//! Threads: any. No lock is held during a call; who needs a token that another thread is just fetching waits for that one.
+//! Threads: any. No lock is held during a call; a thread that needs a token which another thread is fetching waits for that one.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,11 +18,11 @@ use crate::remote::{RemoteError, RemoteErrorKind};
 pub(super) struct Access {
     code: Option<Secret>,
     token: Renewable<Secret, RenewError>,
-    /// With the code, of which there is only one.
+    /// Refused attempts with the code. There is one code only, so it needs no key.
     attempts: Mutex<Attempts<()>>,
 }
 
-/// The token to send, and which one it is.
+/// The token to send, with its generation.
 pub(super) type Credential = Held<Secret>;
 
 /// Why there is no new token.
@@ -38,7 +39,7 @@ pub(super) enum RenewError {
 }
 
 impl Access {
-    /// A credential that starts with `token`, bought with `code`; both empty for a share without a code.
+    /// A credential that starts with `token`, which the service gave for `code`; both empty for a share without a code.
     pub(super) fn new(code: Option<Secret>, token: Secret) -> Access {
         Access { code, token: Renewable::new(token), attempts: Mutex::default() }
     }
@@ -48,13 +49,13 @@ impl Access {
         self.token.current()
     }
 
-    /// Whether a token can be had at all.
+    /// Whether there is an access code, and so a way to get a token.
     pub(super) fn has_code(&self) -> bool {
         self.code.is_some()
     }
 
-    /// A token that is newer than `refused`: one that another thread has fetched since, or is fetching, or that `verify` buys
-    /// now with the access code. Waits until `deadline` at most for another thread. `closed` is asked before the code is sent, and
+    /// A token that is newer than `refused`: one that another thread has fetched since, or is fetching, or that `verify` gets
+    /// now for the access code. Waits until `deadline` at most for another thread. `closed` is asked before the code is sent, and
     /// says why it is of no use to send it.
     pub(super) fn renew(
         &self,

@@ -29,9 +29,9 @@ pub(super) struct Call<'a> {
     pub(super) query: &'a [(&'static str, &'a str)],
     pub(super) headers: &'a [(&'static str, &'a str)],
     pub(super) body: Option<&'a [u8]>,
-    /// The keys one of which the payload of a success has.
+    /// Keys of the payload: a successful answer has at least one of them.
     pub(super) payload_keys: &'a [&'static str],
-    /// What must not remain in messages.
+    /// Secrets to remove from messages.
     pub(super) secrets: &'a [&'a str],
 }
 
@@ -41,7 +41,7 @@ impl Default for Call<'_> {
     }
 }
 
-/// A call that outlives who made it.
+/// A call with owned data, to be repeated later.
 pub(super) struct KeptCall {
     name: &'static str,
     path: String,
@@ -69,7 +69,7 @@ impl KeptCall {
         self.body.is_some()
     }
 
-    /// Hands it to `make` as a call.
+    /// Calls `make` with it in borrowed form.
     pub(super) fn made<R>(&self, make: impl FnOnce(&Call<'_>) -> R) -> R {
         let secrets: Vec<&str> = self.secrets.iter().map(Secret::expose).collect();
         make(&Call {
@@ -98,7 +98,7 @@ fn lent<'a>(pairs: &'a [(&'static str, String)]) -> Pairs<&'a str> {
 pub(super) struct Caller {
     api: ApiClient,
     clock: Arc<dyn Clock>,
-    /// [`ServerOffset`] as of the last answer with a date.
+    /// [`ServerOffset`] of the last answer that had a date, in milliseconds.
     offset_millis: AtomicI64,
 }
 

@@ -10,7 +10,7 @@ use crate::http::ApiAnswer;
 use crate::policy::retry::FailureKind;
 use crate::remote::RemoteErrorKind;
 
-/// How much of a service's message goes into an error text, in characters.
+/// The most characters of a service's message that an error text shows.
 const MAX_MSG_CHARS: usize = 160;
 
 /// Judges an answer. A success without a code is one only if the payload has one of `payload_keys`. None of `secrets` remains in
@@ -29,7 +29,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
     };
     let is_2xx = (200..300).contains(&status);
     let reason = match (&envelope.code, kind_of_status(status)) {
-        // Overload and failure of the service show in the status whatever the body says.
+        // Of overload and failure of the service the status tells, whatever the body says.
         (_, Some(kind)) if kind.failure_kind() != FailureKind::Permanent => Reason::Known(kind),
         (code, _) if is_2xx && matches!(code.integer(), Ok(Some(0))) => return Ok(envelope),
         (code, _)
@@ -40,7 +40,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
         {
             return Ok(envelope);
         }
-        // Where each part says for itself how it went, that of the whole is only a summary.
+        // Each entry of a batch has a code of its own; that of the whole is only a summary.
         (_, None) if (is_2xx || status == 400) && envelope.is_batch() => return Ok(envelope),
         (code, by_status) => match (reason_of_code(code), by_status) {
             (Some(Reason::Unknown) | None, Some(kind)) => Reason::Known(kind),

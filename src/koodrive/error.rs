@@ -26,7 +26,7 @@ pub(super) enum CallError {
     },
     /// The service refuses the call.
     Refused(ServiceRefusal),
-    /// The service reports success, and its answer makes no sense.
+    /// The service reports success, but a field of its answer is missing or cannot be read.
     Bad(BadField),
     /// The answer to a call for the links of several files has none for this file, and no code that says why.
     NoLink,
@@ -48,13 +48,13 @@ pub(super) struct ServiceRefusal {
 /// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// This.
+    /// The pages say what it means.
     Known(RemoteErrorKind),
     /// `13000102`: some parameter is not right. Could be any of them: code, agent, token.
     Parameters,
     /// Either of these two (`13000102` is the likely one), to a call that sent a cursor: it may be one that is too old.
     Cursor,
-    /// `13000301`: the space is missing or in a bad state. Once it was open, that is the service's trouble.
+    /// `13000301`: the space is missing or in a bad state. For a space that was opened before, this is a failure of the service.
     NoSpace,
     /// A code that no page explains. Those of ended shares, wrong access codes and stale tokens are among them.
     Unknown,
@@ -151,7 +151,7 @@ impl CallError {
         }
     }
 
-    /// What the failure means to whoever asked.
+    /// What the failure means for the caller.
     pub(super) fn kind(&self) -> RemoteErrorKind {
         match self {
             CallError::Http(error) => error.kind().remote_kind(),
@@ -161,9 +161,9 @@ impl CallError {
         }
     }
 
-    /// What it means for another attempt while a share or a space is opened. Somebody waits to hear about a wrong endpoint or a
-    /// wrong file, so what keeps a connection from coming up is reported at once; and what may be a wrong access code must
-    /// never be sent again.
+    /// What it means for another attempt while a share or a space is opened. The user waits, and the endpoint or a
+    /// file may be wrong, so a connection that cannot be made is reported at once; and what may be a wrong access code must not be
+    /// sent again.
     pub(super) fn failure_kind_at_open(&self) -> FailureKind {
         match self {
             CallError::Http(error)
@@ -207,7 +207,7 @@ impl fmt::Display for CallError {
             CallError::Http(error) => error.fmt(f),
             CallError::Foreign { status } => write!(f, "HTTP {status} and no KooDrive answer"),
             CallError::Refused(refusal) => f.write_str(&refusal.detail),
-            CallError::Bad(BadField { field, why }) => write!(f, "bad answer: {field}: {why}"),
+            CallError::Bad(BadField { field, why }) => write!(f, "unusable answer: {field}: {why}"),
             CallError::NoLink => f.write_str(
                 "the service gives no link for this file: it may not be audited yet, or violate the service's rules",
             ),
@@ -217,7 +217,7 @@ impl fmt::Display for CallError {
 }
 
 impl Error for CallError {
-    /// Below what `Display` shows, which is that of the cause where there is one.
+    /// The source of the cause: `Display` shows the cause itself.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             CallError::Http(error) => error.source(),
@@ -228,22 +228,22 @@ impl Error for CallError {
 }
 
 impl Reason {
-    /// What it means to whoever asked.
+    /// What it means for the caller.
     pub(super) fn kind(self) -> RemoteErrorKind {
         match self {
             Reason::Known(kind) => kind,
             Reason::NoSpace => RemoteErrorKind::Unavailable,
             Reason::Cursor => RemoteErrorKind::CursorRefused,
-            // What the service refuses for a reason that no page explains it will refuse again.
+            // The service will most likely refuse the same again.
             Reason::Parameters | Reason::Unknown => RemoteErrorKind::Unusable,
         }
     }
 }
 
-/// Whether the credential that `doubts` is about is still good, as the repetition of a call shows that was accepted before.
+/// Whether the credential that `doubts` is about is still good, judged by the repetition of a call that was accepted before.
 ///
 /// # Errors
-/// The call failed in a way that does not tell.
+/// The call failed in a way that says nothing of the credential.
 pub(super) fn is_still_good<T>(
     again: Result<T, CallError>,
     doubts: impl Fn(&CallError) -> bool,
@@ -251,7 +251,7 @@ pub(super) fn is_still_good<T>(
     match again {
         Ok(_) => Ok(true),
         Err(error) if doubts(&error) => Ok(false),
-        // Refused for a reason that is plainly another.
+        // Refused for another, known reason.
         Err(error @ CallError::Refused(_)) if error.kind().failure_kind() == FailureKind::Permanent => Ok(true),
         Err(error) => Err(error),
     }

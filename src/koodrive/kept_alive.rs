@@ -1,4 +1,4 @@
-//! A drive that is used now and then even if nobody uses it: the same remote, with a thread that makes a call every few minutes.
+//! A drive whose login does not expire while the mount is idle: the same remote, with a thread that makes a call every few minutes.
 //!
 //! Threads: one of its own, which ends with the drive.
 

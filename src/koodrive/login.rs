@@ -1,8 +1,8 @@
-//! What a login presents to the service, and where another one comes from when it no longer serves: files, commands, the
+//! The credential that a login sends to the service, and where the next one comes from when it expires: files, commands, the
 //! carrier's login calls.
 //!
 //! Owns the secrets in use; none shows in a log, an error or a `Debug` text. Threads: any. No lock is held during a call or a
-//! command; who needs a credential that another thread is just fetching waits for that one until its deadline.
+//! command; a thread that needs a credential which another thread is fetching waits for that one until its deadline.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use crate::secrets::{FileStamp, read_secret, run_command};
 /// Which part of a token's life is over when it is renewed, in percent (API.md, section 13).
 const RENEW_AT_PERCENT: u32 = 80;
 
-/// How long nobody tries again after a renewal ahead of time has failed: the token still serves.
+/// The pause after a failed renewal ahead of time: the token is still valid.
 const EARLY_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a token command that failed, or that gave the refused token again, is not run again.
@@ -37,7 +37,7 @@ const BY_PASSWORD: &str = "1";
 const LOGIN_PATH: &str = "/koodrive/ose/v1/auth/login";
 const REFRESH_PATH: &str = "/koodrive/ose/v1/auth/refreshToken";
 
-/// What is presented now.
+/// The credential in use.
 #[derive(Clone)]
 pub(super) struct Pass {
     /// The value of `Authorization`, or the AppSecret.
@@ -107,13 +107,13 @@ impl Login {
         }
     }
 
-    /// What to present now. A file that was written since it was read is read again; a token at the end of its life is renewed,
-    /// by one thread while the others go on with it as long as it lives.
+    /// The credential to send now. A file that was written since it was read is read again; a token at the end of its life is
+    /// renewed, by one thread while the others use it as long as it lives.
     pub(super) fn current(&self, caller: &Caller, deadline: Instant) -> Result<Held<Pass>, LoginError> {
         let held = self.pass.current();
         if self.source.has_changed(&held.value) {
             return match self.renew(caller, &held, deadline) {
-                // Not readable just now, or not to be used as it is: what was read before may still serve.
+                // Not readable at the moment, or not valid as it is: what was read before may still be accepted.
                 Err(error) => {
                     log::debug!("login: {error}");
                     Ok(held)
@@ -192,7 +192,7 @@ impl PassSource {
             Credentials::App { secret: SecretSource::File(path), .. } => path,
             _ => return false,
         };
-        // A file that is gone for the moment is being replaced.
+        // A file that is missing for a moment is being replaced.
         FileStamp::at(path).is_some_and(|stamp| Some(stamp) != pass.stamp)
     }
 
@@ -232,7 +232,7 @@ impl PassSource {
         LoginError::NothingNewer { remedy: remedy(&self.credentials), detail: "refused before".to_owned() }
     }
 
-    /// By the refresh token, or where that is refused by a login.
+    /// Gets a new token by the refresh token, or, where that is refused, by a login.
     fn renewed_session(
         &self,
         caller: &Caller,

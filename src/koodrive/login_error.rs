@@ -10,13 +10,13 @@ use crate::config::Credentials;
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::secrets::{CommandError, SecretFileError};
 
-/// Why there is nothing (new) to present. `Display` is one line, with a remedy where there is one, and without a secret.
+/// Why there is no (new) credential. `Display` is one line, with a remedy where there is one, and without a secret.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "`detail` is what the service said")]
 pub enum LoginError {
     File(SecretFileError),
     Command(CommandError),
-    /// What was given as the token cannot be one; from there.
+    /// The text that was given as the token cannot be one: where it came from.
     NotAToken(&'static str),
     /// A login by password needs the carrier's name.
     NoAgent,
@@ -30,7 +30,7 @@ pub enum LoginError {
         detail: String,
         resend: Option<Resend>,
     },
-    /// What was presented is refused as `detail` says, and there is nothing else to present. `remedy` says what to do.
+    /// The credential is refused as `detail` says, and there is no other. `remedy` says what to do.
     NothingNewer {
         remedy: String,
         detail: String,
@@ -52,7 +52,7 @@ impl LoginError {
         }
     }
 
-    /// Whether the service has refused what was presented.
+    /// Whether the service has refused the credential.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             LoginError::PasswordRefused { .. }
@@ -119,7 +119,7 @@ impl fmt::Display for LoginError {
 }
 
 impl Error for LoginError {
-    /// Below what `Display` shows, which is that of the failed call where there is one.
+    /// The source of the failed call: `Display` shows the call's own text.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             LoginError::Failed(error) => error.source(),

@@ -1,4 +1,4 @@
-//! From what was asked for to an opened drive.
+//! Opens a drive as the configuration says.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::remote::Remote;
 /// `http` notes where the endpoint has answered from, for whoever reads through the drive's links.
 ///
 /// # Errors
-/// [`OpenError`], whose text is for the person who wants the source. A refused password or access code is sent only once.
+/// [`OpenError`], whose text is for the user. A refused password or access code is sent only once.
 pub fn open(source: &Source, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Remote>, OpenError> {
     match source {
         Source::Share(config) => open_share(config, http, clock),

@@ -20,10 +20,10 @@ use crate::remote::RemoteErrorKind;
 /// How much of the operating system's or the TLS library's own reason is shown, in characters.
 const MAX_REASON_CHARS: usize = 120;
 
-/// What came back, or what kept an answer from coming. Its `Display` is one line.
+/// The service's refusal, or why there was no answer. Its `Display` is one line.
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// What keeps a share or a space from being opened. `endpoint` is `scheme://host[:port]`.
+/// Why a share or a space cannot be opened. `endpoint` is `scheme://host[:port]`.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the fields are explained above")]
 pub enum OpenError {
@@ -43,7 +43,7 @@ pub enum OpenError {
     Timeout { endpoint: String, source: Cause },
     /// The service asks for fewer requests.
     Throttled { endpoint: String, source: Cause },
-    /// The service is out of order.
+    /// The service does not work at the moment (5xx).
     Unavailable { endpoint: String, source: Cause },
     /// The service refuses the agent, or does not say what else it refuses.
     AgentRefused { endpoint: String, agent: String, source: Cause },
@@ -59,9 +59,9 @@ pub enum OpenError {
     WrongAccessCode { source: Cause },
     /// There is nothing to log in with, or the service does not accept it.
     Login { source: LoginError },
-    /// The service refuses what the login gave, of whatever age.
+    /// The service refuses the token or the signature, also a new one.
     LoginRefused { endpoint: String, source: Cause, remedy: String },
-    /// Nobody said whose login it is.
+    /// The user id is not known: neither configured nor told by the service.
     UserIdMissing,
     /// The login may not see what it asks for.
     SpaceDenied { what: String, source: Cause },
@@ -118,7 +118,7 @@ impl OpenError {
         }
     }
 
-    /// What a client that cannot even be made means.
+    /// Why the HTTP client could not be made.
     pub(super) fn of_setup(source: HttpError, endpoint: &str) -> OpenError {
         match source.kind() {
             HttpErrorKind::InsecureUrl => OpenError::PlainHttp { endpoint: endpoint.to_owned(), source },
@@ -255,7 +255,7 @@ impl fmt::Display for OpenError {
                 write!(f, "{endpoint} asks for fewer requests: try again later")
             }
             OpenError::Unavailable { endpoint, source } => {
-                write!(f, "{endpoint} is out of order ({source}): try again later")
+                write!(f, "{endpoint} does not work at the moment ({source}): try again later")
             }
             OpenError::AgentRefused { endpoint, agent, source } if agent.is_empty() => {
                 write!(f, "{endpoint} refuses the request for the share ({source}): check the share link and the login")
@@ -285,14 +285,14 @@ impl fmt::Display for OpenError {
                 "the service does not accept the access code ({source}): check --access-code-file; too many wrong codes may \
                  lock the share"
             ),
-            // Says itself what to do.
+            // Its text says what to do.
             OpenError::BadSetting { source } => source.fmt(f),
             OpenError::Login { source } => source.fmt(f),
             OpenError::LoginRefused { endpoint, source, remedy } => {
                 write!(f, "{endpoint} refuses the login ({source}): {remedy}")
             }
             OpenError::UserIdMissing => f.write_str(
-                "the service wants to know whose login it is: give the user id with --user-id (a login by password tells it)",
+                "the service needs the user id: give it with --user-id (a login by password does not need it)",
             ),
             OpenError::SpaceDenied { what, source } => write!(
                 f,

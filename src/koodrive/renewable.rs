@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::single_flight::{SingleFlight, TimedOut};
 
-/// How long no other value is fetched after a new one was refused at once: then it is not the value, or none helps, and
-/// callers that try again must not run into a limit of attempts.
+/// How long no other value is fetched after a new one was refused at once: the value is not the reason then, or no value helps, and
+/// repeated calls must not exceed the service's limit of attempts.
 const USELESS_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long after a renewal that did not help it is first checked for each refusal whether the value in use is still good:
-/// else a directory of files that the service refuses one by one would have it renewed for each of them.
+/// For how long after a renewal that did not help each refusal is first answered with a check whether the value in use is still
+/// good: without it, a directory of files that the service refuses one by one would cause a renewal for each of them.
 const CHECK_FIRST_FOR: Duration = Duration::from_secs(60);
 
 /// How many renewals in that time may be useless. More than one can be if the check itself is refused for a reason of its own.
@@ -54,7 +54,7 @@ struct State<T, E> {
     failed_until: Option<Instant>,
 }
 
-/// The value to use, and which one it is.
+/// The value to use, with its generation.
 #[derive(Clone)]
 pub(super) struct Held<T> {
     pub(super) value: T,
@@ -66,11 +66,11 @@ pub(super) struct Held<T> {
 pub(super) enum Missed<E> {
     /// A new value was refused as well, not long ago.
     Useless,
-    /// Another thread's fetch took past the deadline.
+    /// Another thread's fetch did not end before the deadline.
     TooLate,
     /// Another thread's fetch ended in a panic.
     Lost,
-    /// The fetch failed so.
+    /// The fetch failed.
     Failed(E),
 }
 

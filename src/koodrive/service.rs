@@ -1,4 +1,4 @@
-//! How calls go out: nameless with the carrier's name, or with a login, whose headers are made anew for every attempt.
+//! How calls are sent: without a login but with the carrier's name, or with a login, whose headers are made anew for every attempt.
 //!
 //! Owns what happens when the login is refused: a wrong clock is set right, the login renewed, the call repeated; each once.
 //! Threads: any. One lock, never held during a call.
@@ -23,13 +23,13 @@ use crate::policy::server_time::ServerOffset;
 use crate::remote::RemoteErrorKind;
 
 /// How much earlier than the service's clock `X-Date` is, which must not be later (API.md, section 2). A `Date` header has
-/// whole seconds, and way there and back blur it further.
+/// whole seconds, and the time of transmission adds to the error.
 const DATE_MARGIN: Duration = Duration::from_secs(3);
 
-/// By how much a clock must turn out to have been wrong for a refusal to be blamed on it.
+/// The least error of our clock that is taken as the reason of a refusal.
 const CLOCK_ERROR_MILLIS: u64 = 2_000;
 
-/// Whom calls are made as.
+/// As whom calls are made.
 pub(super) enum Service {
     /// Without a login.
     Public {
@@ -49,7 +49,7 @@ impl Service {
         }
     }
 
-    /// The carrier's name; empty where it takes no part.
+    /// The carrier's name; empty with a login.
     pub(super) fn agent(&self) -> &str {
         match self {
             Service::Public { agent, .. } => agent,
@@ -191,13 +191,13 @@ impl Account {
     }
 }
 
-/// Whether a refusal can only be the login's.
+/// Whether a refusal can have no other reason than the login.
 fn is_certain(refusal: &CallError) -> bool {
     matches!(refusal, CallError::Refused(ServiceRefusal { reason: Reason::Known(RemoteErrorKind::NeedsLogin), .. }))
 }
 
-/// What a refusal comes to if the login cannot be renewed. One that may have had another reason, and met a login that nothing can
-/// be done about, stays what it was.
+/// The error to report if the login cannot be renewed. A refusal that may have another reason is reported as it was, if the
+/// login is one that cannot be renewed at all.
 fn unrenewed(refusal: CallError, why: LoginError) -> CallError {
     match why {
         LoginError::Useless => refusal,

@@ -18,8 +18,8 @@ use crate::clock::lock;
 use crate::config::Secret;
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 
-/// How long the page that came with the opening is worth something: whoever mounts and looks is spared a round trip, and sees
-/// nothing that is older than this.
+/// How long the first page, which opening has listed, is used: a listing directly after the mount needs no round trip, and shows
+/// nothing older than this.
 const OPENING_PAGE_KEPT: Duration = Duration::from_secs(1);
 
 /// Which call of an opened share was made.
@@ -45,7 +45,7 @@ pub(super) struct ShareClient {
     access: Access,
     /// Stands for the top level. It is no file's id: those begin with `F`.
     share_id: NodeId,
-    /// The first page of the top level, and when it was asked for, until it has been handed on.
+    /// The first page of the top level, and when it was asked for, until it has been used.
     opening_page: Mutex<Option<(Instant, Page)>>,
 }
 
@@ -93,7 +93,7 @@ impl ShareClient {
         Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, share_id, opening_page })
     }
 
-    /// The page that came with the opening, once, if it is fresh.
+    /// The page that opening has listed, once, if it is fresh.
     fn take_opening_page(&self) -> Option<Page> {
         let (asked, page) = lock(&self.opening_page).take()?;
         let age = self.calls.service().caller().clock().now().saturating_duration_since(asked);
@@ -105,9 +105,9 @@ impl ShareClient {
         self.calls.user_info(deadline).map(|_| ())
     }
 
-    /// Runs `attempt` with the token in use. If it is refused so that the token may be the reason, a new token is fetched, once,
-    /// and `attempt` run again, once. Where that has not helped another call of late, a new token is fetched only if the top level
-    /// is not listed with the one in use either.
+    /// Runs `attempt` with the token in use. If it is refused and the token may be the reason, a new token is fetched, once, and
+    /// `attempt` run again, once. If that has not helped another call in the last minute, a new token is fetched only if the top
+    /// level is not listed with the one in use either.
     fn with_token<T>(
         &self,
         call: ShareCall,
@@ -170,7 +170,7 @@ impl ShareClient {
         result
     }
 
-    /// `error` for who asked. A refusal without a known meaning may be due to the end of the share, or to an owner who forbids
+    /// `error` for the caller. A refusal without a known meaning may be due to the end of the share, or to an owner who forbids
     /// downloads; their codes are not documented, so the service is asked about the share.
     fn explained(&self, call: ShareCall, error: CallError, deadline: Instant) -> RemoteError {
         let closed = if error.doubts_access() { self.closed(call, deadline) } else { None };

@@ -143,7 +143,7 @@ fn find_team(
             if !error.may_be_elsewhere() {
                 return Err(error);
             }
-            // Of two refusals the one that says most: it is there, but not for this login.
+            // Of two refusals the more specific one: the space exists, but this login may not open it.
             let says_most = |error: &CallError| !error.may_be_elsewhere() || error.kind() == RemoteErrorKind::Denied;
             find(TeamKind::Group).map_err(|second| if says_most(&second) { second } else { error })
         });
@@ -151,7 +151,7 @@ fn find_team(
     find(kind)
 }
 
-/// What messages call the source.
+/// The name of the source in messages.
 fn described(source: &SpaceSource) -> String {
     match source {
         SpaceSource::Own => "the login's own space".to_owned(),

@@ -30,7 +30,7 @@ pub(super) const FOLDERS_PER_PAGE: u32 = 1000;
 /// The header that has a call act inside a shared folder (2).
 const SHARE_FOLDER_HEADER: &str = "x-hw-share-folder-id";
 
-/// How much of the keys of an answer that lacks one is shown, in characters.
+/// The most characters shown of the keys of an answer that lacks one.
 const MAX_KEYS_CHARS: usize = 200;
 
 /// `type` of an individual space.
@@ -215,7 +215,7 @@ fn readable<T, U>(list: Vec<T>, convert: impl Fn(T) -> Result<U, BadField>) -> V
     list.into_iter().map(|entry| convert(entry).inspect_err(told).ok()).collect()
 }
 
-/// `envelope`, if it has one of `keys`. The tables of these answers are not known to the end (API.md, section 14), so the error
+/// `envelope`, if it has one of `keys`. The tables of these answers could not be read to the end (API.md, section 14), so the error
 /// names the keys that there are.
 fn having(envelope: Envelope, keys: &[&str]) -> Result<Envelope, CallError> {
     if keys.iter().any(|key| envelope.has(key)) {

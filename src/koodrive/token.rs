@@ -1,4 +1,4 @@
-//! Tokens as the service wants them in `Authorization`: opaque, each under its scheme.
+//! Tokens in the form that the service expects in `Authorization`: opaque, each with its scheme.
 
 use super::login_error::LoginError;
 use crate::config::Secret;
@@ -9,7 +9,7 @@ const SCHEMES: [&str; 2] = ["Bearer", "AT"];
 /// The scheme of a signature that somebody else has made.
 const SIGNATURE_SCHEME: &str = "HMAC-SHA256 ";
 
-/// `token` as the value of `Authorization`: opaque, under its own scheme, else under `Bearer`.
+/// `token` as the value of `Authorization`: with its own scheme, or else with `Bearer`.
 pub(super) fn header_value(token: &Secret, whence: &'static str) -> Result<Secret, LoginError> {
     let token = token.expose().trim();
     if token.is_empty() || !token.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {

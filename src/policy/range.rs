@@ -124,7 +124,7 @@ pub enum Verdict {
     OtherSize(Option<u64>),
     /// The store asks for fewer requests.
     Throttled,
-    /// The store is out of order: ask again later.
+    /// The store does not work at the moment: ask again later.
     Unavailable,
     /// The store cannot serve this object, now or with another link.
     Refused,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::policy::retry::FailureKind;
 
-/// What a failed call means for whoever asked.
+/// What a failed call means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RemoteErrorKind {
     /// The service said that the thing does not exist (any more).
@@ -24,16 +24,16 @@ pub enum RemoteErrorKind {
     Timeout,
     /// The connection broke under the request: reset, or closed before the end of the answer.
     Interrupted,
-    /// The service or the way to it is out of order: no connection, 5xx.
+    /// The service does not work or cannot be reached: no connection, 5xx.
     Unavailable,
     /// The thing is no longer what was asked for: another version.
     Changed,
-    /// The answer makes no sense: not the documented form, or contradicts itself. The next one may be right.
+    /// The answer is not of the documented form, or contradicts itself. The next one may be right.
     Malformed,
     /// The service does not accept the cursor any more, or refuses a page at a cursor for a reason that it does not explain: the
     /// listing can be begun again.
     CursorRefused,
-    /// There is nothing to work with, and asking again would give the same: a refusal that no page explains, a URL that must
+    /// The answer cannot be used, and asking again would give the same: a refusal that no page explains, a URL that must
     /// not be requested.
     Unusable,
 }

@@ -1,4 +1,4 @@
-//! The command that prints a token: run by the shell, bounded in time and output, and heard on standard output alone.
+//! The command that prints a token: run by the shell, with limits on time and output; only its standard output is read.
 //!
 //! Blocks its thread while the command runs. The command gets none of our secrets: every `KOOFS_…` variable is taken out of its
 //! environment. What it prints is never shown: not even standard error, which may repeat what it was given.
@@ -19,7 +19,7 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// The most of its output that is read, in bytes.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How long to wait at once for output, in milliseconds; also how late its end may be noticed.
+/// The longest single wait for output, in milliseconds: the end of the command is noticed at most so much later.
 const POLL_MS: u16 = 20;
 
 /// What all variables with our secrets start with.
@@ -28,11 +28,11 @@ const OWN_VARIABLES: &[u8] = b"KOOFS_";
 /// Why the command gave no token. `Display` is one line with a remedy, and nothing that the command printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// It could not be started; the system's own words.
+    /// It could not be started: the system's error text.
     NotStarted(String),
-    /// It ended so, in words.
+    /// It ended with a failure: its exit code or signal, in words.
     Failed(String),
-    /// It was killed after so long.
+    /// It was killed after this time.
     TimedOut(Duration),
     /// Its output has no first line.
     NoOutput,
@@ -60,7 +60,7 @@ impl fmt::Display for CommandError {
 /// more than `limit`.
 ///
 /// # Errors
-/// [`CommandError`]; what was still running is dead by then.
+/// [`CommandError`]; the command and all that it has started are killed by then.
 pub fn run_command(command: &str, limit: Duration) -> Result<Secret, CommandError> {
     let limit = COMMAND_LIMIT.min(limit);
     let mut shell = Command::new("sh");
@@ -87,12 +87,12 @@ pub fn run_command(command: &str, limit: Duration) -> Result<Secret, CommandErro
     }
 }
 
-/// Waits for the command's end while reading what it prints; `None` if it has not ended by `end`. What it may have left behind
-/// in the background is not waited for.
+/// Waits for the command's end while reading what it prints; `None` if it has not ended by `end`. Background processes that it has
+/// started are not waited for.
 fn wait(child: &mut Child, output: &mut Vec<u8>, end: Instant) -> io::Result<Option<ExitStatus>> {
     let mut stdout = child.stdout.take();
     loop {
-        // In this order: what was printed before the end is in the pipe by then.
+        // In this order: all output from before the end is in the pipe by then.
         let status = child.try_wait()?;
         let pause = if status.is_some() { 0 } else { POLL_MS };
         let mut is_open = true;
@@ -125,7 +125,7 @@ fn is_readable(pipe: &ChildStdout, pause_ms: u16) -> io::Result<bool> {
     }
 }
 
-/// Reads once; what is beyond the limit is thrown away.
+/// Reads once; output beyond the limit is dropped.
 fn read_some(pipe: &mut ChildStdout, output: &mut Vec<u8>) -> io::Result<usize> {
     let mut piece = [0; 4096];
     let len = pipe.read(&mut piece)?;

@@ -31,7 +31,7 @@ impl FileStamp {
     }
 }
 
-/// Why a secret file cannot be used. `Display` is one line with a remedy and without a word of its content.
+/// Why a secret file cannot be used. `Display` is one line with a remedy; it shows nothing of the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFileError {
     path: PathBuf,
@@ -40,10 +40,10 @@ pub struct SecretFileError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Problem {
-    /// The system's own words.
+    /// The system's error text.
     Unreadable(String),
     NotAFile,
-    /// Others can do so with it: it can be read, or written.
+    /// Others can do this with it: "read" or "write".
     TooOpen(&'static str),
     TooLarge,
     NotText,
@@ -76,7 +76,7 @@ impl fmt::Display for SecretFileError {
 pub fn read_secret(path: &Path) -> Result<(Secret, FileStamp), SecretFileError> {
     let fail = |problem| SecretFileError { path: path.to_owned(), problem };
     let unreadable = |error: io::Error| fail(Problem::Unreadable(error.to_string()));
-    // Not to wait for a writer, should it be a pipe.
+    // If it is a pipe, opening must not wait for a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {

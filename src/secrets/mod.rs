@@ -1,8 +1,8 @@
-//! Secrets from outside this process: files that only their owner can read, and commands that print them; and how they stay
-//! in this process once they are in it.
+//! Secrets from outside this process: files that only their owner can read, and commands that print them; and how
+//! other processes are kept from reading them in this one.
 //!
-//! Owns the system calls for all three, their bounds, and errors that tell the remedy and nothing of the secret. Knows nothing of what a
-//! secret is for. Threads: any; a command blocks its caller. No locks.
+//! Owns the system calls for all three, their bounds, and errors that name the remedy and show nothing of the secret. Knows
+//! nothing of what a secret is for. Threads: any; a command blocks its caller. No locks.
 
 mod command;
 mod file;

@@ -1,4 +1,4 @@
-//! Secrets that are in this process's memory: nobody but root gets at them there.
+//! Secrets in this process's memory: only root can read them there.
 
 use std::io;
 
@@ -6,14 +6,14 @@ use std::io;
 /// root's. To be called before anything else, as the environment is in memory from the start. Forks inherit this; programs
 /// that are started inherit that they leave no core dump, so a token command leaves none either.
 ///
-/// It takes two settings. A limit of 0 is not obeyed where core dumps go to a program (core(5)); a process that is not dumpable
+/// Two settings are needed. A limit of 0 is not obeyed where core dumps go to a program (core(5)); a process that is not dumpable
 /// is dumped all the same, to a file for root, where `fs.suid_dumpable` is 2 (proc_sys_fs(5)). The second also makes what is in
-/// /proc/PID root's (proc_pid(5)), which costs the process itself nothing: it goes on to read its own mount table, maps and
-/// descriptors, FUSE asks whose the users of a mount are and not what its server is, and signals, helpers and exit codes
-/// work as before (measured on Linux 6.18 for a mount of uid 65534 by fusermount3). Debuggers take root.
+/// /proc/PID root's (proc_pid(5)), which does not hinder the process itself: it can still read its own mount table, maps and
+/// descriptors, FUSE checks who uses a mount and not who serves it, and signals, helpers and exit codes
+/// work as before (measured on Linux 6.18 for a mount of uid 65534 by fusermount3). Debuggers need root.
 ///
 /// # Errors
-/// What the system says. Neither setting is ever refused, as far as its manual goes.
+/// The system's error. The manuals name no case in which either setting is refused.
 pub fn protect_process() -> io::Result<()> {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `none` outlives the call, which only reads it.

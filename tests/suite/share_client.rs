@@ -452,7 +452,7 @@ fn opening_waits_out_a_hiccup_but_not_the_deadline() {
         assert!(start.elapsed() < BUSY, "{:?}", start.elapsed());
         error
     };
-    says(&failing(|_| refused(500, 1)), &["out of order", "HTTP 500"]);
+    says(&failing(|_| refused(500, 1)), &["does not work at the moment", "HTTP 500"]);
     says(&failing(|_| Answer::silence()), &["did not answer in time"]);
 }
 

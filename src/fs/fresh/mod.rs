@@ -1,9 +1,9 @@
 //! Freshness: listings that are refreshed behind their readers, what is forgotten on demand, and what the kernel is told.
 //!
-//! The kernel keeps names, known and absent, for as long as they were said to be valid. What changes before that is told to
-//! it by whoever takes the [`Changes`]: a thread of its own, as telling may block while an operation on the same directory
-//! is under way (measured: src/kernel/LINUX.md, section 7). A listing that is no longer current says so ([`Listing::set_outdated`]) before the kernel
-//! is told: what is still answered from it is not to be believed, and an answer that overtook the telling is told again.
+//! The kernel keeps names, known and absent, for as long as they were said to be valid. What changes before that is told to it by
+//! whoever takes the [`Changes`]: a thread of its own, as telling may block while an operation on the same directory is under way
+//! (measured: src/kernel/LINUX.md, section 7). A listing that is no longer current says so ([`Listing::set_outdated`]) before the
+//! kernel is told: what is still answered from it is not to be believed, and an answer that overtook the telling is told again.
 //! Locks: none of its own; `dispute` has one.
 
 mod dispute;
@@ -24,8 +24,8 @@ use crate::clock::{BootTime, Clock, lock};
 use crate::content::ContentError;
 use crate::remote::{NodeKind, RemoteErrorKind};
 
-/// The most changes that may wait to be told. Each is a directory's, or all that one refresh forgets. One that does not fit is found
-/// out when the kernel's own time for it is up; a refresh that does not fit fails.
+/// The most changes that may wait to be told. Each is a directory's, or all that one refresh forgets. One that does not fit is
+/// found out when the kernel's own time for it is up; a refresh that does not fit fails.
 const MAX_CHANGES: usize = 4096;
 
 /// By so much more the machine's clock must go on than the one that stands still while it is suspended to be a suspension: the two
@@ -152,8 +152,8 @@ impl Freshness {
         }
     }
 
-    /// What the failure of a read of `file` comes to. One that shows that the file is not (any more) what its directory says outdates
-    /// it; if the directory has been listed anew for that reason in vain, it is an error that a new open will not mend.
+    /// What the failure of a read of `file` comes to. One that shows that the file is not (any more) what its directory says
+    /// outdates it; if the directory has been listed anew for that reason in vain, it is an error that a new open will not mend.
     pub(super) fn judge(&self, file: &Entry, error: FsError) -> FsError {
         let FsError::Content(error) = error else { return error };
         if !matches!(error.kind(), RemoteErrorKind::Changed | RemoteErrorKind::NotFound) {

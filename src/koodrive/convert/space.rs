@@ -31,8 +31,8 @@ impl Space {
     }
 }
 
-/// SpaceInfo and its kin. `capacity` is in GB (8.2); the unit of `spaceUsed` is not told, and fits bytes. What makes no sense is
-/// brought to the nearest value that does.
+/// SpaceInfo and similar objects. `capacity` is in GB (8.2); the unit of `spaceUsed` is not documented, and samples fit bytes.
+/// Values out of range are set to the nearest value in range.
 pub(in crate::koodrive) fn space(info: SpaceInfo) -> Result<Space, BadField> {
     let filled = |value, field| text(value, field).map(|text| text.filter(|text| !text.is_empty()));
     let number = |value: &Scalar| value.integer().ok().flatten();

@@ -1,5 +1,5 @@
-//! The envelope of an answer, and the single values in it, each read by itself: a value that makes no sense is an odd value of its
-//! own field, and takes neither its entry nor the answer with it.
+//! The envelope of an answer, and the single values in it, each read by itself: a value that cannot be read is an error of its own
+//! field, and spoils neither its entry nor the answer.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(in crate::koodrive) trait Answer: DeserializeOwned {}
 /// The fields of an object, not looked at yet. Of two with one name the last counts.
 type Fields<T> = BTreeMap<String, T>;
 
-/// A value that the pages give now as a number, now as a string.
+/// A value that is a number on some pages of the service and a string on others.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(in crate::koodrive) enum Scalar {
     /// No such key, or `null`.
@@ -24,7 +24,7 @@ pub(in crate::koodrive) enum Scalar {
     Text(String),
     Integer(i128),
     Flag(bool),
-    /// An array, an object, a fraction, a number beyond all that is counted.
+    /// An array, an object, a fraction, or a number that does not fit into 128 bits.
     Other,
 }
 
@@ -203,7 +203,8 @@ pub(in crate::koodrive) struct Envelope {
     pub(in crate::koodrive) code: Scalar,
     /// `msg`, or the gateway's `error_msg`.
     pub(in crate::koodrive) msg: Scalar,
-    /// Whether there is an object `error`, the second form of a failure. Its code and message, if it has some, are `code` and `msg`.
+    /// Whether there is an object `error`, the second form of a failure. Its code and message, if it has some, are `code` and
+    /// `msg`.
     pub(in crate::koodrive) has_error: bool,
     payload: Fields<Box<RawValue>>,
 }
