@@ -49,7 +49,7 @@ impl Pages {
     }
 
     /// The service has refused a cursor of this listing. Whether to ask for the first page again: entries that are known are not
-    /// named twice. `false` after [`MAX_RESTARTS`] times.
+    /// named twice. `false` after three times.
     pub fn restart(&mut self) -> bool {
         let may = self.restarts < MAX_RESTARTS;
         if may {
