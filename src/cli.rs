@@ -10,6 +10,8 @@ mod help;
 mod layers;
 mod login;
 mod machine;
+mod mount_values;
+mod remotes;
 mod resolve;
 mod settings;
 mod source;
@@ -18,7 +20,6 @@ mod values;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
@@ -28,6 +29,8 @@ use crate::policy::printable::printable;
 pub use environment::Environment;
 use file::{ConfigFile, Place, Section};
 use layers::Layers;
+use mount_values::{MountValues, verbosity};
+use remotes::{no_config_file, remote_source};
 use settings::{Flags, ForConfig, ForList, ForMount, ForSpaces, TypedFlags};
 use source::{TypedPath, TypedSource};
 
@@ -328,59 +331,6 @@ fn settled<T>(layers: Layers<'_>, result: Option<T>) -> Result<T, String> {
 }
 
 /// What the table of a remote opens.
-fn remote_source(section: &Section) -> Result<TypedPath, String> {
-    let label = section.label(file::SOURCE);
-    let text = section.value(file::SOURCE).and_then(|text| text.to_str());
-    let text =
-        text.ok_or_else(|| format!("{label}: missing; write source = \"space:\", or what else `koofs mount` takes"))?;
-    match text.parse() {
-        Ok(TypedPath { source: TypedSource::Remote(name), .. }) => {
-            Err(format!("{label}: {name}: is no source that `koofs mount` knows; see koofs mount --help"))
-        }
-        parsed => parsed.map_err(|why| format!("{label}: {why}")),
-    }
-}
-
-fn no_config_file(place: Option<&Place>) -> String {
-    match place {
-        Some(place) => {
-            format!("there is no configuration file {}; koofs config --help shows one", place.path.display())
-        }
-        None => "there is no place for a configuration file: set HOME, or give --config FILE".to_owned(),
-    }
-}
-
-/// The settings that do not belong to the source.
-struct MountValues {
-    root: Names,
-    foreground: bool,
-    allow_other: bool,
-    nonempty: bool,
-    ttl: Option<Duration>,
-    memory_bytes: Option<u64>,
-    log_file: Option<PathBuf>,
-    verbosity: u8,
-}
-
-impl MountValues {
-    fn of(layers: &mut Layers<'_>) -> MountValues {
-        MountValues {
-            root: layers.value(&settings::ROOT, values::share_path).unwrap_or_default(),
-            foreground: layers.switch(&settings::FOREGROUND),
-            allow_other: layers.switch(&settings::ALLOW_OTHER),
-            nonempty: layers.switch(&settings::NONEMPTY),
-            ttl: layers.value(&settings::TTL, values::ttl),
-            memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
-            log_file: layers.path(&settings::LOG_FILE),
-            verbosity: verbosity(layers),
-        }
-    }
-}
-
-fn verbosity(layers: &mut Layers<'_>) -> u8 {
-    layers.value(&settings::VERBOSE, values::verbosity).unwrap_or(0)
-}
-
 fn default_memory_bytes() -> u64 {
     config::default_memory_bytes(machine::ram_bytes(), machine::cgroup_limit_bytes())
 }

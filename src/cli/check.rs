@@ -7,8 +7,10 @@ use std::path::Path;
 use super::environment::Environment;
 use super::file::{self, ConfigFile, Place, Section};
 use super::layers::Layers;
+use super::mount_values::MountValues;
+use super::remotes::{no_config_file, remote_source};
 use super::settings::{ALLOW_HTTP, Flags, SECRETS};
-use super::{MountValues, no_config_file, remote_source, resolve, source, values};
+use super::{resolve, source, values};
 use crate::config::{Credentials, Report, Source};
 
 /// The findings about the file at `place`: about the remote `name`, or all of them.

@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use super::*;
 use crate::config::{
     Credentials, DEFAULT_OP_TIMEOUT, Edition, SecretSource, ShareConfig, Source, SpaceConfig, SpaceSource, TeamKind,

@@ -3,6 +3,7 @@
 //!
 //! Threads: the main thread waits for the end of the FUSE loop, `koofs-signals` for signals; fuser has the loop threads.
 
+mod built;
 mod daemon;
 mod end;
 mod error;
@@ -17,19 +18,18 @@ mod users;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
 use fuser::Filesystem;
 use log::{info, warn};
 
 use crate::config::MountConfig;
-use crate::fs::DriveFs;
 use crate::kernel::mountinfo::{self, MountEntry};
 use crate::kernel::notify;
 use crate::kernel::refresh;
 use crate::kernel::session::{self, SessionOptions};
 use crate::kernel::unmount::{self, Unmounted};
 use crate::policy::printable::one_line;
+pub use built::Built;
 use daemon::{Reporter, Side};
 pub use error::MountError;
 use signals::Shared;
@@ -46,16 +46,6 @@ pub use stack::open_source;
 pub unsafe fn mount(config: &MountConfig) -> Result<(), MountError> {
     // SAFETY: the caller's promise.
     unsafe { mount_with(config, build_filesystem) }
-}
-
-/// What is to be mounted.
-pub struct Built<F> {
-    /// As the kernel sees it.
-    pub filesystem: F,
-    /// What can be refreshed, and tells of changes; none for a filesystem that is not ours.
-    pub drive: Option<Arc<DriveFs>>,
-    /// The FUSE version of the kernel, known once `filesystem` is mounted.
-    pub kernel_abi: Arc<OnceLock<(u32, u32)>>,
 }
 
 /// [`mount`] with another filesystem than ours.

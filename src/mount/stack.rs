@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Built, MountError};
+use super::built::Built;
+use super::error::MountError;
 use crate::clock::{Clock, SystemClock, Timer};
 use crate::config::{MountConfig, Source};
 use crate::content::{Content, ContentConfig, LinkStore};

@@ -180,7 +180,7 @@ fn line_of(code: &str, word: &str) -> Option<usize> {
 
 /// The source without comments, without what texts say, and without modules for tests. Lines stay lines. A file that is for tests
 /// as a whole has no code.
-fn code_of(source: &str) -> String {
+pub(crate) fn code_of(source: &str) -> String {
     if source.lines().any(|line| line == "#![cfg(test)]") {
         return String::new();
     }
@@ -257,7 +257,7 @@ fn without_constants(code: &str) -> String {
 }
 
 /// Every Rust file below `root`: its path from there, and its text.
-fn sources(root: &Path) -> Vec<(String, String)> {
+pub(crate) fn sources(root: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut left = vec![root.to_owned()];
     while let Some(directory) = left.pop() {
@@ -275,7 +275,7 @@ fn sources(root: &Path) -> Vec<(String, String)> {
     found
 }
 
-fn below_the_crate(name: &str) -> std::path::PathBuf {
+pub(crate) fn below_the_crate(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 

@@ -7,6 +7,7 @@ mod emulator;
 mod advice_laws;
 mod api_fact_laws;
 mod call_laws;
+mod circles;
 mod citation_laws;
 mod cli_laws;
 mod config_laws;

@@ -1,0 +1,40 @@
+//! The settings of a mount that do not depend on its source.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layers::Layers;
+use super::{settings, values};
+
+/// The settings that do not belong to the source.
+pub(super) struct MountValues {
+    pub(super) root: Vec<String>,
+    pub(super) foreground: bool,
+    pub(super) allow_other: bool,
+    pub(super) nonempty: bool,
+    pub(super) ttl: Option<Duration>,
+    pub(super) memory_bytes: Option<u64>,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) verbosity: u8,
+}
+
+impl MountValues {
+    /// What `layers` say of them.
+    pub(super) fn of(layers: &mut Layers<'_>) -> MountValues {
+        MountValues {
+            root: layers.value(&settings::ROOT, values::share_path).unwrap_or_default(),
+            foreground: layers.switch(&settings::FOREGROUND),
+            allow_other: layers.switch(&settings::ALLOW_OTHER),
+            nonempty: layers.switch(&settings::NONEMPTY),
+            ttl: layers.value(&settings::TTL, values::ttl),
+            memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
+            log_file: layers.path(&settings::LOG_FILE),
+            verbosity: verbosity(layers),
+        }
+    }
+}
+
+/// How many times `-v` was given, or what stands for it.
+pub(super) fn verbosity(layers: &mut Layers<'_>) -> u8 {
+    layers.value(&settings::VERBOSE, values::verbosity).unwrap_or(0)
+}
