@@ -45,7 +45,7 @@
 //! - Nothing above [`content::blocks`] knows where a block lives, nothing above [`fs::dir`] where a page came from.
 //!
 //! `tests/suite/layers.rs` reads the sources and fails if a room names what it must not know. What a user may rely on stands
-//! in the README under Semantics, each promise with the test that holds it.
+//! in tests/PROMISES.md, each promise with the test that holds it.
 //!
 //! # Reading order
 //!

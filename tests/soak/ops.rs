@@ -439,6 +439,10 @@ impl<'a> Operation<'a> {
             let errno = ERRORS.iter().find(|(_, words)| line.contains(words)).map(|(errno, _)| *errno);
             match errno {
                 Some(errno) => self.failed(errno, None, line, window),
+                // cp has looked at the file before it opened it by its name anew: what a reader would be told as ESTALE.
+                None if line.ends_with("as it was replaced while being copied") => {
+                    self.failed(libc::ESTALE, None, line, window);
+                }
                 // tar and cp say what became of their own work; grep and rg have lines without an errno.
                 None if self.terms.kind.has_changes() || self.terms.kind.has_faults() => {}
                 None => self.outcome.wrong.push(format!("said {line:?}")),
