@@ -8,7 +8,7 @@
 //!            |  -> content -------------------> http           the object store: bytes
 //!            |     content/links -> remote
 //!            |
-//!            +-- walk      what comes next in a tree: directories and small files fetched ahead
+//!            +-- ahead     what comes next in a tree: directories and small files fetched ahead
 //!            +-- fresh     listings loaded anew behind their readers, or forgotten on demand
 //!            +-- retried   reads that have only just failed: further tries share the first one's time
 //!

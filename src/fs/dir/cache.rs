@@ -125,11 +125,15 @@ impl ListingCache {
         lock(&self.state).listings.iter().map(|(_, cached)| Arc::clone(&cached.listing)).collect()
     }
 
-    /// Takes the listings out whose directory is `wanted`.
-    pub fn take_out(&self, wanted: impl Fn(Ino) -> bool) -> Vec<Arc<Listing>> {
+    /// The directories that have a listing.
+    pub fn dirs(&self) -> Vec<Ino> {
+        lock(&self.state).listings.iter().map(|(dir, _)| *dir).collect()
+    }
+
+    /// Takes the listings of `dirs` out, as far as there are any.
+    pub fn take_out(&self, dirs: &[Ino]) -> Vec<Arc<Listing>> {
         let mut state = lock(&self.state);
-        let dirs: Vec<Ino> = state.listings.iter().map(|(dir, _)| *dir).filter(|dir| wanted(*dir)).collect();
-        dirs.into_iter().filter_map(|dir| state.take(dir)).collect()
+        dirs.iter().filter_map(|dir| state.take(*dir)).collect()
     }
 
     /// A listing has grown, or ended: it counts with what it holds now, and older ones make room. One of more than half of what

@@ -185,7 +185,7 @@ impl Freshness {
     /// directory, or out of the one there is, which says nothing new.
     fn rename(&self, file: &Entry, list_anew: bool) {
         if list_anew {
-            let given_up = self.listings.take_out(|dir| dir == file.parent);
+            let given_up = self.listings.take_out(&[file.parent]);
             given_up.iter().for_each(|listing| listing.set_outdated());
             // Once it is given up, a refresh does not know any more which other names the kernel has from it.
             self.tell(Change::Forgotten(given_up));
@@ -198,7 +198,10 @@ impl Freshness {
     /// Forgets the listings of `dir` and of all that is below it, and tells the kernel; `owed` is answered
     /// when that is done: with an error if the kernel cannot be told.
     pub(super) fn forget_below(&self, dir: Ino, owed: Owed<()>) {
-        let forgotten = self.listings.take_out(|listed| self.inodes.is_below(listed, dir));
+        // A listing that begins after this look was asked for after the refresh, and is fresh.
+        let mut below = self.listings.dirs();
+        below.retain(|listed| self.inodes.is_below(*listed, dir));
+        let forgotten = self.listings.take_out(&below);
         forgotten.iter().for_each(|listing| listing.set_outdated());
         let when_told = owed.clone();
         let told = Change::Told(Box::new(move || when_told.answer_with(|| Ok(()))));
