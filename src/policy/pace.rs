@@ -20,7 +20,7 @@ const START_PART_BYTES: u64 = 2 * 1024 * 1024;
 
 /// The shortest and the longest parts, in bytes. A slow request that ends soon leaves the line soon to others; a longer one than the
 /// longest gains nothing, and loses more when it breaks or is overtaken.
-const MIN_PART_BYTES: u64 = 512 * 1024;
+const MIN_PART_BYTES: u64 = 1024 * 1024;
 const MAX_PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A part is to last so many round trips, so that waiting for its first byte is a small share of its time.

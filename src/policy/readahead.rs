@@ -23,7 +23,7 @@ const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 const AHEAD_FACTOR: u64 = 8;
 
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
-const MIN_PART_BYTES: u64 = MIB / 2;
+const MIN_PART_BYTES: u64 = MIB;
 
 /// The least window, in bytes: however many readers share the memory, each has the block it reads and the one after it.
 const MIN_WINDOW_BYTES: u64 = 2 * BLOCK_BYTES;
@@ -270,8 +270,7 @@ mod tests {
     fn large_first_read_at_the_start_is_taken_for_a_run() {
         let plan = read(&mut ReadAhead::default(), 0, COPIER_BYTES, 100 * MIB);
         assert_eq!(plan.stream_end, MIB);
-        let halves: Vec<_> = (2..9).map(|half| ByteRange::new(half * MIB / 2, (half + 1) * MIB / 2)).collect();
-        assert_eq!(plan.ahead, halves);
+        assert_eq!(plan.ahead, [1, 2, 3].map(|mib| ByteRange::new(mib * MIB, (mib + 1) * MIB)));
         assert_eq!(read(&mut ReadAhead::default(), 7 * MIB, COPIER_BYTES, 100 * MIB).ahead, []);
     }
 
