@@ -69,6 +69,8 @@ pub mod remote;
 pub mod content;
 
 // The service.
+pub mod store;
+
 pub mod koodrive;
 
 pub mod secrets;

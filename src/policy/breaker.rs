@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn try_that_is_never_heard_of_holds_up_the_next_one_for_a_rest() {
         let (mut breaker, now) = breaker();
-        (0..3).for_each(|_| drop(breaker.on_failure(now)));
+        (0..3).for_each(|_| _ = breaker.on_failure(now));
         let tried = now + SECOND;
         assert!(breaker.allows(tried) && !breaker.allows(tried + SECOND));
         assert!(breaker.allows(tried + 2 * SECOND));

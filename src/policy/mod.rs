@@ -15,6 +15,7 @@ pub mod printable;
 pub mod range;
 pub mod readahead;
 pub mod retry;
+pub mod room;
 pub mod sequence;
 pub mod server_time;
 pub mod shell;

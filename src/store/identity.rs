@@ -8,15 +8,10 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::policy::range::{BLOCK_BYTES, ByteRange};
+use crate::policy::range::ByteRange;
 
-/// A blob of a file holds at most so many bytes of it, from a multiple of that on: a MiB, as one request of the object store brings
-/// and as a disk likes to read; shorter files are one blob.
+/// The most bytes of a file that one blob holds: a MiB, which a disk reads in about the time of finding it. Shorter files are one blob.
 pub const BLOB_BYTES: u64 = 1 << 20;
-
-/// The part of a blob that can be missing, and that is checked by itself: what is a block in memory. A program that reads here and
-/// there need not read a whole blob from the disk for each place, and what it has read is kept although the rest never came.
-pub const PIECE_BYTES: u64 = BLOCK_BYTES;
 
 /// The longest id of a node, and the longest name of a login, in bytes, that a blob is kept of. Real ones have some dozens.
 const ID_BYTES_MAX: usize = 1024;
@@ -92,11 +87,18 @@ impl Source {
 }
 
 impl Identity {
-    /// Bytes `index` times [`BLOB_BYTES`] and following of one version of the file `node`. `None` if the file has no such bytes, or
-    /// an id of which no blob is kept.
-    pub fn block(source: &Source, node: &str, version: &FileVersion, index: u64) -> Option<Identity> {
-        let start = index.checked_mul(BLOB_BYTES).filter(|start| *start < version.size_bytes)?;
-        let range = ByteRange::clamped(start, BLOB_BYTES, version.size_bytes);
+    /// The `block_bytes` bytes (fewer at the end of the file) from `index` times `block_bytes` on, of one version of the file `node`.
+    /// The same bytes in blocks of another size are another blob. `None` if the file has no such bytes, if a block is empty or longer
+    /// than [`BLOB_BYTES`], or for an id of which no blob is kept.
+    pub fn block(source: &Source, node: &str, version: &FileVersion, index: u64, block_bytes: u64) -> Option<Identity> {
+        if block_bytes > BLOB_BYTES {
+            return None;
+        }
+        let start = index.checked_mul(block_bytes).filter(|start| *start < version.size_bytes)?;
+        let range = ByteRange::clamped(start, block_bytes, version.size_bytes);
+        if range.is_empty() {
+            return None;
+        }
         let FileVersion { size_bytes, edited_ms, sha256 } = version;
         let mut spelling = Spelling::new(b'B', source);
         spelling.text(node)?;
@@ -105,7 +107,7 @@ impl Identity {
         spelling.bytes.push(u8::from(sha256.is_some()));
         spelling.bytes.extend(sha256.unwrap_or_default());
         spelling.bytes.extend(index.to_le_bytes());
-        spelling.bytes.extend(BLOB_BYTES.to_le_bytes());
+        spelling.bytes.extend(block_bytes.to_le_bytes());
         Some(spelling.identity(source, Kind::Block(range)))
     }
 
@@ -140,6 +142,11 @@ impl Identity {
             Kind::Listing => None,
         }
     }
+}
+
+/// The source that an identity says it is of, from its spelling.
+pub(super) fn source_of(bytes: &[u8]) -> Option<SourceKey> {
+    bytes.get(1..17)?.try_into().ok().map(SourceKey)
 }
 
 /// An identity as it is being spelled.
@@ -236,14 +243,15 @@ mod tests {
     }
 
     fn block(version: FileVersion, index: u64) -> Identity {
-        Identity::block(&source("share:1"), "node", &version, index).expect("there are such bytes")
+        Identity::block(&source("share:1"), "node", &version, index, BLOB_BYTES).expect("there are such bytes")
     }
 
     #[test]
     fn names_never_change() {
         // Worked out apart from this code (Python's hashlib); a changed name would make every store on every disk useless.
         let listing = Identity::listing(&source("share:1"), "who", "dir").expect("short ids");
-        let names = [source("share:1").key().to_string(), block(VERSION, 1).name().to_string(), listing.name().to_string()];
+        let names =
+            [source("share:1").key().to_string(), block(VERSION, 1).name().to_string(), listing.name().to_string()];
         assert_eq!(
             names,
             [
@@ -264,8 +272,9 @@ mod tests {
             block(FileVersion { edited_ms: 8, ..VERSION }, 0),
             block(FileVersion { sha256, ..VERSION }, 0),
         ];
+        all.extend(Identity::block(&source("share:1"), "node", &VERSION, 0, BLOB_BYTES / 8));
         for exact in ["share:1", "share:2"] {
-            all.extend(Identity::block(&source(exact), "other", &VERSION, 0));
+            all.extend(Identity::block(&source(exact), "other", &VERSION, 0, BLOB_BYTES));
             for (who, directory) in [("", "ab"), ("a", "b"), ("ab", ""), ("", "node")] {
                 all.extend(Identity::listing(&source(exact), who, directory));
             }
@@ -273,20 +282,22 @@ mod tests {
         let count = all.len();
         all.sort_by_key(Identity::name);
         all.dedup_by_key(|identity| identity.name());
-        assert_eq!((all.len(), count), (15, 15));
+        assert_eq!((all.len(), count), (16, 16));
     }
 
     #[test]
     fn blocks_cover_the_file_and_nothing_behind_it() {
         let ranges: Vec<_> =
-            (0..4).map(|index| Identity::block(&source("s"), "n", &VERSION, index)?.range()).collect();
+            (0..4).map(|index| Identity::block(&source("s"), "n", &VERSION, index, BLOB_BYTES)?.range()).collect();
         let half = BLOB_BYTES / 2;
         let want = [(0, 2 * half), (2 * half, 4 * half), (4 * half, 5 * half)];
         let mut want: Vec<_> = want.into_iter().map(|(start, end)| Some(ByteRange::new(start, end))).collect();
         want.push(None);
         assert_eq!(ranges, want);
-        assert_eq!(Identity::block(&source("s"), "n", &VERSION, u64::MAX), None);
-        assert_eq!(Identity::block(&source("s"), "n", &FileVersion { size_bytes: 0, ..VERSION }, 0), None);
+        assert_eq!(Identity::block(&source("s"), "n", &VERSION, u64::MAX, BLOB_BYTES), None);
+        assert_eq!(Identity::block(&source("s"), "n", &FileVersion { size_bytes: 0, ..VERSION }, 0, BLOB_BYTES), None);
+        assert_eq!(Identity::block(&source("s"), "n", &VERSION, 0, BLOB_BYTES + 1), None);
+        assert_eq!(Identity::block(&source("s"), "n", &VERSION, 0, 0), None);
     }
 
     #[test]
@@ -294,7 +305,7 @@ mod tests {
         assert!(Identity::listing(&source("s"), "", &"x".repeat(ID_BYTES_MAX)).is_some());
         assert!(Identity::listing(&source("s"), "", &"x".repeat(ID_BYTES_MAX + 1)).is_none());
         assert!(Identity::listing(&source("s"), &"x".repeat(70_000), "").is_none());
-        assert!(Identity::block(&source("s"), &"x".repeat(70_000), &VERSION, 0).is_none());
+        assert!(Identity::block(&source("s"), &"x".repeat(70_000), &VERSION, 0, BLOB_BYTES).is_none());
     }
 
     #[test]

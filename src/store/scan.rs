@@ -1,0 +1,100 @@
+//! What there is in the directory of a store: every blob, and every byte that counts.
+
+use std::io::{self, ErrorKind};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, flock, unlinkat};
+
+use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED};
+use super::identity::{BlobName, SourceKey};
+
+impl Disk {
+    /// Shows every blob of the store to `visit`, as long as that says `true`, and says how many bytes were found in all; `None` if it
+    /// was told to stop. What killed writers have left, and directories without blobs,
+    /// are removed where anything can be.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn scan(&self, visit: &mut dyn FnMut(Found) -> bool) -> io::Result<Option<u64>> {
+        // Before the blobs: one that comes into its place meanwhile is counted twice, not left out.
+        let can_write = self.usage().is_some();
+        let mut bytes = if can_write { self.unfinished_bytes()? } else { 0 };
+        for (gone, _) in self.names(GONE)? {
+            bytes += self.bytes_below(&format!("{GONE}/{gone}"))?;
+        }
+        for (source, label) in self.sources()? {
+            let mut shards = 0;
+            for (shard, kind) in self.names(&source.to_string())? {
+                if kind != FileType::Directory {
+                    continue;
+                }
+                let Some(found) = self.scan_shard(source, &shard, visit)? else { return Ok(None) };
+                bytes += found;
+                // Others may fill it right now: then it is not removed.
+                if found == 0 && can_write && self.remove_directory(&format!("{source}/{shard}"))? > 0 {
+                    continue;
+                }
+                bytes += self.unit();
+                shards += 1;
+            }
+            if shards == 0 && can_write {
+                self.unlink_whatever(&format!("{source}/{LABEL}"))?;
+                self.remove_directory(&source.to_string())?;
+            } else {
+                bytes += self.unit() + label.map_or(0, |label| self.charge(label.len() as u64));
+            }
+        }
+        Ok(Some(bytes))
+    }
+
+    fn scan_shard(
+        &self,
+        source: SourceKey,
+        shard: &str,
+        visit: &mut dyn FnMut(Found) -> bool,
+    ) -> io::Result<Option<u64>> {
+        let mut bytes = 0;
+        let mut left = true;
+        self.stats(&format!("{source}/{shard}"), |name, len, used_at| {
+            let charge = self.charge(len);
+            bytes += charge;
+            if let Some(name) = BlobName::parse(name).filter(|_| left) {
+                left = visit(Found { place: Place { source, name }, charge, used_at });
+            }
+            left
+        })?;
+        Ok(left.then_some(bytes))
+    }
+
+    fn bytes_below(&self, path: &str) -> io::Result<u64> {
+        let mut bytes = self.unit();
+        for (name, kind) in self.names(path)? {
+            if kind == FileType::Directory {
+                bytes += self.unit();
+                self.stats(&format!("{path}/{name}"), |_, len, _| {
+                    bytes += self.charge(len);
+                    true
+                })?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// What blobs count that are being written. Removes those whose writer is no more.
+    fn unfinished_bytes(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for (name, _) in self.names(UNFINISHED)? {
+            let path = format!("{UNFINISHED}/{name}");
+            let charge: u64 = name.rsplit_once('.').and_then(|(_, charge)| charge.parse().ok()).unwrap_or(0);
+            match self.open_file(&path, OFlags::RDWR) {
+                Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    // Not taken off the count: the scan finds it no more.
+                    Ok(()) => unlinkat(self.root(), &path, AtFlags::empty())?,
+                    Err(_locked) => bytes += charge,
+                },
+                Err(error) if error.kind() == ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes)
+    }
+}
