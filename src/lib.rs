@@ -16,6 +16,7 @@
 //!                      single_flight (one thread works, others wait)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`)
 //! below koodrive       secrets (files and commands that hold them)
+//! on the disk          store (blobs that outlive a mount: blocks of files, complete listings)
 //! ```
 //!
 //! # Four promises
@@ -68,9 +69,10 @@ pub mod remote;
 
 pub mod content;
 
-// The service.
+// What outlives the mount.
 pub mod store;
 
+// The service.
 pub mod koodrive;
 
 pub mod secrets;

@@ -12,7 +12,7 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::buffers::Buffer;
 use super::object::Object;
-use super::store::{self, ObjectStore, StoreAnswer};
+use super::object_store::{self, ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
@@ -332,14 +332,14 @@ impl Fetcher {
                 }
                 Verdict::Throttled => {
                     self.note_one_too_many();
-                    return Err(store::busy(&answer, RemoteErrorKind::Throttled));
+                    return Err(object_store::busy(&answer, RemoteErrorKind::Throttled));
                 }
                 Verdict::Unavailable => {
                     // Many stores and gateways say no more than this when they are asked for too much at a time.
                     if answer.status == 503 {
                         self.note_one_too_many();
                     }
-                    return Err(store::busy(&answer, RemoteErrorKind::Unavailable));
+                    return Err(object_store::busy(&answer, RemoteErrorKind::Unavailable));
                 }
                 Verdict::Refused => return Err(ContentError::Refused { status: answer.status }),
                 Verdict::Malformed => return Err(ContentError::Malformed { status: answer.status }),
@@ -397,10 +397,10 @@ impl Fetcher {
         let mut read = |buffer: &mut [u8]| {
             // The store's own limit ends a stall; this one ends a trickle.
             if ticket.deadline().is_some_and(|deadline| self.clock.now() >= deadline) {
-                return Err(ContentError::Store(Arc::new(store::timeout())));
+                return Err(ContentError::Store(Arc::new(object_store::timeout())));
             }
             match answer.body.read_some(buffer) {
-                Ok(0) => Err(ContentError::Store(Arc::new(store::cut_short()))),
+                Ok(0) => Err(ContentError::Store(Arc::new(object_store::cut_short()))),
                 Ok(count) => Ok(count),
                 Err(error) => Err(ContentError::Store(Arc::new(error))),
             }

@@ -10,13 +10,13 @@ mod error;
 pub mod fetcher;
 mod links;
 mod object;
+mod object_store;
 mod parked;
 mod prefetcher;
 mod ranges;
 mod reader;
 mod running;
 mod sizes;
-mod store;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -29,12 +29,12 @@ pub use error::{ContentError, StoreError};
 use fetcher::Fetcher;
 pub use links::LinkStore;
 use object::Object;
+pub use object_store::{ObjectStore, StoreAnswer, StoreBody};
 pub use parked::{ReadData, ReadDone};
 use prefetcher::Prefetcher;
 pub use reader::FileReader;
 pub use sizes::SizeDone;
 use sizes::Sizes;
-pub use store::{ObjectStore, StoreAnswer, StoreBody};
 
 use crate::clock::{Clock, lock};
 use crate::jobs::JobQueue;

@@ -11,7 +11,7 @@ use lru::LruCache;
 
 use super::ContentError;
 use super::fetcher::Fetcher;
-use super::store;
+use super::object_store;
 use crate::clock::lock;
 use crate::jobs::{Attempt, Class, End, Failure, Task, Ticket, Urgency};
 use crate::policy::printable::one_line;
@@ -124,10 +124,10 @@ impl SizeTask {
                     }
                 }
                 SizeVerdict::Unknown(Verdict::Throttled) => {
-                    return Err(store::busy(&answer, RemoteErrorKind::Throttled));
+                    return Err(object_store::busy(&answer, RemoteErrorKind::Throttled));
                 }
                 SizeVerdict::Unknown(Verdict::Unavailable) => {
-                    return Err(store::busy(&answer, RemoteErrorKind::Unavailable));
+                    return Err(object_store::busy(&answer, RemoteErrorKind::Unavailable));
                 }
                 SizeVerdict::Unknown(Verdict::Refused) => {
                     return Err(ContentError::Refused { status: answer.status });

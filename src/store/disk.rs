@@ -16,7 +16,7 @@
 use std::fs::{DirBuilder, File, FileTimes};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +45,9 @@ const ENTRY_BYTES: u64 = 128;
 
 /// So often the directories of a blob are made: a scan of another mount removes them again where they are empty still.
 const DIRECTORY_TRIES: u32 = 3;
+
+/// So often a file is made to write to: a scan takes one that is new for one that was left, for an instant.
+const UNFINISHED_TRIES: u32 = 8;
 
 /// The longest name of a source that is read back.
 const LABEL_BYTES_MAX: u64 = 4096;
@@ -76,6 +79,12 @@ pub(super) enum Written {
     Now,
     /// Somebody else was first with the same.
     Before,
+}
+
+/// A blob that is being written.
+struct Unfinished {
+    file: File,
+    path: String,
 }
 
 /// The directory of a store.
@@ -221,44 +230,65 @@ impl Disk {
         parts: impl Iterator<Item = &'a [u8]>,
         put: impl FnOnce(&mut dyn FnMut() -> io::Result<Written>) -> io::Result<Written>,
     ) -> io::Result<Written> {
-        let unfinished = format!("{UNFINISHED}/{:016x}.{charge}", fastrand::u64(..));
-        let result = self.write_unfinished(&unfinished, parts).and_then(|_locked| {
-            put(&mut || {
-                for _ in 0..DIRECTORY_TRIES {
-                    match self.rename(&unfinished, place) {
-                        Err(error) if error.kind() == ErrorKind::NotFound => self.make_directories(place, label)?,
-                        other => return other,
-                    }
-                }
-                self.rename(&unfinished, place)
-            })
-        });
+        let result =
+            self.new_unfinished(charge).and_then(|unfinished| self.finish(&unfinished, parts, place, label, put));
         if !matches!(result, Ok(Written::Now)) {
-            if let Err(error) = unlinkat(&self.root, &unfinished, AtFlags::empty()).map_err(io::Error::from)
-                && error.kind() != ErrorKind::NotFound
-            {
-                log::debug!("store: {unfinished} stays until the next scan: {error}");
-            }
             self.take_off(charge);
         }
         result
     }
 
-    /// Writes the parts to a new file, which is locked as long as it is open.
-    fn write_unfinished<'a>(&self, path: &str, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mut file = match self.open_file(path, flags) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.make_directory(UNFINISHED)?;
-                self.open_file(path, flags)?
-            }
-            other => other?,
-        };
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        for part in parts {
-            file.write_all(part)?;
+    /// Writes the parts to a new file, and puts that in its place as `put` says.
+    fn finish<'a>(
+        &self,
+        unfinished: &Unfinished,
+        mut parts: impl Iterator<Item = &'a [u8]>,
+        place: Place,
+        label: &str,
+        put: impl FnOnce(&mut dyn FnMut() -> io::Result<Written>) -> io::Result<Written>,
+    ) -> io::Result<Written> {
+        let Unfinished { file, path } = unfinished;
+        let result = parts.try_for_each(|part| (&*file).write_all(part)).and_then(|()| {
+            put(&mut || {
+                for _ in 0..DIRECTORY_TRIES {
+                    match self.rename(path, place) {
+                        Err(error) if error.kind() == ErrorKind::NotFound => self.make_directories(place, label)?,
+                        other => return other,
+                    }
+                }
+                self.rename(path, place)
+            })
+        });
+        if !matches!(result, Ok(Written::Now))
+            && let Err(error) = unlinkat(&self.root, path, AtFlags::empty())
+        {
+            log::debug!("store: {path} stays until the next scan: {error}");
         }
-        Ok(file)
+        result
+    }
+
+    /// A new file, locked as long as it is open: whatever is not locked is what a killed writer has left, and goes with a scan.
+    fn new_unfinished(&self, charge: u64) -> io::Result<Unfinished> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        for _ in 0..UNFINISHED_TRIES {
+            let path = format!("{UNFINISHED}/{:016x}.{charge}", fastrand::u64(..));
+            let file = match self.open_file(&path, flags) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.make_directory(UNFINISHED)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // A scan may have come between, and have locked it in order to remove it.
+            match flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
+                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Unfinished { file, path }),
+                Ok(()) => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(ErrorKind::WouldBlock, "every new file is removed by others"))
     }
 
     /// Puts a written blob in its place. If there is one, that stays.

@@ -108,7 +108,8 @@ impl Lookups {
     }
 
     fn fail(&self, why: &str) {
-        match lock(&self.breaker).on_failure(self.clock.now()) {
+        let rest = lock(&self.breaker).on_failure(self.clock.now());
+        match rest {
             Some(rest) => {
                 log::warn!("store: the cache directory is not read for {} s: {why}", rest.as_secs());
             }
@@ -187,7 +188,7 @@ mod tests {
         let lookups = lookups(PATIENCE);
         let (release, gate) = channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
-        let made = Arc::new(AtomicU32::new(0));
+        let made = Arc::new(AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 * THREADS_MAX {
                 let (lookups, gate, made) = (&lookups, Arc::clone(&gate), Arc::clone(&made));
@@ -205,7 +206,7 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(20));
             SystemClock.sleep(Duration::from_millis(1));
         }
-        assert!(made.load(Ordering::Relaxed) <= THREADS_MAX as u32);
+        assert!(made.load(Ordering::Relaxed) <= THREADS_MAX);
     }
 
     #[test]

@@ -20,9 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("remote", &["policy"]),
     // Files and commands that hold secrets; `policy` for what a message says to type.
     ("secrets", &["config", "policy"]),
+    // Blobs on the disk: neither what a listing holds nor who reads.
+    ("store", &["clock", "jobs", "policy"]),
     ("http", &["clock", "config", "policy", "remote"]),
     ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight"]),
-    // `http` only in content/store.rs, behind the trait ObjectStore (see RULES).
+    // `http` only in content/object_store.rs, behind the trait ObjectStore (see RULES).
     ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight"]),
     ("fs", &["clock", "content", "jobs", "policy", "remote"]),
     // `content` and `remote` for the types in fs's own results: bytes that were read, kinds of nodes and of failures.

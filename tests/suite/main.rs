@@ -6,6 +6,9 @@ mod emulator;
 
 mod advice_laws;
 mod api_fact_laws;
+mod blob_disk_laws;
+mod blob_help;
+mod blob_laws;
 mod call_laws;
 mod circles;
 mod citation_laws;
