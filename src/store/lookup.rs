@@ -3,10 +3,10 @@
 //! A disk can hang (a network filesystem, a dying drive), and a call to the system cannot be given up. So lookups run on threads of
 //! their own; whoever asks waits for a while only, and a disk that keeps them waiting is left alone for a time.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timer, lock};
@@ -26,10 +26,16 @@ const LIMITS: BreakerLimits =
 /// Looks up on threads of its own.
 pub(super) struct Lookups {
     queue: JobQueue,
+    timer: Arc<Timer>,
+    judge: Arc<Judge>,
+    live: Arc<AtomicUsize>,
+}
+
+/// Watches how the disk does.
+struct Judge {
     clock: Arc<dyn Clock>,
     /// How long a lookup is waited for.
     patience: Duration,
-    live: Arc<AtomicUsize>,
     breaker: Mutex<Breaker>,
 }
 
@@ -44,66 +50,62 @@ pub(super) enum NoAnswer {
     Failed,
 }
 
-impl Lookups {
-    /// Lookups that are waited for up to `patience`.
-    ///
-    /// # Errors
-    /// If no thread can be started.
-    pub(super) fn start(timer: &Arc<Timer>, patience: Duration) -> std::io::Result<Lookups> {
-        Ok(Lookups {
-            queue: JobQueue::start("koofs-lookup", THREADS_MAX, timer)?,
-            clock: Arc::clone(timer.clock()),
-            patience,
-            live: Arc::default(),
-            breaker: Mutex::new(Breaker::new(LIMITS)),
-        })
+type Done<T> = Box<dyn FnOnce(Result<T, NoAnswer>) + Send>;
+
+/// A lookup that somebody waits for: whoever comes first answers it, the disk or the clock.
+struct Awaited<T> {
+    judge: Arc<Judge>,
+    done: Mutex<Option<Done<T>>>,
+}
+
+impl<T> Awaited<T> {
+    fn is_awaited(&self) -> bool {
+        lock(&self.done).is_some()
     }
 
-    /// What `look` finds, which gives `Err` if the disk has failed. Blocks for `patience` at most.
-    ///
-    /// # Errors
-    /// If it is not known what `look` finds.
-    pub(super) fn get<T: Send + 'static>(
-        &self,
-        look: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        if !lock(&self.breaker).allows(self.clock.now()) {
-            return Err(NoAnswer::NotAsked);
+    fn answer(&self, answer: Result<T, NoAnswer>) {
+        let done = lock(&self.done).take();
+        if let Some(done) = done {
+            done(answer);
         }
-        let live = Live::enter(&self.live).ok_or(NoAnswer::NotAsked)?;
-        let (sender, receiver) = sync_channel(1);
-        let asked = Arc::new(());
-        let is_awaited = Arc::downgrade(&asked);
-        let is_queued = self.queue.push(Class::Foreground, move || {
-            let _live = live;
-            // Nobody waits any more for what has waited here behind a disk that hung.
-            if is_awaited.strong_count() > 0 {
-                // The only failure is that nobody waits.
-                let _ = sender.send(look());
-            }
-        });
-        if !is_queued {
-            return Err(NoAnswer::NotAsked);
+    }
+
+    fn found(&self, found: io::Result<T>) {
+        // An answer that comes late is no sign of health.
+        if !self.is_awaited() {
+            return;
         }
-        let answer = receiver.recv_timeout(self.patience);
-        drop(asked);
-        match answer {
-            Ok(Ok(found)) => {
-                if lock(&self.breaker).on_success() {
-                    log::info!("store: the cache directory answers again");
-                }
-                Ok(found)
+        match found {
+            Ok(found) => {
+                self.judge.succeed();
+                self.answer(Ok(found));
             }
-            Ok(Err(error)) => {
-                self.fail(&error.to_string());
-                Err(NoAnswer::Failed)
+            Err(error) => {
+                self.judge.fail(&error.to_string());
+                self.answer(Err(NoAnswer::Failed));
             }
-            Err(RecvTimeoutError::Timeout) => {
-                self.fail(&format!("no answer in {} ms", self.patience.as_millis()));
-                Err(NoAnswer::Late)
-            }
-            // It has panicked, or all is being closed.
-            Err(RecvTimeoutError::Disconnected) => Err(NoAnswer::Failed),
+        }
+    }
+
+    fn expire(&self) {
+        if self.is_awaited() {
+            self.judge.fail(&format!("no answer in {} ms", self.judge.patience.as_millis()));
+            self.answer(Err(NoAnswer::Late));
+        }
+    }
+}
+
+impl<T> Drop for Awaited<T> {
+    fn drop(&mut self) {
+        // The lookup has panicked, or all is being closed.
+        self.answer(Err(NoAnswer::Failed));
+    }
+}
+
+impl Judge {
+    fn succeed(&self) {
+        if lock(&self.breaker).on_success() {
+            log::info!("store: the cache directory answers again");
         }
     }
 
@@ -115,6 +117,87 @@ impl Lookups {
             }
             None => log::debug!("store: a lookup in the cache directory: {why}"),
         }
+    }
+}
+
+impl Lookups {
+    /// Lookups that are waited for up to `patience`.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn start(timer: &Arc<Timer>, patience: Duration) -> io::Result<Lookups> {
+        let clock = Arc::clone(timer.clock());
+        Ok(Lookups {
+            queue: JobQueue::start("koofs-lookup", THREADS_MAX, timer)?,
+            timer: Arc::clone(timer),
+            judge: Arc::new(Judge { clock, patience, breaker: Mutex::new(Breaker::new(LIMITS)) }),
+            live: Arc::default(),
+        })
+    }
+
+    /// Has `done` told what `look` finds (which gives `Err` if the disk has failed), exactly once: by the thread that has looked, by
+    /// the timer when that takes too long, or at once by this one where it is not asked at all. Never blocks.
+    pub(super) fn tell<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> io::Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T, NoAnswer>) + Send + 'static,
+    ) {
+        if let Some(awaited) = self.ask(look, Box::new(done)) {
+            let late = Arc::downgrade(&awaited);
+            drop(awaited);
+            // Weak: whoever is answered is not kept until then.
+            self.timer.at(self.judge.clock.now() + self.judge.patience, move || {
+                if let Some(awaited) = late.upgrade() {
+                    awaited.expire();
+                }
+            });
+        }
+    }
+
+    /// What `look` finds. Blocks as long as is waited for at most.
+    ///
+    /// # Errors
+    /// If it is not known what `look` finds.
+    pub(super) fn get<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let (sender, receiver) = sync_channel(1);
+        // The channel has room for the one answer.
+        let done = move |answer| drop(sender.send(answer));
+        let awaited = self.ask(look, Box::new(done));
+        if let Ok(answer) = receiver.recv_timeout(self.judge.patience) {
+            return answer;
+        }
+        if let Some(awaited) = awaited {
+            awaited.expire();
+        }
+        // Answered now, by the disk or by this.
+        receiver.recv().unwrap_or(Err(NoAnswer::Failed))
+    }
+
+    /// Queues the lookup; `None` if `done` was told already that it is not made.
+    fn ask<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> io::Result<T> + Send + 'static,
+        done: Done<T>,
+    ) -> Option<Arc<Awaited<T>>> {
+        let awaited = Arc::new(Awaited { judge: Arc::clone(&self.judge), done: Mutex::new(Some(done)) });
+        let is_well = lock(&self.judge.breaker).allows(self.judge.clock.now());
+        let live = if is_well { Live::enter(&self.live) } else { None };
+        let Some(live) = live else {
+            awaited.answer(Err(NoAnswer::NotAsked));
+            return None;
+        };
+        let asked = Arc::clone(&awaited);
+        self.queue.push(Class::Foreground, move || {
+            let _live = live;
+            // Nobody waits any more for what has waited here behind a disk that hung.
+            if asked.is_awaited() {
+                asked.found(look());
+            }
+        });
+        Some(awaited)
     }
 }
 
@@ -138,7 +221,6 @@ impl Drop for Live {
 mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock};
-    use std::io;
     use std::sync::atomic::AtomicU32;
     use std::sync::mpsc::channel;
     use std::time::Instant;
@@ -215,5 +297,35 @@ mod tests {
         let failed: Vec<_> = (0..3).map(|_| lookups.get(|| Err::<(), _>(io::ErrorKind::Other.into()))).collect();
         assert_eq!(failed, [Err(NoAnswer::Failed); 3]);
         assert_eq!(lookups.get(|| Ok(())), Err(NoAnswer::NotAsked));
+    }
+
+    #[test]
+    fn whoever_does_not_wait_is_told_once_by_the_disk_or_by_the_clock() {
+        let timer = Timer::new(Arc::new(SystemClock));
+        let lookups = Lookups::start(&timer, PATIENCE).expect("threads start");
+        let (sender, told) = channel();
+        let tell = |number| {
+            let sender = sender.clone();
+            move |answer| sender.send((number, answer)).unwrap_or_default()
+        };
+        lookups.tell(|| Ok(5), tell(1));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok((1, Ok(5))));
+        let (release, gate) = channel::<()>();
+        lookups.tell(move || gate.recv().map(|()| 6).map_err(|_| io::ErrorKind::BrokenPipe.into()), tell(2));
+        let start = Instant::now();
+        let late = loop {
+            timer.run_due();
+            match told.try_recv() {
+                Ok(late) => break late,
+                Err(_) => assert!(start.elapsed() < Duration::from_secs(20)),
+            }
+        };
+        assert_eq!(late, (2, Err(NoAnswer::Late)));
+        release.send(()).expect("it waits there");
+        lookups.tell(|| panic!("as planted"), tell(3));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok((3, Err(NoAnswer::Failed))));
+        lookups.tell(|| Ok(7), tell(4));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok((4, Ok(7))));
+        assert!(told.try_recv().is_err());
     }
 }

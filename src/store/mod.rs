@@ -73,7 +73,7 @@ pub struct Store {
     timer: Arc<Timer>,
     /// Sources that are not read because they could not be taken away.
     hidden: Mutex<HashSet<SourceKey>>,
-    counts: LookupCounts,
+    counts: Arc<LookupCounts>,
 }
 
 #[derive(Default)]
@@ -81,7 +81,19 @@ struct LookupCounts {
     hits: AtomicU64,
     misses: AtomicU64,
     late: AtomicU64,
-    damaged: Arc<AtomicU64>,
+    damaged: AtomicU64,
+}
+
+impl LookupCounts {
+    fn counted(&self, answer: Result<Option<Blob>, NoAnswer>) -> Option<Blob> {
+        let count = match &answer {
+            Ok(Some(_)) => &self.hits,
+            Ok(None) => &self.misses,
+            Err(NoAnswer::Late | NoAnswer::NotAsked | NoAnswer::Failed) => &self.late,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        answer.ok().flatten()
+    }
 }
 
 /// A blob that was found, and found to be whole.
@@ -160,26 +172,33 @@ impl Store {
             lookups,
             timer: Arc::clone(timer),
             hidden: Mutex::default(),
-            counts: LookupCounts::default(),
+            counts: Arc::default(),
         })
+    }
+
+    /// Has `done` told the blob of `identity`, if there is one and it is whole; exactly once, and within the configured patience:
+    /// by a thread of the store's, by the timer's, or at once by this one if the disk is not asked at all. Never blocks.
+    pub fn look_up(&self, identity: &Identity, done: impl FnOnce(Option<Blob>) + Send + 'static) {
+        let Some(look) = self.look(identity) else { return done(None) };
+        let counts = Arc::clone(&self.counts);
+        self.lookups.tell(look, move |answer| done(counts.counted(answer)));
     }
 
     /// The blob of `identity`, if there is one and it is whole. Blocks for the configured patience at most: never to be called by a
     /// thread of the kernel's.
     pub fn get(&self, identity: &Identity) -> Option<Blob> {
+        let look = self.look(identity)?;
+        self.counts.counted(self.lookups.get(look))
+    }
+
+    /// What looks for a blob; `None` if it must not be found.
+    fn look(&self, identity: &Identity) -> Option<impl FnOnce() -> io::Result<Option<Blob>> + Send + use<>> {
         if lock(&self.hidden).contains(&identity.source().key()) {
             return None;
         }
-        let (disk, identity, damaged) = (Arc::clone(&self.disk), identity.clone(), Arc::clone(&self.counts.damaged));
+        let (disk, identity, counts) = (Arc::clone(&self.disk), identity.clone(), Arc::clone(&self.counts));
         let now = self.timer.clock().utc();
-        let answer = self.lookups.get(move || look(&disk, &identity, now, &damaged));
-        let count = match &answer {
-            Ok(Some(_)) => &self.counts.hits,
-            Ok(None) => &self.counts.misses,
-            Err(NoAnswer::Late | NoAnswer::NotAsked | NoAnswer::Failed) => &self.counts.late,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        answer.ok().flatten()
+        Some(move || look(&disk, &identity, now, &counts.damaged))
     }
 
     /// Keeps the block of `identity`, which is `parts` one after the other, and the ETag under which its object was fetched. Never
