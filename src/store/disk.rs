@@ -16,13 +16,12 @@
 use std::fs::{DirBuilder, File, FileTimes};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, fstatvfs, mkdirat, openat,
-    renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, fstatvfs, mkdirat, openat, renameat, statat, unlinkat,
 };
 
 use super::StoreError;
@@ -42,12 +41,6 @@ const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 
 /// What a file takes beside its blocks: its name and place in a directory (ext4: 44 bytes at such names, in blocks half full).
 const ENTRY_BYTES: u64 = 128;
-
-/// So often the directories of a blob are made: a scan of another mount removes them again where they are empty still.
-const DIRECTORY_TRIES: u32 = 3;
-
-/// So often a file is made to write to: a scan takes one that is new for one that was left, for an instant.
-const UNFINISHED_TRIES: u32 = 8;
 
 /// The longest name of a source that is read back.
 const LABEL_BYTES_MAX: u64 = 4096;
@@ -73,20 +66,6 @@ pub(super) struct Found {
     pub used_at: u64,
 }
 
-/// How a blob was put in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
-    Now,
-    /// Somebody else was first with the same.
-    Before,
-}
-
-/// A blob that is being written.
-struct Unfinished {
-    file: File,
-    path: String,
-}
-
 /// The directory of a store.
 pub(super) struct Disk {
     root: OwnedFd,
@@ -98,11 +77,11 @@ pub(super) struct Disk {
 }
 
 impl Place {
-    fn directory(self) -> String {
+    pub(super) fn directory(self) -> String {
         format!("{}/{:02x}", self.source, self.name.shard())
     }
 
-    fn path(self) -> String {
+    pub(super) fn path(self) -> String {
         format!("{}/{:02x}/{}", self.source, self.name.shard(), self.name)
     }
 }
@@ -217,112 +196,8 @@ impl Disk {
         statat(&self.root, place.path(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Writes a blob, of which the bytes are counted already; they stay so only for [`Written::Now`]. `label` is what the source is
-    /// called. `allowed` is asked when all is written: with it, the blob comes into its place.
-    ///
-    /// # Errors
-    /// What the system says. Nothing is left behind.
-    pub(super) fn write<'a>(
-        &self,
-        place: Place,
-        label: &str,
-        charge: u64,
-        parts: impl Iterator<Item = &'a [u8]>,
-        put: impl FnOnce(&mut dyn FnMut() -> io::Result<Written>) -> io::Result<Written>,
-    ) -> io::Result<Written> {
-        let result =
-            self.new_unfinished(charge).and_then(|unfinished| self.finish(&unfinished, parts, place, label, put));
-        if !matches!(result, Ok(Written::Now)) {
-            self.take_off(charge);
-        }
-        result
-    }
-
-    /// Writes the parts to a new file, and puts that in its place as `put` says.
-    fn finish<'a>(
-        &self,
-        unfinished: &Unfinished,
-        mut parts: impl Iterator<Item = &'a [u8]>,
-        place: Place,
-        label: &str,
-        put: impl FnOnce(&mut dyn FnMut() -> io::Result<Written>) -> io::Result<Written>,
-    ) -> io::Result<Written> {
-        let Unfinished { file, path } = unfinished;
-        let result = parts.try_for_each(|part| (&*file).write_all(part)).and_then(|()| {
-            put(&mut || {
-                for _ in 0..DIRECTORY_TRIES {
-                    match self.rename(path, place) {
-                        Err(error) if error.kind() == ErrorKind::NotFound => self.make_directories(place, label)?,
-                        other => return other,
-                    }
-                }
-                self.rename(path, place)
-            })
-        });
-        if !matches!(result, Ok(Written::Now))
-            && let Err(error) = unlinkat(&self.root, path, AtFlags::empty())
-        {
-            log::debug!("store: {path} stays until the next scan: {error}");
-        }
-        result
-    }
-
-    /// A new file, locked as long as it is open: whatever is not locked is what a killed writer has left, and goes with a scan.
-    fn new_unfinished(&self, charge: u64) -> io::Result<Unfinished> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        for _ in 0..UNFINISHED_TRIES {
-            let path = format!("{UNFINISHED}/{:016x}.{charge}", fastrand::u64(..));
-            let file = match self.open_file(&path, flags) {
-                Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.make_directory(UNFINISHED)?;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            // A scan may have come between, and have locked it in order to remove it.
-            match flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
-                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Unfinished { file, path }),
-                Ok(()) => (),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => (),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::Error::new(ErrorKind::WouldBlock, "every new file is removed by others"))
-    }
-
-    /// Puts a written blob in its place. If there is one, that stays.
-    fn rename(&self, unfinished: &str, place: Place) -> io::Result<Written> {
-        let path = place.path();
-        match renameat_with(&self.root, unfinished, &self.root, &path, RenameFlags::NOREPLACE).map_err(io::Error::from)
-        {
-            Ok(()) => Ok(Written::Now),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Written::Before),
-            // A filesystem that cannot do so (NFS, some of FUSE). One blob more may be counted than there is, until the next scan.
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-                renameat(&self.root, unfinished, &self.root, &path)?;
-                Ok(Written::Now)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn make_directories(&self, place: Place, label: &str) -> io::Result<()> {
-        let source = place.source.to_string();
-        if self.make_directory(&source)? {
-            let mut file = self.open_file(&format!("{source}/{LABEL}"), OFlags::WRONLY | OFlags::CREATE)?;
-            file.write_all(label.as_bytes())?;
-            self.add(self.charge(label.len() as u64))?;
-        }
-        match self.make_directory(&place.directory()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            // If a scan has just removed the source's directory, the next try makes it again.
-            _ => Ok(()),
-        }
-    }
-
     /// Makes a directory; `false` if there is one.
-    fn make_directory(&self, path: &str) -> io::Result<bool> {
+    pub(super) fn make_directory(&self, path: &str) -> io::Result<bool> {
         match mkdirat(&self.root, path, Mode::RWXU).map_err(io::Error::from) {
             Ok(()) => self.add(self.unit).map(|()| true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -509,11 +384,11 @@ impl Disk {
         Ok(File::from(openat(&self.root, path, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
-    fn add(&self, bytes: u64) -> io::Result<()> {
+    pub(super) fn add(&self, bytes: u64) -> io::Result<()> {
         self.usage.as_ref().map_or(Ok(()), |usage| usage.add(bytes))
     }
 
-    fn take_off(&self, bytes: u64) {
+    pub(super) fn take_off(&self, bytes: u64) {
         if let Some(usage) = &self.usage {
             usage.remove(bytes);
         }
@@ -540,7 +415,7 @@ impl Disk {
     }
 }
 
-fn nanoseconds(seconds: impl TryInto<u64>, nanoseconds: impl TryInto<u64>) -> u64 {
+pub(super) fn nanoseconds(seconds: impl TryInto<u64>, nanoseconds: impl TryInto<u64>) -> u64 {
     let seconds = seconds.try_into().unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds.try_into().unwrap_or(0))
 }

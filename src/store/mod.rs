@@ -4,13 +4,14 @@
 //! whenever it is read: what is not exactly as it was written is a miss, and goes. Several mounts of one user share a directory
 //! without knowing of each other. A store is never needed: whatever is wrong with it is a miss, and nothing waits for it long.
 //!
-//! [`identity`] says what a blob is of, `blob` what stands in its file, `disk` and `scan` where the files lie, `usage` how many bytes
+//! [`identity`] says what a blob is of, `blob` what stands in its file, `disk`, `adding` and `scan` where the files lie, `usage` how many bytes
 //! they take, `space` which go for others, `writer` how they come and `lookup` how they are asked for; [`upkeep`] is for the
 //! commands. Knows nothing of what a listing holds, nor of who asks. Threads: two that write, up to eight that look up.
 //!
 //! Locks: `space`'s (the oldest blobs) is held while files are removed, `writer`'s of what was forgotten while a file is renamed;
 //! both are waited for by the threads of the writer only. No lock is held while somebody is answered.
 
+mod adding;
 mod blob;
 mod disk;
 mod error;

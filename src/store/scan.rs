@@ -1,11 +1,15 @@
 //! What there is in the directory of a store: every blob, and every byte that counts.
 
 use std::io::{self, ErrorKind};
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, flock, unlinkat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, flock, statat, unlinkat};
 
-use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED};
+use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED, nanoseconds, time_of};
 use super::identity::{BlobName, SourceKey};
+
+/// An empty directory stays for so long, in case a writer has just made it.
+const EMPTY_KEPT: Duration = Duration::from_secs(60);
 
 impl Disk {
     /// Shows every blob of the store to `visit`, as long as that says `true`, and says how many bytes were found in all; `None` if it
@@ -29,14 +33,14 @@ impl Disk {
                 }
                 let Some(found) = self.scan_shard(source, &shard, visit)? else { return Ok(None) };
                 bytes += found;
-                // Others may fill it right now: then it is not removed.
-                if found == 0 && can_write && self.remove_directory(&format!("{source}/{shard}"))? > 0 {
+                let path = format!("{source}/{shard}");
+                if found == 0 && can_write && self.is_left(&path)? && self.remove_directory(&path)? > 0 {
                     continue;
                 }
                 bytes += self.unit();
                 shards += 1;
             }
-            if shards == 0 && can_write {
+            if shards == 0 && can_write && self.is_left(&source.to_string())? {
                 self.unlink_whatever(&format!("{source}/{LABEL}"))?;
                 self.remove_directory(&source.to_string())?;
             } else {
@@ -44,6 +48,19 @@ impl Disk {
             }
         }
         Ok(Some(bytes))
+    }
+
+    /// Whether nothing has come into a directory, or gone, for a while: no writer has just made it. One that fills it right now makes it
+    /// again.
+    fn is_left(&self, path: &str) -> io::Result<bool> {
+        match statat(self.root(), path, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from) {
+            Ok(stat) => {
+                let changed = time_of(nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
+                Ok(SystemTime::now().duration_since(changed).is_ok_and(|age| age >= EMPTY_KEPT))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn scan_shard(

@@ -10,8 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use super::Part;
+use super::adding::Written;
 use super::blob;
-use super::disk::{Disk, Place, Written};
+use super::disk::{Disk, Place};
 use super::identity::{Identity, SourceKey};
 use super::space::{NoRoom, Space};
 use crate::clock::{Clock, Timer, lock};
