@@ -9,7 +9,7 @@ use koofs::clock::{SystemClock, Timer};
 use koofs::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
 use koofs::store::{Config, Part, Store};
 
-use crate::mounted::{Mountpoint, c_path, mounts_are_allowed};
+use crate::mounted::{Mountpoint, await_that, c_path, mounts_are_allowed};
 
 /// Nothing in these laws takes as long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,20 +121,21 @@ pub(crate) fn small_disk(options: &str) -> Option<Mountpoint> {
         return None;
     }
     let mountpoint = Mountpoint::new();
-    mount(&mountpoint, options, 0).then_some(mountpoint)
+    if mount(&mountpoint, options, 0) {
+        return Some(mountpoint);
+    }
+    eprintln!("left out, without the right to mount: {}", std::io::Error::last_os_error());
+    None
 }
 
-/// Makes it read-only.
+/// Makes it read-only, once no thread of a store that was closed has a file open for writing any more.
 pub(crate) fn make_read_only(disk: &Mountpoint) {
-    assert!(mount(disk, "", libc::MS_REMOUNT | libc::MS_RDONLY));
+    await_that("a read-only disk", || mount(disk, "", libc::MS_REMOUNT | libc::MS_RDONLY));
 }
 
 fn mount(at: &Mountpoint, options: &str, flags: libc::c_ulong) -> bool {
     let (kind, path, options) = (c"tmpfs", c_path(at.path()), std::ffi::CString::new(options).unwrap());
     // SAFETY: all texts outlive the call. Mounting below our own temporary directory harms nobody.
     let result = unsafe { libc::mount(kind.as_ptr(), path.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
-    if result != 0 {
-        eprintln!("left out, without the right to mount: {}", std::io::Error::last_os_error());
-    }
     result == 0
 }
