@@ -3,6 +3,7 @@
 //!
 //! Knows no network and no threads; reads the configuration file, an access code's file and the machine's memory size.
 
+mod cache;
 mod check;
 mod environment;
 mod file;
@@ -217,6 +218,7 @@ fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, St
         ttl: values.ttl.unwrap_or(DEFAULT_TTL),
         memory_bytes: values.memory_bytes.unwrap_or_else(default_memory_bytes),
         allow_other: values.allow_other,
+        cache: values.cache,
     })
 }
 
@@ -330,7 +332,6 @@ fn settled<T>(layers: Layers<'_>, result: Option<T>) -> Result<T, String> {
     }
 }
 
-/// What the table of a remote opens.
 fn default_memory_bytes() -> u64 {
     config::default_memory_bytes(machine::ram_bytes(), machine::cgroup_limit_bytes())
 }

@@ -32,6 +32,12 @@ pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// The most that `--memory` may be: more than machines have, and far from any overflow.
 pub const MAX_MEMORY_BYTES: u64 = 1 << 40;
 
+/// The least that `--cache-size` may be: some blobs for each thread that writes.
+pub const MIN_CACHE_BYTES: u64 = 16 << 20;
+
+/// The most that `--cache-size` may be.
+pub const MAX_CACHE_BYTES: u64 = 1 << 40;
+
 /// The default budget is never below this, however small the machine looks.
 const DEFAULT_MEMORY_FLOOR_BYTES: u64 = 64 << 20;
 
@@ -342,6 +348,17 @@ pub struct MountConfig {
     pub memory_bytes: u64,
     /// Other users may use the mount.
     pub allow_other: bool,
+    /// Where what was read is kept; `None` to keep nothing.
+    pub cache: Option<CacheConfig>,
+}
+
+/// How what was read is kept on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Where: an absolute path.
+    pub directory: PathBuf,
+    /// The most bytes that it takes; `None` for a part of what is free.
+    pub limit_bytes: Option<u64>,
 }
 
 /// Everything that `koofs ls` needs.

@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::settings::{ALL, SECRETS, SecretSetting, Setting};
 
-/// Where the configuration file is looked for.
-const PLACES: [&str; 2] = ["XDG_CONFIG_HOME", "HOME"];
+/// Where the configuration file is looked for, and where the cache is. `CACHE_DIRECTORY` is systemd's (systemd.exec(5)).
+const PLACES: [&str; 4] = ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "CACHE_DIRECTORY", "HOME"];
 
 unsafe extern "C" {
     /// environ(7).
@@ -28,7 +28,7 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// What `variables` say. Others than ours and those that tell where the configuration file is are left out.
+    /// What `variables` say. Others than ours and those that tell where files are looked for are left out.
     pub fn of<K: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (K, V)>) -> Environment {
         let settings = ALL.iter().map(|setting| setting.variable());
         let secrets = SECRETS.iter().map(|secret| secret.variable());

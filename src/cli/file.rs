@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-fn home(environment: &Environment) -> Option<PathBuf> {
+pub(super) fn home(environment: &Environment) -> Option<PathBuf> {
     environment.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 

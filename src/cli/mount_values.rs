@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layers::Layers;
-use super::{settings, values};
+use super::{cache, settings, values};
+use crate::config::CacheConfig;
 
 /// The settings that do not belong to the source.
 pub(super) struct MountValues {
@@ -16,6 +17,7 @@ pub(super) struct MountValues {
     pub(super) memory_bytes: Option<u64>,
     pub(super) log_file: Option<PathBuf>,
     pub(super) verbosity: u8,
+    pub(super) cache: Option<CacheConfig>,
 }
 
 impl MountValues {
@@ -30,6 +32,7 @@ impl MountValues {
             memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
             log_file: layers.path(&settings::LOG_FILE),
             verbosity: verbosity(layers),
+            cache: cache::config(layers),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,15 @@ pub(crate) fn is_safe_transport(endpoint: &str) -> bool {
 
 /// Bytes of `64M`, `1G`, `512KiB` or `1048576`: powers of 1024, within the bounds of [`config`].
 pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
+    size(text, config::MIN_MEMORY_BYTES..=config::MAX_MEMORY_BYTES)
+}
+
+/// The same within the bounds of `--cache-size`.
+pub(crate) fn cache_size(text: &str) -> Result<u64, String> {
+    size(text, config::MIN_CACHE_BYTES..=config::MAX_CACHE_BYTES)
+}
+
+fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -102,8 +112,8 @@ pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "write bytes, or a number with K, M, G or T".to_owned())?;
     let bytes = number.saturating_mul(1 << shift);
-    if !(config::MIN_MEMORY_BYTES..=config::MAX_MEMORY_BYTES).contains(&bytes) {
-        let (min, max) = (config::MIN_MEMORY_BYTES >> 20, config::MAX_MEMORY_BYTES >> 40);
+    if !bounds.contains(&bytes) {
+        let (min, max) = (bounds.start() >> 20, bounds.end() >> 40);
         return Err(format!("must be between {min}M and {max}T"));
     }
     Ok(bytes)

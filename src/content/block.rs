@@ -60,6 +60,16 @@ impl Block {
         self.data.get().is_some()
     }
 
+    /// All its bytes, if they are in.
+    pub(super) fn shared_data(&self) -> Option<Arc<Buffer>> {
+        self.data.get().cloned()
+    }
+
+    /// Whether requests are made for it, or are about to be: it is not only looked for on the disk.
+    pub(super) fn is_requested(&self) -> bool {
+        lock(&self.state).ticket.as_ref().is_some_and(Ticket::is_started)
+    }
+
     /// Says which fetch fills the block, before that is started; until when somebody waits for it already.
     pub(super) fn set_ticket(&self, ticket: &Ticket) -> Option<Instant> {
         let mut state = lock(&self.state);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::block::Block;
 use super::blocks::BlockCache;
 use super::buffers::Buffer;
+use super::kept::{KeptBlocks, KeptUnit};
 use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
 use super::{ContentError, LinkStore};
@@ -46,7 +47,12 @@ pub struct Fetcher {
     started: Instant,
     /// Requests on their way.
     in_flight: AtomicUsize,
+    /// What is on the disk, which is asked first.
+    kept: Option<Arc<KeptBlocks>>,
 }
+
+/// Files whose links are to be asked for together.
+pub(super) type Upcoming = Arc<[Revision]>;
 
 /// One run of adjacent blocks to be fetched.
 struct FetchTask {
@@ -73,12 +79,17 @@ struct Progress {
 }
 
 impl Progress {
-    /// The bytes that are still to be fetched; empty if none are.
+    /// The bytes that are to be fetched next, up to the first gap: what was on the disk. Empty if none are.
     fn wanted(&self) -> ByteRange {
-        match (self.missing.front(), self.missing.back()) {
-            (Some(first), Some(last)) => ByteRange::new(first.range.start + self.filled as u64, last.range.end),
-            _ => ByteRange::new(0, 0),
+        let Some(first) = self.missing.front() else { return ByteRange::new(0, 0) };
+        let mut end = first.range.end;
+        for block in self.missing.iter().skip(1) {
+            if block.range.start != end {
+                break;
+            }
+            end = block.range.end;
         }
+        ByteRange::new(first.range.start + self.filled as u64, end)
     }
 }
 
@@ -123,6 +134,7 @@ impl Task for FetchTask {
         if matches!(error, ContentError::Changed) {
             self.object.set_changed();
             self.fetcher.blocks.purge(&self.object);
+            self.fetcher.forget_kept(&self.object);
         }
         if let (Some(block), Some(_)) = (progress.missing.front(), &progress.buffer) {
             self.fetcher.blocks.refund(block);
@@ -146,6 +158,7 @@ impl Fetcher {
         clock: Arc<dyn Clock>,
         jobs: JobQueue,
         op_timeout: Duration,
+        kept: Option<KeptBlocks>,
     ) -> Arc<Fetcher> {
         let pace = Pace::default();
         jobs.set_background_limit(pace.streams());
@@ -161,6 +174,7 @@ impl Fetcher {
             part_bytes: AtomicU64::new(pace.part_bytes()),
             pace: Mutex::new(pace),
             in_flight: AtomicUsize::new(0),
+            kept: kept.map(Arc::new),
         })
     }
 
@@ -207,7 +221,8 @@ impl Fetcher {
 
     /// Whether another fetch may be started that somebody waits for, or that is a guess.
     pub(super) fn has_room(&self, class: Class) -> bool {
-        self.jobs.has_room(class)
+        let may_look = class == Class::Foreground || self.kept.as_ref().is_none_or(|kept| kept.has_room());
+        may_look && self.jobs.has_room(class)
     }
 
     /// The links of the objects.
@@ -232,11 +247,15 @@ impl Fetcher {
         self.store.get(link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))
     }
 
-    /// Starts to fetch a run of new blocks of `object`, in order and without a gap.
-    pub(super) fn start(self: &Arc<Self>, object: &Arc<Object>, blocks: Vec<Arc<Block>>, urgency: Urgency) -> Ticket {
-        if matches!(urgency, Urgency::Awaited(_)) {
-            self.note_wait();
-        }
+    /// Starts to fetch a run of new blocks of `object`, in order and without a gap: from the disk, and what is not there from the
+    /// line. If that is needed, the links of `upcoming` are asked for with that of `object`, where it has none.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        object: &Arc<Object>,
+        blocks: Vec<Arc<Block>>,
+        urgency: Urgency,
+        upcoming: Option<&Upcoming>,
+    ) -> Ticket {
         let missing: VecDeque<Arc<Block>> = blocks.into();
         let progress = Progress {
             missing: missing.clone(),
@@ -249,13 +268,29 @@ impl Fetcher {
         };
         let task =
             FetchTask { fetcher: Arc::clone(self), object: Arc::clone(object), progress: Mutex::new(Some(progress)) };
-        let ticket = self.jobs.ticket(Arc::new(task), self.op_timeout);
+        let task = Arc::new(task);
+        let ticket = self.jobs.ticket(Arc::clone(&task) as Arc<dyn Task>, self.op_timeout);
         let awaited_until = missing.iter().filter_map(|block| block.set_ticket(&ticket)).max();
-        ticket.start(urgency);
         if let Some(until) = awaited_until {
             ticket.promote(until);
         }
+        let look = Arc::new(Look { task, ticket: ticket.clone(), urgency, upcoming: upcoming.cloned() });
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_trusted(object)) {
+            let found = || {
+                let look = Arc::clone(&look);
+                move |blocks: Vec<Arc<Block>>, unit: KeptUnit| look.take_in(blocks, &unit)
+            };
+            kept.look_up(object, &missing, found);
+        }
         ticket
+    }
+
+    /// The object store has another version of `object`: what is on the disk of it goes, some time.
+    fn forget_kept(&self, object: &Arc<Object>) {
+        if let Some(kept) = self.kept.clone() {
+            let object = Arc::clone(object);
+            self.jobs.push(Class::Foreground, move || kept.remove_all(&object));
+        }
     }
 
     /// A reader waits for bytes that are not in yet.
@@ -408,7 +443,8 @@ impl Fetcher {
         skip_bytes(skip, &mut read)?;
         let mut block_began = self.clock.now();
         let mut is_first = true;
-        while let Some(block) = progress.missing.front() {
+        let end = progress.wanted().end;
+        while let Some(block) = progress.missing.front().filter(|block| block.range.start < end) {
             let buffer = progress.buffer.get_or_insert_with(|| self.blocks.buffer(block));
             while progress.filled < buffer.len() {
                 progress.filled += read(&mut buffer[progress.filled..])?;
@@ -419,6 +455,9 @@ impl Fetcher {
             }
             if let Some(buffer) = progress.buffer.take() {
                 self.blocks.complete(object, block, buffer);
+                if let Some(kept) = &self.kept {
+                    kept.add(object, block);
+                }
             }
             let now = self.clock.now();
             let (len, took) = (block.range.len(), now.saturating_duration_since(block_began));
@@ -442,6 +481,49 @@ impl Fetcher {
             let _ = answer.body.read_some(&mut [0]);
         }
         Ok(())
+    }
+}
+
+/// Looks for the blocks of a fetch on the disk. When nobody holds it any more all is known that will be, and what is still missing is
+/// requested: that is what its end does, so that no failure can leave a read without an answer.
+struct Look {
+    task: Arc<FetchTask>,
+    ticket: Ticket,
+    urgency: Urgency,
+    upcoming: Option<Upcoming>,
+}
+
+impl Look {
+    /// These blocks, all in one unit, are on the disk.
+    fn take_in(&self, blocks: Vec<Arc<Block>>, unit: &KeptUnit) {
+        let FetchTask { fetcher, object, progress } = &*self.task;
+        for block in blocks {
+            let Some(bytes) = unit.bytes_of(&block) else { continue };
+            let mut buffer = fetcher.blocks.buffer(&block);
+            buffer.copy_from_slice(bytes);
+            if let Some(progress) = &mut *lock(progress) {
+                progress.missing.retain(|missing| !Arc::ptr_eq(missing, &block));
+            }
+            fetcher.blocks.complete(object, &block, buffer);
+        }
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let FetchTask { fetcher, object, progress } = &*self.task;
+        if lock(progress).as_ref().is_none_or(|progress| progress.missing.is_empty()) {
+            return self.ticket.close();
+        }
+        if let Some(upcoming) = &self.upcoming
+            && (fetcher.links.has_guesses() || fetcher.links.lacks(&object.revision()))
+        {
+            fetcher.resolve_ahead(upcoming, fetcher.clock.now() + fetcher.op_timeout);
+        }
+        if matches!(self.urgency, Urgency::Awaited(_)) || !self.ticket.is_guess() {
+            fetcher.note_wait();
+        }
+        self.ticket.start(self.urgency);
     }
 }
 

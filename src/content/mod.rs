@@ -8,6 +8,7 @@ pub mod blocks;
 mod buffers;
 mod error;
 pub mod fetcher;
+mod kept;
 mod links;
 mod object;
 mod object_store;
@@ -26,7 +27,8 @@ use lru::LruCache;
 
 use blocks::BlockCache;
 pub use error::{ContentError, StoreError};
-use fetcher::Fetcher;
+use fetcher::{Fetcher, Upcoming};
+pub use kept::KeptBlocks;
 pub use links::LinkStore;
 use object::Object;
 pub use object_store::{ObjectStore, StoreAnswer, StoreBody};
@@ -72,26 +74,25 @@ pub struct Content {
     links: Arc<LinkStore>,
     objects: Mutex<LruCache<(NodeId, Version), Arc<Object>>>,
     sizes: Arc<Sizes>,
-    clock: Arc<dyn Clock>,
-    op_timeout: Duration,
 }
 
 impl Content {
-    /// Content that is read from `store` by `links`, on the threads of `jobs`.
+    /// Content that is read from `store` by `links`, on the threads of `jobs`; what is in `kept` is not, and all else is put there.
     pub fn new(
         config: ContentConfig,
         store: Arc<dyn ObjectStore>,
         links: Arc<LinkStore>,
         jobs: JobQueue,
         clock: Arc<dyn Clock>,
+        kept: Option<KeptBlocks>,
     ) -> Content {
         let ContentConfig { budget, op_timeout } = config;
         let blocks = Arc::new(BlockCache::new(budget.bytes()));
         let fetcher =
-            Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, op_timeout);
-        let prefetcher = Arc::new(Prefetcher::new(blocks, fetcher, budget, Arc::clone(&clock)));
+            Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, op_timeout, kept);
+        let prefetcher = Arc::new(Prefetcher::new(blocks, fetcher, budget, clock));
         let (objects, sizes) = (Mutex::new(LruCache::new(MAX_OBJECTS)), Arc::default());
-        Content { prefetcher, links, objects, sizes, clock, op_timeout }
+        Content { prefetcher, links, objects, sizes }
     }
 
     /// The links of this mount.
@@ -145,20 +146,13 @@ impl Content {
     /// `upcoming` are these files and more that come after them: where the service gives several links for one
     /// call, those are asked for together.
     pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[Revision]) {
-        let deadline = self.clock.now() + self.op_timeout;
-        let has_wishes = || {
-            self.links.has_guesses()
-                || files.iter().any(|(id, version, _)| self.links.lacks(&Revision::new(id, *version)))
-        };
-        if self.links.is_batching() && has_wishes() {
-            self.prefetcher.fetcher.resolve_ahead(upcoming, deadline);
-        }
+        let upcoming: Option<Upcoming> = self.links.is_batching().then(|| upcoming.into());
         for (id, version, len) in files {
             if self.links.is_refused(&Revision::new(&id, version)) {
                 continue;
             }
             let object = self.object(&id, version);
-            self.prefetcher.fetch_missing(&object, ByteRange::new(0, len), |_, _| {});
+            self.prefetcher.fetch_missing(&object, ByteRange::new(0, len), upcoming.as_ref(), |_, _| {});
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::blocks::BlockCache;
-use super::fetcher::Fetcher;
+use super::fetcher::{Fetcher, Upcoming};
 use super::object::Object;
 use super::running::{Activity, Running};
 use crate::clock::Clock;
@@ -52,11 +52,12 @@ impl Prefetcher {
     }
 
     /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each fetch. Nothing is fetched
-    /// while as many guesses as may be are under way.
+    /// while as many guesses as may be are under way. `upcoming` is for [`Fetcher::start`].
     pub(super) fn fetch_missing(
         &self,
         object: &Arc<Object>,
         range: ByteRange,
+        upcoming: Option<&Upcoming>,
         mut started: impl FnMut(ByteRange, Ticket),
     ) {
         if !self.fetcher.has_room(Class::Background) {
@@ -65,7 +66,7 @@ impl Prefetcher {
         for run in self.blocks.acquire_new(object, range.blocks()) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             let range = ByteRange::new(first.range.start, last.range.end);
-            started(range, self.fetcher.start(object, run, Urgency::Guess));
+            started(range, self.fetcher.start(object, run, Urgency::Guess, upcoming));
         }
     }
 

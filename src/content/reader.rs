@@ -81,7 +81,7 @@ impl FileReader {
         }
         if let Some(widened) = self.object.ranges.widened(range, self.object.size()) {
             // The read finds its blocks on their way, and has them hurried.
-            self.prefetcher.fetch_missing(&self.object, widened, |_, _| {});
+            self.prefetcher.fetch_missing(&self.object, widened, None, |_, _| {});
         }
         let plan = self.plan(range, true);
         let stream = ByteRange::new(range.start, plan.stream_end.max(range.end));
@@ -115,7 +115,9 @@ impl FileReader {
             if *is_new || block.is_whole() {
                 continue;
             }
-            self.fetcher().note_wait();
+            if block.is_requested() {
+                self.fetcher().note_wait();
+            }
             if !block.hurry(deadline) {
                 // Its fetch has just ended without it, for a reason that need not hold for one that somebody waits for.
                 self.blocks().forget_coming(&self.object, block);
@@ -123,7 +125,7 @@ impl FileReader {
             }
         }
         for run in new_runs(&acquired) {
-            self.fetcher().start(&self.object, run, Urgency::Awaited(deadline));
+            self.fetcher().start(&self.object, run, Urgency::Awaited(deadline), None);
         }
         if is_lost && let Some(done) = read.take_back() { Err(done) } else { Ok(()) }
     }
@@ -145,7 +147,7 @@ impl FileReader {
     fn fetch_ahead(&self, plan: Plan) {
         for range in plan.ahead {
             let remember = |range, ticket| lock(&self.plans).remember(range, ticket);
-            self.prefetcher.fetch_missing(&self.object, range, remember);
+            self.prefetcher.fetch_missing(&self.object, range, None, remember);
         }
     }
 

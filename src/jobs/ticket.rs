@@ -167,6 +167,21 @@ impl Ticket {
         true
     }
 
+    /// What the task is for has come in another way before it was started: it is over. To be called instead of [`Ticket::start`].
+    pub fn close(&self) {
+        let mut state = lock(&self.0.state);
+        debug_assert_eq!(state.stage, Stage::New);
+        state.stage = Stage::Over;
+        let task = state.task.take();
+        drop(state);
+        drop(task);
+    }
+
+    /// Whether it was started, or closed.
+    pub fn is_started(&self) -> bool {
+        lock(&self.0.state).stage != Stage::New
+    }
+
     /// Nobody will ask for what the task brings. It is the task's to see that, and to give up.
     pub fn cancel(&self) {
         lock(&self.0.state).is_cancelled = true;

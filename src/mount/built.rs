@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::fs::DriveFs;
+use crate::store::Store;
 
 /// What is to be mounted.
 pub struct Built<F> {
@@ -12,4 +13,6 @@ pub struct Built<F> {
     pub drive: Option<Arc<DriveFs>>,
     /// The FUSE version of the kernel, known once `filesystem` is mounted.
     pub kernel_abi: Arc<OnceLock<(u32, u32)>>,
+    /// Where what was read is kept, if it is.
+    pub store: Option<Arc<Store>>,
 }

@@ -4,6 +4,7 @@
 //! Threads: the main thread waits for the end of the FUSE loop, `koofs-signals` for signals; fuser has the loop threads.
 
 mod built;
+mod cache;
 mod daemon;
 mod end;
 mod error;
@@ -18,6 +19,7 @@ mod users;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::time::Duration;
 
 use fuser::Filesystem;
 use log::{info, warn};
@@ -35,6 +37,9 @@ pub use error::MountError;
 use signals::Shared;
 use stack::build_filesystem;
 pub use stack::open_source;
+
+/// How long the end of a mount waits for what was read last to be written to the cache directory.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 
 /// `koofs mount`: returns when the mount answers, or, in the foreground, never but by error: the process ends with the mount.
 ///
@@ -119,7 +124,7 @@ fn serve<F: Filesystem>(
 ) -> Result<Infallible, MountError> {
     preflight::Machine::this().check(config.allow_other)?;
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint, config.nonempty)?;
-    let Built { filesystem, drive, kernel_abi } = build(config)?;
+    let Built { filesystem, drive, kernel_abi, store } = build(config)?;
     shared.set_refresh(drive.clone());
     let options = SessionOptions { mountpoint, source: config.name.clone(), allow_other: config.allow_other };
     let mounted = {
@@ -141,7 +146,14 @@ fn serve<F: Filesystem>(
         warn!("nobody waits for the mount any more ({error}): unmounting");
         unmount::detach(&mount).map_err(|error| MountError::Unmount(mount.mountpoint.clone(), error))?;
     }
-    running.exit_at_end(end::end_of_loop)
+    running.exit_at_end(|mount, failure| {
+        let code = end::end_of_loop(mount, failure);
+        // What was read last is on its way to the disk.
+        if store.is_some_and(|store| !store.flush(WRITTEN_WITHIN)) {
+            info!("the cache directory is slow: what was read last is not all kept");
+        }
+        code
+    })
 }
 
 /// fuser turns to the helper when mount(2) is not permitted, and fails with `NotFound` when there is none.

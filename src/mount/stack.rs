@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::built::Built;
+use super::cache::Cache;
 use super::error::MountError;
 use crate::clock::{Clock, SystemClock, Timer};
 use crate::config::{MountConfig, Source};
-use crate::content::{Content, ContentConfig, LinkStore};
+use crate::content::{Content, ContentConfig, KeptBlocks, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
 use crate::http::{HttpConfig, ObjectClient};
 use crate::jobs::JobQueue;
@@ -69,8 +70,14 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
 
     let budget = Budget::new(config.memory_bytes);
     let jobs = start_jobs("koofs-content", budget.content_threads(), &timer)?;
+    let unwritten_bytes = budget.unwritten_bytes();
+    let cache = config.cache.as_ref().and_then(|cache| Cache::open(cache, &config.source, unwritten_bytes, &timer));
+    let kept =
+        cache.as_ref().map(|cache| KeptBlocks::new(Arc::clone(&cache.store), cache.blocks.clone(), unwritten_bytes));
+    // Blobs that wait to be written, and those that are not complete.
+    let budget = if kept.is_some() { budget.less(2 * unwritten_bytes) } else { budget };
     let content_config = ContentConfig { budget, op_timeout };
-    let content = Arc::new(Content::new(content_config, store, links, jobs, clock));
+    let content = Arc::new(Content::new(content_config, store, links, jobs, clock, kept));
 
     let jobs = start_jobs("koofs-list", LISTING_THREADS, &timer)?;
     let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
@@ -78,7 +85,8 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let drive = Arc::new(fs);
     let filesystem = Adapter::new(Arc::clone(&drive), Owner::this_process());
     let kernel_abi = Arc::clone(filesystem.kernel_abi());
-    Ok(Built { filesystem, drive: Some(drive), kernel_abi })
+    let store = cache.map(|cache| cache.store);
+    Ok(Built { filesystem, drive: Some(drive), kernel_abi, store })
 }
 
 /// The remote as seen from `--root`.

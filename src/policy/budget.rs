@@ -19,6 +19,9 @@ const KEPT_PART: u64 = 8;
 /// With how many requests ahead of the readers a store is first met, where the budget allows it.
 pub const START_STREAMS: usize = 16;
 
+/// This part of the budget may wait to be written to the disk: 16 MiB of 256, which a disk takes in a tenth of a second.
+const UNWRITTEN_PART: u64 = 16;
+
 /// The fewest requests ahead of the readers that any budget allows.
 const MIN_STREAMS: usize = 4;
 
@@ -72,6 +75,17 @@ impl Budget {
     /// All of it, in bytes.
     pub fn bytes(self) -> u64 {
         self.memory_bytes
+    }
+
+    /// So much may wait to be written to the disk, and as much may be on its way there and not be whole yet: two blobs of a MiB, at
+    /// least.
+    pub fn unwritten_bytes(self) -> u64 {
+        (self.memory_bytes / UNWRITTEN_PART).max(2 << 20)
+    }
+
+    /// What is left of it without `bytes`.
+    pub fn less(self, bytes: u64) -> Budget {
+        Budget { memory_bytes: self.memory_bytes.saturating_sub(bytes) }
     }
 
     /// How many threads fetch content: half of the budget may go into what requests hold.

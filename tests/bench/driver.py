@@ -217,7 +217,7 @@ class Bench:
 
     def mount_words(self, contender, emulator, path):
         if contender.startswith("koofs"):
-            more = {"koofs": [], "koofs-64M": ["--memory", "64M"]}[contender]
+            more = {"koofs": ["--no-cache"], "koofs-64M": ["--no-cache", "--memory", "64M"]}[contender]
             return [self.tools.koofs, "mount", "-f", "--endpoint", emulator.url, "--agent", AGENT, *more, *self.options.koofs_option,
                     f"share:{emulator.code}", path]
         more = {

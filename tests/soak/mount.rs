@@ -74,6 +74,7 @@ impl Mount {
         command.arg(mountpoint.path());
         command.args(["--ttl", &run.ttl.as_secs().to_string()]);
         command.args(["--op-timeout", &run.op_timeout.as_secs().to_string(), "--memory", run.memory]);
+        command.env("KOOFS_NO_CACHE", "false").arg("--cache-dir").arg(mountpoint.beside("cache"));
         command.args((0..verbose).map(|_| "-v"));
         command.arg("--log-file").arg(mountpoint.beside("koofs.log"));
         let mut mount = Mount { daemon: Watched::start(owned(command, libc::SIGTERM), limit), mountpoint };

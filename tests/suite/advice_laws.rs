@@ -25,7 +25,7 @@ fn type_what_follows(before: &str, line: &str) {
     let bin = Path::new(env!("CARGO_BIN_EXE_koofs")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("bash");
-    command.args(["-c", typed]).env("PATH", path);
+    command.args(["-c", typed]).env("PATH", path).env("KOOFS_NO_CACHE", "true");
     let said = run(command);
     assert!(said.code == Some(0), "{typed}: {said:?}");
 }

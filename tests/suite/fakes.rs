@@ -473,7 +473,8 @@ impl Bench {
         let links = Arc::new(LinkStore::new(Arc::clone(&remote) as Arc<dyn Remote>, Arc::clone(&config.clock)));
         let jobs = JobQueue::start("content", 16, &timer).unwrap();
         let content_config = ContentConfig { budget: Budget::new(config.memory_bytes), op_timeout: config.op_timeout };
-        let content = Content::new(content_config, Arc::clone(&store) as _, links, jobs, Arc::clone(&config.clock));
+        let content =
+            Content::new(content_config, Arc::clone(&store) as _, links, jobs, Arc::clone(&config.clock), None);
         let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout, is_alive: config.is_alive };
         let jobs = JobQueue::start("listing", 4, &timer).unwrap();
         let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer));

@@ -29,6 +29,7 @@ mod example_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
+mod kept_laws;
 mod layers;
 mod line_laws;
 mod link_laws;

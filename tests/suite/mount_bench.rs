@@ -53,11 +53,7 @@ impl Bench {
     /// The share of `emulator`, mounted with `options` and `variables`.
     pub(crate) fn with(emulator: Emulator, options: &[&str], variables: &[(&str, &str)]) -> Bench {
         let mountpoint = Mountpoint::new();
-        let mut command = mount_command(&emulator, mountpoint.path(), options);
-        command.arg("-f").arg("--log-file").arg(mountpoint.beside("log")).envs(variables.iter().copied());
-        let bench = Bench { daemon: Watched::start(command, LIMIT), mountpoint, emulator };
-        bench.mountpoint.await_types(&["fuse.koofs"]);
-        bench
+        Bench { daemon: start(&mountpoint, &emulator, options, variables), mountpoint, emulator }
     }
 
     /// A path in the mount.
@@ -70,9 +66,21 @@ impl Bench {
         std::fs::read_to_string(self.mountpoint.beside("log")).unwrap_or_default()
     }
 
+    /// Unmounts, and mounts again with `options`: what is kept on disk is the same. Only what the service is asked from then on is
+    /// counted, and the mount's own opening is not.
+    pub(crate) fn remount(&mut self, options: &[&str]) {
+        self.checked_end();
+        self.daemon = start(&self.mountpoint, &self.emulator, options, &[]);
+        self.emulator.reset_counters();
+    }
+
     /// Unmounts as a user would, and checks what must be so at every end: the daemon ends well, and the service had
     /// nothing to complain about.
     pub(crate) fn end(mut self) {
+        self.checked_end();
+    }
+
+    fn checked_end(&mut self) {
         self.daemon.signal(libc::SIGTERM);
         assert_eq!(self.daemon.wait().code(), Some(0), "the daemon's end");
         assert_eq!(self.mountpoint.types(), [""; 0]);
@@ -88,6 +96,15 @@ impl Bench {
     }
 }
 
+/// A daemon that has mounted the share of `emulator`.
+fn start(mountpoint: &Mountpoint, emulator: &Emulator, options: &[&str], variables: &[(&str, &str)]) -> Watched {
+    let mut command = mount_command(emulator, mountpoint.path(), options);
+    command.arg("-f").arg("--log-file").arg(mountpoint.beside("log")).envs(variables.iter().copied());
+    let daemon = Watched::start(command, LIMIT);
+    mountpoint.await_types(&["fuse.koofs"]);
+    daemon
+}
+
 impl Drop for Bench {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -98,10 +115,11 @@ impl Drop for Bench {
     }
 }
 
-/// `koofs mount` of the share of `emulator`.
+/// `koofs mount` of the share of `emulator`, with a cache beside the mountpoint.
 pub(crate) fn mount_command(emulator: &Emulator, mountpoint: &Path, options: &[&str]) -> Command {
     let source = format!("share:{}", emulator.share_code());
     let mut command = koofs(&["mount", "--endpoint", &emulator.url(), "--agent", AGENT, &source]);
+    command.env("KOOFS_NO_CACHE", "false").env("KOOFS_CACHE_DIR", mountpoint.with_file_name("cache"));
     command.arg(mountpoint).args(options).stdin(Stdio::null());
     command
 }

@@ -233,7 +233,8 @@ fn koofs_program() -> PathBuf {
     this.parent().and_then(Path::parent).unwrap().join("koofs")
 }
 
-/// The koofs command with a clean environment of its own variables, and without the configuration of whoever runs the suite.
+/// The koofs command with a clean environment of its own variables, and without the configuration of whoever runs the suite. Keeps
+/// nothing on the disk, unless it is told to (see `mount_bench::mount_command`).
 pub(crate) fn koofs(arguments: &[&str]) -> Command {
     let mut command = Command::new(koofs_program());
     for (variable, _) in std::env::vars_os() {
@@ -241,6 +242,6 @@ pub(crate) fn koofs(arguments: &[&str]) -> Command {
             command.env_remove(variable);
         }
     }
-    command.env("XDG_CONFIG_HOME", "/nonexistent").args(arguments);
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env("KOOFS_NO_CACHE", "true").args(arguments);
     command
 }

@@ -202,7 +202,7 @@ fn log_file_that_another_user_could_use_is_refused_with_the_remedy() {
 
 /// A foreground mount that may leave core dumps of any size, in its working directory.
 fn dumping(bench: &Emulator, mountpoint: &Mountpoint) -> Command {
-    let mut command = mount_command(bench, mountpoint.path(), &["-f"]);
+    let mut command = mount_command(bench, mountpoint.path(), &["-f", "--no-cache"]);
     command.current_dir(mountpoint.beside("")).stderr(Stdio::null());
     // SAFETY: the closure makes one async-signal-safe call and allocates nothing.
     unsafe {
@@ -267,6 +267,7 @@ fn memory_and_environment_are_closed_to_other_processes_of_the_same_user() {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-eu", "-c", LOOK_INSIDE]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("KOOFS_NO_CACHE", "true");
     command.env("DIR", directory.path()).env("ENDPOINT", emulator.url()).env("AGENT", AGENT);
     command.env("SOURCE", format!("share:{}", emulator.share_code()));
     let want = "cmdline is open\nstatus is open\nenviron is closed\nmaps is closed\n";

@@ -117,6 +117,7 @@ fn child_serves_a_tiny_mount() {
         ttl: Duration::from_secs(60),
         memory_bytes: 64 << 20,
         allow_other: false,
+        cache: None,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
     let done = unsafe { mount::mount_with(&config, |_| build(&mode)) };
@@ -150,7 +151,7 @@ fn build(mode: &str) -> Result<Built<Tiny>, MountError> {
                 _ => None,
             };
             let filesystem = Tiny { is_stuck: mode == "stuck", in_init, ..Tiny::default() };
-            Ok(Built { filesystem, drive: None, kernel_abi: Default::default() })
+            Ok(Built { filesystem, drive: None, kernel_abi: Default::default(), store: None })
         }
     }
 }

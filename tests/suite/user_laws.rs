@@ -64,6 +64,7 @@ fn as_nobody(as_root: &str, script: &str) -> Option<Said> {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-eu", "-c", AS_NOBODY]).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("KOOFS_NO_CACHE", "true");
     command.env("DIR", directory.path()).env("ENDPOINT", emulator.url()).env("AGENT", AGENT);
     command.env("AS_ROOT", as_root);
     command.env("SOURCE", format!("share:{}", emulator.share_code())).env("SCRIPT", format!("{PROLOGUE}{script}"));

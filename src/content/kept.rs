@@ -1,0 +1,220 @@
+//! Blocks that outlive the mount: asked for before the object store is, and put away once they have come from it.
+//!
+//! A blob of [`crate::store`] is a MiB of one version of a file, or a shorter file as a whole: a unit. It is put when all its blocks
+//! have come from the line, by whichever fetches; a unit of which only some blocks are read is not kept. What of a version disagrees
+//! with the object store goes, and this mount keeps nothing of that version any more.
+//! Locks: two, of the units that are being put together and of what disagreed, none held while the store is called.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use lru::LruCache;
+
+use super::block::Block;
+use super::buffers::Buffer;
+use super::object::Object;
+use crate::clock::lock;
+use crate::policy::range::{BLOCK_BYTES, ByteRange};
+use crate::remote::{NodeId, Version};
+use crate::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
+use crate::store::{Blob, Part, Store};
+
+/// The most lookups under way for what nobody waits for. The store answers more than 256 at a time by "not asked", which would be a
+/// request to the service: the rest is left for those who wait.
+const LOOKUPS_AHEAD_MAX: usize = 192;
+
+/// How many versions are remembered that disagreed with the object store.
+const DISAGREED_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+/// The blocks of one source on the disk.
+pub struct KeptBlocks {
+    store: Arc<Store>,
+    source: Source,
+    units: Mutex<Units>,
+    disagreed: Mutex<LruCache<(NodeId, Version), ()>>,
+    lookups: AtomicUsize,
+}
+
+/// Units of which some blocks have come from the line.
+struct Units {
+    parts: LruCache<(u64, u64), Vec<Option<Arc<Buffer>>>>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl KeptBlocks {
+    /// The blocks of `source` in `store`; units that are not complete take `bytes_max` of memory at most.
+    pub fn new(store: Arc<Store>, source: Source, bytes_max: u64) -> KeptBlocks {
+        let units = Mutex::new(Units { parts: LruCache::unbounded(), bytes: 0, bytes_max });
+        let disagreed = Mutex::new(LruCache::new(DISAGREED_MAX));
+        KeptBlocks { store, source, units, disagreed, lookups: AtomicUsize::new(0) }
+    }
+
+    /// Whether more may be looked for that nobody waits for.
+    pub(super) fn has_room(&self) -> bool {
+        self.lookups.load(Ordering::Relaxed) < LOOKUPS_AHEAD_MAX
+    }
+
+    /// Whether blocks of `object` may be found, and may be put.
+    pub(super) fn is_trusted(&self, object: &Object) -> bool {
+        !lock(&self.disagreed).contains(&(object.id.clone(), object.version))
+    }
+
+    /// Has `found` told, for each unit that has some of `blocks`, these blocks and the blob, if there is one of the version that
+    /// `object` is of. Never blocks; `found` is called on threads of the store's or on this one.
+    pub(super) fn look_up<F>(
+        self: &Arc<Self>,
+        object: &Arc<Object>,
+        blocks: &VecDeque<Arc<Block>>,
+        found: impl Fn() -> F,
+    ) where
+        F: FnOnce(Vec<Arc<Block>>, KeptUnit) + Send + 'static,
+    {
+        let blocks: Vec<&Arc<Block>> = blocks.iter().collect();
+        for blocks in blocks.chunk_by(|a, b| unit_of(a.range) == unit_of(b.range)) {
+            let Some(index) = blocks.first().map(|block| unit_of(block.range)) else { continue };
+            let Some(identity) = self.identity(object, index) else { continue };
+            let blocks: Vec<Arc<Block>> = blocks.iter().map(|block| Arc::clone(block)).collect();
+            let (kept, object, found, named) = (Arc::clone(self), Arc::clone(object), found(), identity.clone());
+            self.lookups.fetch_add(1, Ordering::Relaxed);
+            self.store.look_up(&identity, move |blob| {
+                kept.lookups.fetch_sub(1, Ordering::Relaxed);
+                if let Some(blob) = blob
+                    && kept.agrees(&object, &blob, &named)
+                {
+                    found(blocks, KeptUnit { blob, start: index * BLOB_BYTES });
+                }
+            });
+        }
+    }
+
+    /// Whether the blob is of the version of the object store that the object is of: the first that is known of it. One that is not is
+    /// removed.
+    fn agrees(&self, object: &Object, blob: &Blob, identity: &Identity) -> bool {
+        let is_same = match &blob.etag {
+            Some(etag) => object.is_same_version(Some(etag)),
+            None => object.etag.get().is_none(),
+        };
+        if !is_same {
+            log::debug!("a block on the disk is of another version than the object store has by now: it is removed");
+            if let Err(error) = self.store.remove(identity) {
+                log::debug!("it stays: {error}");
+            }
+        }
+        is_same && !object.is_changed()
+    }
+
+    /// A block of `object` has come from the line.
+    pub(super) fn add(&self, object: &Object, block: &Block) {
+        let Some(data) = block.shared_data().filter(|_| !object.is_changed()) else { return };
+        let index = unit_of(block.range);
+        let unit = ByteRange::clamped(index * BLOB_BYTES, BLOB_BYTES, object.size());
+        let parts = if unit == block.range {
+            vec![data]
+        } else {
+            let at = usize::try_from((block.range.start - unit.start) / BLOCK_BYTES).unwrap_or(usize::MAX);
+            let count = unit.blocks().count();
+            let Some(parts) = lock(&self.units).add((object.number, index), at, count, data) else { return };
+            parts
+        };
+        if !self.is_trusted(object) {
+            return;
+        }
+        if let Some(identity) = self.identity(object, index) {
+            let parts = parts.into_iter().map(|part| part as Part).collect();
+            // Dropped if too much waits to be written.
+            self.store.put_block(&identity, object.etag.get().map(String::as_str), parts);
+        }
+    }
+
+    /// The object store has another version of `object` than some of its bytes are of: what is kept of it goes. Blocks as long as the
+    /// disk takes for the names of all its blobs.
+    pub(super) fn remove_all(&self, object: &Object) {
+        lock(&self.disagreed).put((object.id.clone(), object.version), ());
+        for index in 0..object.size().div_ceil(BLOB_BYTES) {
+            let Some(identity) = self.identity(object, index) else { return };
+            if let Err(error) = self.store.remove(&identity) {
+                log::debug!("a block on the disk that may be out of date stays: {error}");
+                return;
+            }
+        }
+    }
+
+    fn identity(&self, object: &Object, index: u64) -> Option<Identity> {
+        let Version { size_bytes, edited_ms } = object.version;
+        let version = FileVersion { size_bytes, edited_ms, sha256: None };
+        Identity::block(&self.source, object.id.as_str(), &version, index, BLOB_BYTES)
+    }
+}
+
+impl Units {
+    /// Adds block `at` of `count` to a unit; gives all of them back once they are there. Units that grew longest ago make room.
+    fn add(&mut self, key: (u64, u64), at: usize, count: usize, data: Arc<Buffer>) -> Option<Vec<Arc<Buffer>>> {
+        let len = data.len() as u64;
+        let parts = self.parts.get_or_insert_mut(key, || vec![None; count]);
+        if parts.get_mut(at)?.replace(data).is_none() {
+            self.bytes += len;
+        }
+        let complete = if parts.iter().all(Option::is_some) { self.parts.pop(&key) } else { None };
+        if let Some(complete) = complete {
+            self.bytes -= byte_count(&complete);
+            return Some(complete.into_iter().flatten().collect());
+        }
+        while self.bytes > self.bytes_max
+            && let Some((_, oldest)) = self.parts.pop_lru()
+        {
+            self.bytes -= byte_count(&oldest);
+        }
+        None
+    }
+}
+
+fn byte_count(parts: &[Option<Arc<Buffer>>]) -> u64 {
+    parts.iter().flatten().map(|part| part.len() as u64).sum()
+}
+
+/// A unit as it was found on the disk.
+pub(super) struct KeptUnit {
+    blob: Blob,
+    /// Where it begins in the file.
+    start: u64,
+}
+
+impl KeptUnit {
+    /// The bytes of `block`, which is one of this unit.
+    pub(super) fn bytes_of(&self, block: &Block) -> Option<&[u8]> {
+        let from = usize::try_from(block.range.start.checked_sub(self.start)?).ok()?;
+        self.blob.data().get(from..from.checked_add(block.byte_count())?)
+    }
+}
+
+fn unit_of(range: ByteRange) -> u64 {
+    range.start / BLOB_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffers::BufferPool;
+    use super::*;
+
+    #[test]
+    fn unit_is_whole_with_its_last_block_and_those_begun_longest_ago_make_room() {
+        let pool = Arc::new(BufferPool::default());
+        let data = || Arc::new(pool.take(128 * 1024));
+        let mut units = Units { parts: LruCache::unbounded(), bytes: 0, bytes_max: 8 * BLOCK_BYTES };
+        for at in [3, 0, 0, 2] {
+            assert!(units.add((1, 0), at, 4, data()).is_none());
+        }
+        assert_eq!(units.bytes, 3 * BLOCK_BYTES);
+        assert_eq!(units.add((1, 0), 1, 4, data()).map(|parts| parts.len()), Some(4));
+        assert_eq!((units.bytes, units.parts.len()), (0, 0));
+        assert!(units.add((1, 0), 4, 4, data()).is_none(), "no such block");
+        for unit in 0..20 {
+            assert!(units.add((2, unit), 0, 4, data()).is_none());
+            assert!(units.bytes <= units.bytes_max);
+        }
+        assert!(units.parts.len() <= 9 && units.add((2, 19), 1, 2, data()).is_none());
+    }
+}

@@ -1,0 +1,208 @@
+//! Laws of what outlives a mount, seen through real mounts: what was read once is read from the disk, and is right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::emulator::{Content, Counters, Emulator, Entry, Replacement};
+use crate::mount_bench::{Bench, do_act, run, seed_of, tool};
+use crate::mounted::{koofs, mounts_are_allowed};
+
+const MIB: u64 = 1 << 20;
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn gets(bench: &Bench) -> u64 {
+    bench.emulator.counters().calls_of("object")
+}
+
+/// What lies in the cache directory of the mount, every file of it.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { directories.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+fn cache_of(bench: &Bench) -> PathBuf {
+    bench.mountpoint.beside("cache")
+}
+
+/// The blobs, as told by their magic.
+fn blobs_of(bench: &Bench) -> Vec<PathBuf> {
+    files_below(&cache_of(bench))
+        .into_iter()
+        .filter(|path| fs::read(path).unwrap().starts_with(b"koofs\r\n\0"))
+        .collect()
+}
+
+/// 300 small files in ten folders, mounted.
+fn small_files() -> Bench {
+    let emulator = Emulator::synthetic();
+    for folder in 0..10 {
+        let folder = emulator.tree().add("", Entry::folder(format!("d{folder}")));
+        let files =
+            (0..30).map(|file| Entry::bytes(format!("f{file}"), format!("needle {folder} {file}\n").repeat(300)));
+        emulator.tree().add_many(&folder, files);
+    }
+    Bench::new(emulator)
+}
+
+fn grep(bench: &Bench) -> String {
+    let said = tool("grep", ["-rc", "needle", text(bench.mountpoint.path())]).well();
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn second_grep_after_a_remount_requests_no_content() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = small_files();
+    let first = grep(&bench);
+    assert_eq!(first.lines().count(), 300);
+    assert!(gets(&bench) >= 300);
+    bench.remount(&[]);
+    assert_eq!(grep(&bench), first);
+    let Counters { calls, object_bytes_sent, .. } = bench.emulator.counters();
+    assert_eq!(object_bytes_sent, 0);
+    assert!(!calls.contains_key("object"), "{calls:?}");
+    bench.end();
+}
+
+#[test]
+fn second_sequential_read_after_a_remount_requests_no_content() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let size = 40 * MIB + 12_345;
+    let id = emulator.tree().add("", Entry::file("file", size));
+    let seed = seed_of(&emulator, &id);
+    // All of the file may wait to be written.
+    let mut bench = Bench::with(emulator, &["--memory", "1G"], &[]);
+    assert_eq!(do_act("stream", &bench.path("file"), &[&seed])[0], size.to_string());
+    bench.remount(&[]);
+    assert_eq!(do_act("stream", &bench.path("file"), &[&seed])[0], size.to_string());
+    assert_eq!(gets(&bench), 0);
+    do_act("preads", &bench.path("file"), &[&seed]);
+    assert_eq!(gets(&bench), 0);
+    bench.end();
+}
+
+#[test]
+fn file_that_was_changed_between_two_mounts_is_read_anew() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    for how in [Replacement::SameObject, Replacement::NewObject, Replacement::NewId] {
+        let emulator = Emulator::synthetic();
+        let id = emulator.tree().add("", Entry::bytes("file", vec![b'a'; 3_000_000]));
+        let mut bench = Bench::new(emulator);
+        assert_eq!(fs::read(bench.path("file")).unwrap(), vec![b'a'; 3_000_000]);
+        bench.emulator.tree().replace(&id, Content::Bytes(vec![b'b'; 3_000_000].into()), how);
+        bench.remount(&[]);
+        run(koofs(&["refresh", text(bench.mountpoint.path())])).well();
+        assert!(fs::read(bench.path("file")).unwrap().iter().all(|byte| *byte == b'b'));
+        bench.end();
+    }
+}
+
+#[test]
+fn damaged_blobs_are_read_from_the_line() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = small_files();
+    let first = grep(&bench);
+    bench.remount(&[]);
+    let blobs = blobs_of(&bench);
+    assert!(blobs.len() >= 300, "{}", blobs.len());
+    let mut random = fastrand::Rng::with_seed(7);
+    for blob in &blobs {
+        let mut bytes = fs::read(blob).unwrap();
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] ^= 1 << random.u8(..8),
+            1 => bytes.truncate(at),
+            _ => bytes = fs::read(&blobs[random.usize(..blobs.len())]).unwrap(),
+        }
+        fs::write(blob, bytes).unwrap();
+    }
+    assert_eq!(grep(&bench), first);
+    for folder in 0..10 {
+        for file in 0..30 {
+            let got = fs::read_to_string(bench.path(&format!("d{folder}/f{file}"))).unwrap();
+            assert!(got.lines().all(|line| line.starts_with("needle ") && line.ends_with(&format!(" {file}"))));
+        }
+    }
+    assert!(gets(&bench) > 200);
+    bench.end();
+}
+
+#[test]
+fn nothing_is_left_on_disk_without_a_cache() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.tree().add("", Entry::bytes("file", "content"));
+    let mut bench = Bench::with(emulator, &["--no-cache"], &[]);
+    assert_eq!(fs::read(bench.path("file")).unwrap(), b"content");
+    bench.remount(&["--no-cache"]);
+    assert_eq!(fs::read(bench.path("file")).unwrap(), b"content");
+    assert_eq!(gets(&bench), 1);
+    assert!(!cache_of(&bench).exists());
+    bench.end();
+}
+
+#[test]
+fn directory_that_cannot_be_used_costs_a_warning_and_no_mount() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.tree().add("", Entry::bytes("file", "content"));
+    let bench = Bench::with(emulator, &["--cache-dir", "/proc/nope"], &[]);
+    assert_eq!(fs::read(bench.path("file")).unwrap(), b"content");
+    let log = bench.log();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("choose another by --cache-dir"), "{log}");
+    bench.end();
+}
+
+#[test]
+fn object_that_was_overwritten_between_two_mounts_is_never_mixed() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let id = emulator.tree().add("", Entry::bytes("file", vec![b'a'; 3 << 20]));
+    let mut bench = Bench::new(emulator);
+    assert_eq!(fs::read(bench.path("file")).unwrap().len(), 3 << 20);
+    // One MiB of three is lost, and the service has other bytes under the same version.
+    bench.remount(&[]);
+    let lost = blobs_of(&bench).into_iter().find(|blob| fs::metadata(blob).unwrap().len() > MIB).unwrap();
+    fs::remove_file(lost).unwrap();
+    bench.emulator.tree().overwrite(&id, Content::Bytes(vec![b'b'; 3 << 20].into()));
+    let mut attempts = 0;
+    let bytes = loop {
+        attempts += 1;
+        match fs::read(bench.path("file")) {
+            Ok(bytes) => break bytes,
+            Err(error) => assert!(error.raw_os_error() == Some(libc::ESTALE) && attempts < 4, "{error}"),
+        }
+    };
+    assert!(bytes.iter().all(|byte| *byte == b'b'), "after {attempts} attempts");
+    bench.remount(&[]);
+    assert!(fs::read(bench.path("file")).unwrap().iter().all(|byte| *byte == b'b'));
+    bench.end();
+}
