@@ -167,12 +167,12 @@ settings! {
         "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
         "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
-    CACHE_DIR = "cache_dir", Path, Cache, "Cache on disk", "DIR",
-        "Keep what was read in this directory, for the next mount [default: $XDG_CACHE_HOME/koofs, ~/.cache/koofs; root: /var/cache/koofs]";
-    NO_CACHE = "no_cache", Switch, Mount, "Cache on disk", "",
+    CACHE_DIR = "cache_dir", Path, Cache, "Mount", "DIR",
+        "Where what was read is kept [default: ~/.cache/koofs; root: /var/cache/koofs]";
+    NO_CACHE = "no_cache", Switch, Mount, "Mount", "",
         "Keep nothing on disk";
-    CACHE_SIZE = "cache_size", Number, Mount, "Cache on disk", "SIZE",
-        "The most that is kept, 16M to 1T, least recently used goes first [default: a tenth of what is free, at most 10G]";
+    CACHE_SIZE = "cache_size", Number, Mount, "Mount", "SIZE",
+        "The most that is kept, 16M to 1T [default: 1/10 of what is free, at most 10G]";
 
     LOG_FILE = "log_file", Path, Mount, "Diagnosis", "FILE",
         "Append the log to this file, made readable for you only";

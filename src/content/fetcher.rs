@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::blocks::BlockCache;
-use super::buffers::Buffer;
 use super::kept::{KeptBlocks, KeptUnit};
 use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
+use super::progress::Progress;
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
@@ -60,37 +60,6 @@ struct FetchTask {
     object: Arc<Object>,
     /// Taken by the thread that works on it.
     progress: Mutex<Option<Progress>>,
-}
-
-/// How far a fetch has come.
-struct Progress {
-    /// The blocks that are not whole yet. The others are no longer held: their readers may be done with them.
-    missing: VecDeque<Arc<Block>>,
-    /// The bytes of the first of them so far: `filled` of them count.
-    buffer: Option<Buffer>,
-    filled: usize,
-    refusals: u32,
-    /// The link was dropped because what it leads to is not the object: links may be older than the listing, or newer.
-    has_doubted_link: bool,
-    /// Whether bytes came in since the attempt began.
-    has_progressed: bool,
-    /// How the last attempt failed.
-    error: Option<ContentError>,
-}
-
-impl Progress {
-    /// The bytes that are to be fetched next, up to the first gap: what was on the disk. Empty if none are.
-    fn wanted(&self) -> ByteRange {
-        let Some(first) = self.missing.front() else { return ByteRange::new(0, 0) };
-        let mut end = first.range.end;
-        for block in self.missing.iter().skip(1) {
-            if block.range.start != end {
-                break;
-            }
-            end = block.range.end;
-        }
-        ByteRange::new(first.range.start + self.filled as u64, end)
-    }
 }
 
 /// A fetch's progress in the hands of the thread that works on it. Put back in any case, so that after a panic, too, it is known
@@ -257,15 +226,7 @@ impl Fetcher {
         upcoming: Option<&Upcoming>,
     ) -> Ticket {
         let missing: VecDeque<Arc<Block>> = blocks.into();
-        let progress = Progress {
-            missing: missing.clone(),
-            buffer: None,
-            filled: 0,
-            refusals: 0,
-            has_doubted_link: false,
-            has_progressed: false,
-            error: None,
-        };
+        let progress = Progress::new(missing.clone());
         let task =
             FetchTask { fetcher: Arc::clone(self), object: Arc::clone(object), progress: Mutex::new(Some(progress)) };
         let task = Arc::new(task);
@@ -440,7 +401,7 @@ impl Fetcher {
                 Err(error) => Err(ContentError::Store(Arc::new(error))),
             }
         };
-        skip_bytes(skip, &mut read)?;
+        object_store::skip(skip, &mut read)?;
         let mut block_began = self.clock.now();
         let mut is_first = true;
         let end = progress.wanted().end;
@@ -498,9 +459,7 @@ impl Look {
     fn take_in(&self, blocks: Vec<Arc<Block>>, unit: &KeptUnit) {
         let FetchTask { fetcher, object, progress } = &*self.task;
         for block in blocks {
-            let Some(bytes) = unit.bytes_of(&block) else { continue };
-            let mut buffer = fetcher.blocks.buffer(&block);
-            buffer.copy_from_slice(bytes);
+            let Some(buffer) = unit.read(&block, &fetcher.blocks) else { continue };
             if let Some(progress) = &mut *lock(progress) {
                 progress.missing.retain(|missing| !Arc::ptr_eq(missing, &block));
             }
@@ -547,16 +506,4 @@ impl Drop for InFlight<'_> {
         self.fetcher.blocks.uncharge(self.held_bytes);
         self.fetcher.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn skip_bytes(
-    mut count: u64,
-    read: &mut impl FnMut(&mut [u8]) -> Result<usize, ContentError>,
-) -> Result<(), ContentError> {
-    let mut scratch = [0; 16 * 1024];
-    while count > 0 {
-        let len = usize::try_from(count).unwrap_or(usize::MAX).min(scratch.len());
-        count -= read(&mut scratch[..len])? as u64;
-    }
-    Ok(())
 }

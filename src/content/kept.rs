@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use lru::LruCache;
 
 use super::block::Block;
+use super::blocks::BlockCache;
 use super::buffers::Buffer;
 use super::object::Object;
 use crate::clock::lock;
@@ -23,10 +24,10 @@ use crate::store::{Blob, Part, Store};
 
 /// The most lookups under way for what nobody waits for. The store answers more than 256 at a time by "not asked", which would be a
 /// request to the service: the rest is left for those who wait.
-const LOOKUPS_AHEAD_MAX: usize = 192;
+const MAX_LOOKUPS_AHEAD: usize = 192;
 
 /// How many versions are remembered that disagreed with the object store.
-const DISAGREED_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+const MAX_DISAGREED: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// The blocks of one source on the disk.
 pub struct KeptBlocks {
@@ -48,13 +49,13 @@ impl KeptBlocks {
     /// The blocks of `source` in `store`; units that are not complete take `bytes_max` of memory at most.
     pub fn new(store: Arc<Store>, source: Source, bytes_max: u64) -> KeptBlocks {
         let units = Mutex::new(Units { parts: LruCache::unbounded(), bytes: 0, bytes_max });
-        let disagreed = Mutex::new(LruCache::new(DISAGREED_MAX));
+        let disagreed = Mutex::new(LruCache::new(MAX_DISAGREED));
         KeptBlocks { store, source, units, disagreed, lookups: AtomicUsize::new(0) }
     }
 
     /// Whether more may be looked for that nobody waits for.
     pub(super) fn has_room(&self) -> bool {
-        self.lookups.load(Ordering::Relaxed) < LOOKUPS_AHEAD_MAX
+        self.lookups.load(Ordering::Relaxed) < MAX_LOOKUPS_AHEAD
     }
 
     /// Whether blocks of `object` may be found, and may be put.
@@ -183,10 +184,13 @@ pub(super) struct KeptUnit {
 }
 
 impl KeptUnit {
-    /// The bytes of `block`, which is one of this unit.
-    pub(super) fn bytes_of(&self, block: &Block) -> Option<&[u8]> {
+    /// The bytes of `block`, which is one of this unit, in a buffer of `blocks`.
+    pub(super) fn read(&self, block: &Block, blocks: &BlockCache) -> Option<Buffer> {
         let from = usize::try_from(block.range.start.checked_sub(self.start)?).ok()?;
-        self.blob.data().get(from..from.checked_add(block.byte_count())?)
+        let bytes = self.blob.data().get(from..from.checked_add(block.byte_count())?)?;
+        let mut buffer = blocks.buffer(block);
+        buffer.copy_from_slice(bytes);
+        Some(buffer)
     }
 }
 

@@ -14,6 +14,7 @@ mod object;
 mod object_store;
 mod parked;
 mod prefetcher;
+mod progress;
 mod ranges;
 mod reader;
 mod running;

@@ -129,3 +129,19 @@ pub(super) fn cut_short() -> StoreError {
         context: "the object store's answer ended too soon".to_owned(),
     }
 }
+
+/// Reads `count` bytes by `read`, and drops them.
+///
+/// # Errors
+/// What `read` says.
+pub(super) fn skip(
+    mut count: u64,
+    read: &mut impl FnMut(&mut [u8]) -> Result<usize, ContentError>,
+) -> Result<(), ContentError> {
+    let mut scratch = [0; 16 * 1024];
+    while count > 0 {
+        let len = usize::try_from(count).unwrap_or(usize::MAX).min(scratch.len());
+        count -= read(&mut scratch[..len])? as u64;
+    }
+    Ok(())
+}

@@ -1,13 +1,13 @@
 //! How much room a cache on a disk may take: its limit, and what is left to others.
 
 /// How much of a filesystem, in its bytes and in its files, is left to others, in percent.
-const LEFT_PERCENT_MIN: u64 = 5;
+const MIN_LEFT_PERCENT: u64 = 5;
 
-/// Without another word, a cache takes so much of what is free, and never more than [`LIMIT_BYTES_MAX`].
+/// Without another word, a cache takes so much of what is free, and never more than [`MAX_LIMIT_BYTES`].
 const LIMIT_PART: u64 = 10;
 
 /// 10 GiB: more than is read in a day; whoever wants more says so.
-const LIMIT_BYTES_MAX: u64 = 10 << 30;
+const MAX_LIMIT_BYTES: u64 = 10 << 30;
 
 /// What a filesystem has, and has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Short {
 
 /// The limit of a cache that takes `used_bytes` already, in bytes, where nobody has set one.
 pub fn default_limit(left: Left, used_bytes: u64) -> u64 {
-    (left.free_bytes.saturating_add(used_bytes) / LIMIT_PART).min(LIMIT_BYTES_MAX)
+    (left.free_bytes.saturating_add(used_bytes) / LIMIT_PART).min(MAX_LIMIT_BYTES)
 }
 
 /// What has to go before a file of `bytes` is written, so that others have theirs afterwards.
@@ -45,7 +45,7 @@ pub fn short(left: Left, bytes: u64) -> Short {
 }
 
 fn part(of: u64) -> u64 {
-    of / 100 * LEFT_PERCENT_MIN
+    of / 100 * MIN_LEFT_PERCENT
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ const FIXED_BYTES: usize = 48;
 const CHECKSUM_BYTES: usize = 8;
 
 /// The longest ETag that is kept with a blob: OBS's have 34 bytes; a longer one is not kept, and then no blob is.
-const ETAG_BYTES_MAX: usize = 1024;
+const MAX_ETAG_BYTES: usize = 1024;
 
 /// What a whole blob holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(super) fn header<'a>(
     complete_at: SystemTime,
     parts: impl Iterator<Item = &'a [u8]>,
 ) -> Option<Vec<u8>> {
-    if etag.is_some_and(|etag| etag.is_empty() || etag.len() > ETAG_BYTES_MAX) {
+    if etag.is_some_and(|etag| etag.is_empty() || etag.len() > MAX_ETAG_BYTES) {
         return None;
     }
     let etag = etag.unwrap_or_default();
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn etag_that_cannot_be_kept_makes_no_blob() {
-        for etag in ["", &"x".repeat(ETAG_BYTES_MAX + 1)] {
+        for etag in ["", &"x".repeat(MAX_ETAG_BYTES + 1)] {
             assert_eq!(header(IDENTITY, Some(etag), complete_at(), std::iter::empty()), None);
         }
     }

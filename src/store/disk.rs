@@ -43,7 +43,7 @@ const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 const ENTRY_BYTES: u64 = 128;
 
 /// The longest name of a source that is read back.
-const LABEL_BYTES_MAX: u64 = 4096;
+const MAX_LABEL_BYTES: u64 = 4096;
 
 /// So long after its last use a blob's next use is written down: what is in use over and over costs next to nothing, and which of two
 /// blobs used within so short a time goes first matters little.
@@ -316,7 +316,7 @@ impl Disk {
     fn label(&self, source: SourceKey) -> Option<String> {
         let file = self.open_file(&format!("{source}/{LABEL}"), OFlags::RDONLY).ok()?;
         let mut label = String::new();
-        file.take(LABEL_BYTES_MAX).read_to_string(&mut label).ok()?;
+        file.take(MAX_LABEL_BYTES).read_to_string(&mut label).ok()?;
         Some(label)
     }
 

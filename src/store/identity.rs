@@ -14,7 +14,7 @@ use crate::policy::range::ByteRange;
 pub const BLOB_BYTES: u64 = 1 << 20;
 
 /// The longest id of a node, and the longest name of a login, in bytes, that a blob is kept of. Real ones have some dozens.
-const ID_BYTES_MAX: usize = 1024;
+const MAX_ID_BYTES: usize = 1024;
 
 /// Changed whenever the same bytes under the same name would mean something else.
 const SPELLING: &[u8] = b"koofs blob 1";
@@ -163,7 +163,7 @@ impl Spelling {
     }
 
     fn text(&mut self, text: &str) -> Option<()> {
-        let len = u16::try_from(text.len()).ok().filter(|len| usize::from(*len) <= ID_BYTES_MAX)?;
+        let len = u16::try_from(text.len()).ok().filter(|len| usize::from(*len) <= MAX_ID_BYTES)?;
         self.bytes.extend(len.to_le_bytes());
         self.bytes.extend(text.as_bytes());
         Some(())
@@ -302,8 +302,8 @@ mod tests {
 
     #[test]
     fn ids_of_any_length_are_taken_or_left() {
-        assert!(Identity::listing(&source("s"), "", &"x".repeat(ID_BYTES_MAX)).is_some());
-        assert!(Identity::listing(&source("s"), "", &"x".repeat(ID_BYTES_MAX + 1)).is_none());
+        assert!(Identity::listing(&source("s"), "", &"x".repeat(MAX_ID_BYTES)).is_some());
+        assert!(Identity::listing(&source("s"), "", &"x".repeat(MAX_ID_BYTES + 1)).is_none());
         assert!(Identity::listing(&source("s"), &"x".repeat(70_000), "").is_none());
         assert!(Identity::block(&source("s"), &"x".repeat(70_000), &VERSION, 0, BLOB_BYTES).is_none());
     }

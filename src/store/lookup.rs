@@ -14,10 +14,10 @@ use crate::jobs::{Class, JobQueue};
 use crate::policy::breaker::{Breaker, BreakerLimits};
 
 /// Threads that look up at a time: enough to keep a disk busy, and the most that a disk which hangs can hold.
-const THREADS_MAX: usize = 8;
+const MAX_THREADS: usize = 8;
 
 /// Lookups under way, waiting ones included; more would not be answered in time.
-const LOOKUPS_MAX: usize = 256;
+const MAX_LOOKUPS: usize = 256;
 
 /// One slow answer is no slow disk: it wakes up, or is busy with something else.
 const LIMITS: BreakerLimits =
@@ -128,7 +128,7 @@ impl Lookups {
     pub(super) fn start(timer: &Arc<Timer>, patience: Duration) -> io::Result<Lookups> {
         let clock = Arc::clone(timer.clock());
         Ok(Lookups {
-            queue: JobQueue::start("koofs-lookup", THREADS_MAX, timer)?,
+            queue: JobQueue::start("koofs-lookup", MAX_THREADS, timer)?,
             timer: Arc::clone(timer),
             judge: Arc::new(Judge { clock, patience, breaker: Mutex::new(Breaker::new(LIMITS)) }),
             live: Arc::default(),
@@ -207,7 +207,7 @@ struct Live(Arc<AtomicUsize>);
 impl Live {
     fn enter(count: &Arc<AtomicUsize>) -> Option<Live> {
         let live = Live(Arc::clone(count));
-        (count.fetch_add(1, Ordering::Relaxed) < LOOKUPS_MAX).then_some(live)
+        (count.fetch_add(1, Ordering::Relaxed) < MAX_LOOKUPS).then_some(live)
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         let made = Arc::new(AtomicUsize::new(0));
         std::thread::scope(|scope| {
-            for _ in 0..4 * THREADS_MAX {
+            for _ in 0..4 * MAX_THREADS {
                 let (lookups, gate, made) = (&lookups, Arc::clone(&gate), Arc::clone(&made));
                 scope.spawn(move || {
                     lookups.get(move || {
@@ -288,7 +288,7 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(20));
             SystemClock.sleep(Duration::from_millis(1));
         }
-        assert!(made.load(Ordering::Relaxed) <= THREADS_MAX);
+        assert!(made.load(Ordering::Relaxed) <= MAX_THREADS);
     }
 
     #[test]

@@ -43,10 +43,10 @@ use crate::clock::{Timer, lock};
 use crate::policy::room;
 
 /// The longest listing that is kept, in bytes: some hundred thousand entries.
-pub const LISTING_BYTES_MAX: u64 = 64 << 20;
+pub const MAX_LISTING_BYTES: u64 = 64 << 20;
 
 /// The most that a header takes (see `blob`), in bytes.
-const HEADER_BYTES_MAX: u64 = 8 << 10;
+const MAX_HEADER_BYTES: u64 = 8 << 10;
 
 /// Bytes that are shared with whoever has them in memory.
 pub type Part = Arc<dyn AsRef<[u8]> + Send + Sync>;
@@ -222,7 +222,7 @@ impl Store {
 
     /// Keeps a listing that was complete at `complete_at`, instead of an earlier one. As [`Store::put_block`].
     pub fn put_listing(&self, identity: &Identity, complete_at: SystemTime, listing: Vec<u8>) -> bool {
-        if identity.range().is_some() || listing.len() as u64 > LISTING_BYTES_MAX {
+        if identity.range().is_some() || listing.len() as u64 > MAX_LISTING_BYTES {
             return false;
         }
         let parts: Vec<Part> = vec![Arc::new(listing)];
@@ -292,7 +292,7 @@ fn place(identity: &Identity) -> Place {
 fn look(disk: &Disk, identity: &Identity, now: SystemTime, damaged: &AtomicU64) -> io::Result<Option<Blob>> {
     let place = place(identity);
     let data_bytes = identity.range().map(|range| range.len());
-    let len_max = data_bytes.unwrap_or(LISTING_BYTES_MAX) + HEADER_BYTES_MAX;
+    let len_max = data_bytes.unwrap_or(MAX_LISTING_BYTES) + MAX_HEADER_BYTES;
     let file = match disk.read(place, len_max, Some(now)) {
         Ok(None) => return Ok(None),
         Ok(Some(file)) => Ok(file),

@@ -18,17 +18,17 @@ use crate::policy::room;
 
 /// The most blobs that a scan remembers: 48 bytes each, 12 MiB. A cache of 10 GiB in blobs of 4 KiB is scanned about ten times
 /// while it is replaced once.
-const CANDIDATES_MAX: usize = 1 << 18;
+const MAX_CANDIDATES: usize = 1 << 18;
 
 /// The most bytes that go for one blob: enough for some, little enough that it is over soon where a disk was filled by others, and
 /// the whole store would have to go.
-const EVICTED_BYTES_MAX: u64 = 64 << 20;
+const MAX_EVICTED_BYTES: u64 = 64 << 20;
 
 /// The most scans for one blob: what is remembered may be out of date once.
-const SCANS_MAX: u32 = 2;
+const MAX_SCANS: u32 = 2;
 
 /// So often room is made and then found to be taken by another mount, or not to be there (filesystems that free later).
-const TRIES_MAX: u32 = 8;
+const MAX_TRIES: u32 = 8;
 
 /// Why there is no room.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Space {
             return Err(NoRoom::TooLong);
         }
         let (mut scans, mut evicted) = (0, 0);
-        for _ in 0..TRIES_MAX {
+        for _ in 0..MAX_TRIES {
             let room::Short { mut bytes, files } = room::short(self.disk.left()?, charge);
             let mut is_known = true;
             if bytes == 0 && files == 0 {
@@ -129,17 +129,17 @@ impl Space {
                 }
             }
             let mut oldest = lock(&self.oldest);
-            let goal = bytes.min(EVICTED_BYTES_MAX.saturating_sub(evicted));
+            let goal = bytes.min(MAX_EVICTED_BYTES.saturating_sub(evicted));
             let freed = if is_known { self.evict(&mut oldest, goal, files)? } else { None };
             match freed {
                 Some(freed) => evicted += freed,
-                None if scans == SCANS_MAX => return Err(NoRoom::Full),
+                None if scans == MAX_SCANS => return Err(NoRoom::Full),
                 None => {
                     self.scan_locked(&mut oldest)?;
                     scans += 1;
                 }
             }
-            if evicted >= EVICTED_BYTES_MAX {
+            if evicted >= MAX_EVICTED_BYTES {
                 break;
             }
         }
@@ -158,7 +158,7 @@ impl Space {
                 freed += charge;
                 count += 1;
             }
-            if freed >= EVICTED_BYTES_MAX {
+            if freed >= MAX_EVICTED_BYTES {
                 break;
             }
         }
@@ -182,7 +182,7 @@ impl Space {
         let mut newest_first = BinaryHeap::new();
         let found = self.disk.scan(&mut |Found { place, used_at, .. }| {
             let candidate = Candidate { used_at, place };
-            if newest_first.len() < CANDIDATES_MAX {
+            if newest_first.len() < MAX_CANDIDATES {
                 newest_first.push(candidate);
             } else if let Some(mut newest) = newest_first.peek_mut()
                 && candidate < *newest

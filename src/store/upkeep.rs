@@ -10,7 +10,7 @@ use super::blob::{self, Damage};
 use super::disk::{Disk, Place, time_of};
 use super::identity::{BlobName, SourceKey, source_of};
 use super::space::{NoRoom, Space};
-use super::{BLOB_BYTES, HEADER_BYTES_MAX, LISTING_BYTES_MAX, StoreError};
+use super::{BLOB_BYTES, MAX_HEADER_BYTES, MAX_LISTING_BYTES, StoreError};
 
 /// What there is of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn settle(directory: &Path, disk: Disk) -> Result<(), StoreError> {
 
 /// What is wrong with a blob, if anything: it has to be whole, and what its place says.
 fn damage(disk: &Disk, place: Place) -> io::Result<Option<Damage>> {
-    let len_max = LISTING_BYTES_MAX.max(BLOB_BYTES) + HEADER_BYTES_MAX;
+    let len_max = MAX_LISTING_BYTES.max(BLOB_BYTES) + MAX_HEADER_BYTES;
     let file = match disk.read(place, len_max, None) {
         Ok(Some(file)) => file,
         Ok(None) => return Err(io::ErrorKind::NotFound.into()),

@@ -20,7 +20,7 @@ use crate::jobs::{Class, JobQueue};
 use crate::policy::breaker::{Breaker, BreakerLimits};
 
 /// One thread writes while the other makes room.
-const THREADS_MAX: usize = 2;
+const MAX_THREADS: usize = 2;
 
 /// What waits for each blob beside its bytes, roughly: blobs of a few bytes are bounded, too.
 const WAITING_BYTES: u64 = 512;
@@ -95,7 +95,7 @@ impl Writer {
             forgotten: RwLock::default(),
             counts: Counts::default(),
         };
-        Ok(Writer { queue: JobQueue::start("koofs-store", THREADS_MAX, timer)?, shared: Arc::new(shared) })
+        Ok(Writer { queue: JobQueue::start("koofs-store", MAX_THREADS, timer)?, shared: Arc::new(shared) })
     }
 
     /// Has a blob written some time; `false` if it is dropped at once. Never blocks.
