@@ -23,6 +23,11 @@ impl BootTime {
         BootTime(since_boot)
     }
 
+    /// So much earlier; `None` before the first time that there is.
+    pub fn earlier(self, by: Duration) -> Option<BootTime> {
+        self.0.checked_sub(by).map(BootTime)
+    }
+
     /// How long ago `earlier` was; zero if it is yet to come.
     pub fn since(self, earlier: BootTime) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -58,6 +63,9 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
+/// What is remembered from before the machine was started has a time, too: for as long as it may be believed at most, a week.
+const BEFORE_BOOT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -72,7 +80,7 @@ impl Clock for SystemClock {
         // SAFETY: `time` outlives the call, which fails only for clocks that do not exist (clock_gettime(2)).
         unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        BootTime(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
+        BootTime(BEFORE_BOOT + Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
     }
 
     fn utc(&self) -> SystemTime {

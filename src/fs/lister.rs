@@ -5,11 +5,13 @@
 //! who waits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::FsError;
 use super::dir::{Listing, ListingCache, Next};
+use super::inode::Ino;
+use super::remembered::Remembered;
 use crate::clock::{Clock, Timer, lock};
 use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
@@ -49,7 +51,13 @@ pub struct Lister {
     ahead: Mutex<Ahead>,
     /// How many listings are being loaded behind their readers.
     behind: Arc<AtomicUsize>,
+    remembered: Option<Remembered>,
+    /// What becomes of a listing from the disk that is no longer young.
+    when_ageing: OnceLock<WhenAgeing>,
 }
+
+/// See [`Lister::set_when_ageing`].
+type WhenAgeing = Box<dyn Fn(&Arc<Listing>) + Send + Sync>;
 
 /// How many listings may be loaded ahead.
 struct Ahead {
@@ -68,6 +76,10 @@ struct LoadTask {
     listing: Weak<Listing>,
     /// How many pages are loaded before anybody asks for it.
     pages_ahead: usize,
+    /// Whether the listing may be one from the disk.
+    may_recall: bool,
+    /// [`Remembered::generation`] as it was at the start.
+    generation: u64,
     progress: Mutex<Progress>,
 }
 
@@ -89,18 +101,52 @@ impl Lister {
         jobs: JobQueue,
         timer: Arc<Timer>,
         page_timeout: Duration,
+        remembered: Option<Remembered>,
     ) -> Arc<Lister> {
         jobs.set_background_limit(START_LISTINGS_AHEAD);
         let ahead = Mutex::new(Ahead { limit: START_LISTINGS_AHEAD, pages: 0, rests_until: None, rest: MIN_REST });
         let clock = Arc::clone(timer.clock());
         let behind = Arc::default();
-        Arc::new(Lister { remote, links, listings, jobs, timer, clock, page_timeout, ahead, behind })
+        let when_ageing = OnceLock::new();
+        Arc::new(Lister {
+            remote,
+            links,
+            listings,
+            jobs,
+            timer,
+            clock,
+            page_timeout,
+            ahead,
+            behind,
+            remembered,
+            when_ageing,
+        })
+    }
+
+    /// Has `refresh` called for each listing from the disk that is no longer young, when its entries are in. To be said once.
+    pub(super) fn set_when_ageing(&self, refresh: impl Fn(&Arc<Listing>) + Send + Sync + 'static) {
+        let _ = self.when_ageing.set(Box::new(refresh));
+    }
+
+    /// Has `then` done when all listings on the disk are forgotten: on a thread of the listings', or at once if there is no disk.
+    /// Dropped if too much waits.
+    pub(super) fn forget_remembered(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
+        if self.remembered.is_none() {
+            return then();
+        }
+        let lister = Arc::clone(self);
+        self.soon(move || {
+            if let Some(remembered) = &lister.remembered {
+                remembered.forget_all();
+            }
+            then();
+        });
     }
 
     /// Starts to load a new listing that somebody asks for, from its first page to its last.
     pub fn load(self: &Arc<Self>, listing: &Arc<Listing>) {
         if self.jobs.has_room(Class::Foreground) {
-            self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), MAX_PAGES_AHEAD);
+            self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), MAX_PAGES_AHEAD, true);
         } else {
             listing.fail(FsError::Overloaded, self.clock.boot());
         }
@@ -109,7 +155,7 @@ impl Lister {
     /// Starts to load the first pages of a new listing that nobody has asked for yet; [`Lister::may_guess`] is for the caller to ask.
     pub fn load_ahead(self: &Arc<Self>, listing: &Arc<Listing>) {
         listing.set_guess();
-        self.start(listing, Urgency::Guess, MAX_PAGES_AHEAD);
+        self.start(listing, Urgency::Guess, MAX_PAGES_AHEAD, true);
     }
 
     /// Starts to load all of a listing that is to take the place of an older one, behind whatever somebody waits for;
@@ -121,7 +167,7 @@ impl Lister {
             behind.fetch_sub(1, Ordering::Relaxed);
         }));
         listing.set_guess();
-        self.start(listing, Urgency::Guess, usize::MAX);
+        self.start(listing, Urgency::Guess, usize::MAX, false);
     }
 
     /// Whether another listing may be loaded behind its readers now.
@@ -155,11 +201,13 @@ impl Lister {
         self.jobs.push(Class::Foreground, work)
     }
 
-    fn start(self: &Arc<Self>, listing: &Arc<Listing>, urgency: Urgency, pages_ahead: usize) {
+    fn start(self: &Arc<Self>, listing: &Arc<Listing>, urgency: Urgency, pages_ahead: usize, may_recall: bool) {
         let task = LoadTask {
             lister: Arc::clone(self),
             listing: Arc::downgrade(listing),
             pages_ahead,
+            may_recall,
+            generation: self.remembered.as_ref().map_or(0, Remembered::generation),
             progress: Mutex::default(),
         };
         let ticket = self.jobs.ticket(Arc::new(task), self.page_timeout);
@@ -215,6 +263,9 @@ impl Task for LoadTask {
     fn attempt(&self, ticket: &Ticket, deadline: Instant) -> Attempt {
         let Some(listing) = self.listing.upgrade() else { return Attempt::Cancelled };
         let cursor = lock(&self.progress).cursor.clone();
+        if self.may_recall && cursor.is_none() && listing.is_empty() && self.recall(&listing) {
+            return Attempt::Done;
+        }
         match self.lister.remote.list_page(&listing.id, cursor.as_ref(), deadline) {
             Ok(page) => self.take_in(&listing, page),
             Err(error) if error.kind() == RemoteErrorKind::CursorRefused && cursor.is_some() && listing.restart() => {
@@ -226,6 +277,9 @@ impl Task for LoadTask {
                 let (kind, retry_after) = (error.failure_kind(), error.retry_after());
                 if kind == FailureKind::Throttled {
                     self.lister.lower_ahead(retry_after);
+                }
+                if let Some(remembered) = &self.lister.remembered {
+                    remembered.note_refusal(&listing.id, listing.dir == Ino::ROOT, error.kind());
                 }
                 let whose = if ticket.is_guess() { "listed ahead" } else { "asked for" };
                 log::debug!("a page of {} ({whose}) could not be listed: {error}", listing.path());
@@ -274,7 +328,31 @@ impl LoadTask {
                 progress.pages += 1;
                 if progress.pages >= self.pages_ahead { Attempt::Enough } else { Attempt::Next }
             }
-            Next::Ended => Attempt::Done,
+            Next::Ended => {
+                if let Some(remembered) = &self.lister.remembered
+                    && listing.is_complete()
+                    && !listing.is_outdated()
+                {
+                    remembered.put(&listing.id, &listing.entries(), self.lister.clock.utc(), self.generation);
+                }
+                Attempt::Done
+            }
         }
+    }
+
+    /// Fills the listing with what the disk has of it; `false` if that is nothing.
+    fn recall(&self, listing: &Arc<Listing>) -> bool {
+        let lister = &self.lister;
+        let Some(remembered) = &lister.remembered else { return false };
+        let Some((nodes, complete_at)) = remembered.take(&listing.id) else { return false };
+        let age = lister.clock.utc().duration_since(complete_at).ok();
+        let (at, is_ageing) = lister.listings.recalled(age, lister.clock.boot());
+        log::debug!("{} is on the disk: {} entries", listing.path(), nodes.len());
+        listing.accept(nodes, None, at);
+        lister.listings.weigh(listing);
+        if is_ageing && let Some(refresh) = lister.when_ageing.get() {
+            refresh(listing);
+        }
+        true
     }
 }

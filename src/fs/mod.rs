@@ -16,6 +16,7 @@ pub mod lister;
 mod lookup;
 pub mod owed;
 mod readdir;
+mod remembered;
 pub mod retried;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use owed::Done;
 use owed::Owed;
 use readdir::{DOT_ENTRIES, Emitter};
 pub use readdir::{DirItem, DirSink};
+pub use remembered::Remembered;
 use retried::FailedReads;
 
 use crate::clock::{BootTime, Clock, Timer};
@@ -67,21 +69,30 @@ pub struct DriveFs {
 }
 
 impl DriveFs {
-    /// A filesystem over `remote`, reading through `content`, listing on the threads of `jobs`. Touches no network yet.
+    /// A filesystem over `remote`, reading through `content`, listing on the threads of `jobs`; what is `remembered` is shown first.
+    /// Touches no network yet.
     pub fn new(
         config: FsConfig,
         remote: Arc<dyn Remote>,
         content: Arc<Content>,
         jobs: JobQueue,
         timer: Arc<Timer>,
+        remembered: Option<Remembered>,
     ) -> DriveFs {
         let clock = Arc::clone(timer.clock());
         let mounted_ms = clock.utc().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
         let inodes = Arc::new(InodeTable::new(remote.root(), i64::try_from(mounted_ms).unwrap_or(0)));
         let listings = Arc::new(ListingCache::new(&inodes, config.ttl));
         let links = Arc::clone(content.links());
-        let lister =
-            Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, Arc::clone(&timer), config.op_timeout);
+        let lister = Lister::new(
+            Arc::clone(&remote),
+            links,
+            Arc::clone(&listings),
+            jobs,
+            Arc::clone(&timer),
+            config.op_timeout,
+            remembered,
+        );
         let ahead = Ahead::new(
             Arc::clone(&listings),
             Arc::clone(&lister),
@@ -92,6 +103,12 @@ impl DriveFs {
         );
         let freshness =
             Freshness::new(Arc::clone(&listings), Arc::clone(&lister), Arc::clone(&inodes), Arc::clone(&clock));
+        let refresher = Arc::downgrade(&freshness);
+        lister.set_when_ageing(move |listing| {
+            if let Some(freshness) = refresher.upgrade() {
+                freshness.refresh_behind(listing);
+            }
+        });
         let (files, dirs, failed_reads) = (HandleMap::default(), HandleMap::default(), Arc::default());
         DriveFs {
             config,
@@ -206,7 +223,8 @@ impl DriveFs {
     pub fn refresh(&self, ino: Ino, done: Done<()>) {
         let Some(entry) = self.inodes.get(ino) else { return done(Err(FsError::NotFound)) };
         let dir = if entry.kind == NodeKind::Directory { entry.ino } else { entry.parent };
-        self.freshness.forget_below(dir, self.owe(done));
+        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(done));
+        self.lister.forget_remembered(move || freshness.forget_below(dir, owed));
     }
 
     /// What the kernel is to be told, for the one thread that tells it; `None` if there is one already.

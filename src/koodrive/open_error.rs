@@ -118,6 +118,20 @@ impl OpenError {
         }
     }
 
+    /// Whether the service has refused: the source is not, or no longer, this caller's. A failure to reach it is none.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            OpenError::UnknownShare { .. }
+            | OpenError::Deleted
+            | OpenError::Expired { .. }
+            | OpenError::AccessCodeNeeded { .. }
+            | OpenError::SpaceDenied { .. }
+            | OpenError::SpaceMissing { .. }
+            | OpenError::SpaceRefused { .. } => true,
+            _ => self.refuses_credentials(),
+        }
+    }
+
     /// Why the HTTP client could not be made.
     pub(super) fn of_setup(source: HttpError, endpoint: &str) -> OpenError {
         match source.kind() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Timer;
 use crate::config::{CacheConfig, Credentials, LoginConfig, Source};
+use crate::fs::Remembered;
 use crate::policy::printable::one_line;
 use crate::store::{self, Store, identity};
 
@@ -16,6 +17,8 @@ pub(super) struct Cache {
     pub(super) store: Arc<Store>,
     /// What blocks of files are kept under.
     pub(super) blocks: identity::Source,
+    listings: identity::Source,
+    is_share: bool,
 }
 
 impl Cache {
@@ -28,8 +31,25 @@ impl Cache {
             .inspect_err(|error| log::warn!("nothing is kept on disk: {}", one_line(error)))
             .ok()?;
         let endpoint = &source.connection().endpoint;
-        let blocks = identity::Source::new(endpoint, &exact_name(source), &source.name());
-        Some(Cache { store: Arc::new(store), blocks })
+        let (exact, label) = (exact_name(source), source.name());
+        let blocks = identity::Source::new(endpoint, &exact, &label);
+        let listings = identity::Source::new(endpoint, &format!("{exact} listings"), &format!("{label} (listings)"));
+        let is_share = matches!(source, Source::Share(_));
+        Some(Cache { store: Arc::new(store), blocks, listings, is_share })
+    }
+
+    /// The listings that are kept.
+    pub(super) fn remembered(&self) -> Remembered {
+        Remembered::new(Arc::clone(&self.store), self.listings.clone(), self.blocks.clone(), self.is_share)
+    }
+
+    /// The service refuses the source: nothing of it is kept.
+    pub(super) fn forget_all(&self) {
+        for source in [&self.listings, &self.blocks] {
+            if let Err(error) = self.store.forget(source) {
+                log::warn!("what is kept on disk of it cannot be forgotten ({error}): run koofs cache clear");
+            }
+        }
     }
 }
 

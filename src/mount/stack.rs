@@ -58,20 +58,26 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     bound_allocator();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let http = HttpConfig::of(config.source.connection());
-    let remote = koodrive::open(&config.source, &http, Arc::clone(&clock)).map_err(MountError::Open)?;
-    let remote = rooted(remote, config, clock.as_ref())?;
-    let op_timeout = config.source.connection().op_timeout;
-    let store = Arc::new(ObjectClient::new(http, Arc::clone(&clock)).map_err(MountError::Http)?);
-    let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
-
     let timer = Timer::new(Arc::clone(&clock));
     let running = Arc::clone(&timer);
     std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
 
     let budget = Budget::new(config.memory_bytes);
-    let jobs = start_jobs("koofs-content", budget.content_threads(), &timer)?;
     let unwritten_bytes = budget.unwritten_bytes();
     let cache = config.cache.as_ref().and_then(|cache| Cache::open(cache, &config.source, unwritten_bytes, &timer));
+    let opened = koodrive::open(&config.source, &http, Arc::clone(&clock));
+    if let (Err(error), Some(cache)) = (&opened, &cache)
+        && error.is_refusal()
+    {
+        cache.forget_all();
+    }
+    let remote = opened.map_err(MountError::Open)?;
+    let remote = rooted(remote, config, clock.as_ref())?;
+    let op_timeout = config.source.connection().op_timeout;
+    let store = Arc::new(ObjectClient::new(http, Arc::clone(&clock)).map_err(MountError::Http)?);
+    let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
+
+    let jobs = start_jobs("koofs-content", budget.content_threads(), &timer)?;
     let kept =
         cache.as_ref().map(|cache| KeptBlocks::new(Arc::clone(&cache.store), cache.blocks.clone(), unwritten_bytes));
     // Blobs that wait to be written, and those that are not complete.
@@ -79,9 +85,10 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let content_config = ContentConfig { budget, op_timeout };
     let content = Arc::new(Content::new(content_config, store, links, jobs, clock, kept));
 
+    let remembered = cache.as_ref().map(Cache::remembered);
     let jobs = start_jobs("koofs-list", LISTING_THREADS, &timer)?;
     let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
-    let fs = DriveFs::new(fs_config, remote, content, jobs, timer);
+    let fs = DriveFs::new(fs_config, remote, content, jobs, timer, remembered);
     let drive = Arc::new(fs);
     let filesystem = Adapter::new(Arc::clone(&drive), Owner::this_process());
     let kernel_abi = Arc::clone(filesystem.kernel_abi());

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::emulator::{Content, Counters, Emulator, Entry, Replacement};
-use crate::mount_bench::{Bench, do_act, run, seed_of, tool};
-use crate::mounted::{koofs, mounts_are_allowed};
+use crate::emulator::{Content, Counters, Emulator, Entry, Fault, FaultKind, Knobs, Replacement};
+use crate::mount_bench::{Bench, do_act, mount_command, run, seed_of, tool};
+use crate::mounted::{Mountpoint, await_that, koofs, mounts_are_allowed};
 
 const MIB: u64 = 1 << 20;
 
@@ -205,4 +206,149 @@ fn object_that_was_overwritten_between_two_mounts_is_never_mixed() {
     bench.remount(&[]);
     assert!(fs::read(bench.path("file")).unwrap().iter().all(|byte| *byte == b'b'));
     bench.end();
+}
+
+fn find(bench: &Bench) -> Vec<String> {
+    let said = tool("find", [text(bench.mountpoint.path()), "-printf", "%P %s %T@ %i\n"]).well();
+    // The root's own time is that of the mount.
+    let mut lines: Vec<String> = said.lines().filter(|line| !line.starts_with(' ')).map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn second_find_after_a_remount_asks_for_no_page() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = small_files();
+    let first = find(&bench);
+    assert_eq!(first.len(), 310);
+    bench.remount(&[]);
+    assert_eq!(find(&bench), first);
+    assert_eq!(bench.emulator.counters().api_calls(), 0, "{:?}", bench.emulator.counters().calls);
+    bench.end();
+}
+
+#[test]
+fn listing_past_its_time_is_shown_at_once_and_refreshed_behind_its_reader() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let folder = emulator.tree().add("", Entry::folder("folder"));
+    let id = emulator.tree().add(&folder, Entry::file("old", 1));
+    let mut bench = Bench::with(emulator, &["--ttl", "1"], &[]);
+    let names = |bench: &Bench| tool("ls", [text(&bench.path("folder"))]).well();
+    assert_eq!(names(&bench), "old\n");
+    bench.emulator.tree().rename(&id, "new");
+    bench.remount(&["--ttl", "1"]);
+    let began = Instant::now();
+    await_that("the time of the listing to be over", || began.elapsed() > Duration::from_secs(1));
+    // Nobody would get an answer from the service.
+    bench.emulator.fault(Fault::any_api(FaultKind::Hang));
+    assert_eq!(names(&bench), "old\n");
+    bench.emulator.clear_faults();
+    await_that("the new listing", || names(&bench) == "new\n");
+    bench.end();
+}
+
+#[test]
+fn refresh_forgets_listings_on_disk_too() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    for by_signal in [false, true] {
+        let mut bench = small_files();
+        find(&bench);
+        // Nothing but the root is in memory from now on.
+        bench.remount(&[]);
+        let folder = bench.emulator.tree().find("d3").unwrap().id.clone();
+        bench.emulator.tree().add(&folder, Entry::file("new", 1));
+        if by_signal {
+            bench.daemon.signal(libc::SIGHUP);
+            await_that("the refresh", || bench.path("d3/new").exists());
+        } else {
+            run(koofs(&["refresh", text(bench.mountpoint.path())])).well();
+            assert!(bench.path("d3/new").exists());
+        }
+        assert_eq!(find(&bench).len(), 311);
+        bench.remount(&[]);
+        assert_eq!(find(&bench).len(), 311);
+        assert_eq!(grep(&bench).lines().count(), 301);
+        bench.end();
+    }
+}
+
+#[test]
+fn share_that_has_ended_is_not_on_disk_any_more() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    for end in [
+        |knobs: &mut Knobs| knobs.share_status = 1,
+        |knobs: &mut Knobs| knobs.expire_time = "-60".to_owned(),
+        |knobs: &mut Knobs| knobs.access_code = Some("a1B2c3D4".to_owned()),
+    ] {
+        let mut bench = small_files();
+        grep(&bench);
+        bench.remount(&[]);
+        assert!(blobs_of(&bench).len() >= 310);
+        bench.emulator.knobs(end);
+        let elsewhere = Mountpoint::new();
+        let cache = cache_of(&bench);
+        let said = run(mount_command(&bench.emulator, elsewhere.path(), &["--cache-dir", text(&cache)]));
+        assert_eq!((said.code == Some(0), said.error.is_empty()), (false, false), "{said:?}");
+        let sources = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
+        let kept: Vec<_> = sources.filter(|name| name.len() == 32).collect();
+        assert_eq!(kept, Vec::<std::ffi::OsString>::new());
+        bench.daemon.kill();
+    }
+}
+
+#[test]
+fn service_that_cannot_be_reached_takes_nothing_away() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = small_files();
+    grep(&bench);
+    bench.remount(&[]);
+    let before = blobs_of(&bench).len();
+    bench.emulator.fault(Fault::any_api(FaultKind::Reset));
+    let elsewhere = Mountpoint::new();
+    let said = run(mount_command(
+        &bench.emulator,
+        elsewhere.path(),
+        &["--cache-dir", text(&cache_of(&bench)), "--op-timeout", "1"],
+    ));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    bench.emulator.clear_faults();
+    assert_eq!(blobs_of(&bench).len(), before);
+    grep(&bench);
+    assert_eq!(gets(&bench), 0);
+    bench.end();
+}
+
+#[test]
+fn what_another_source_has_kept_is_not_used() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let of = |byte: u8| {
+        let emulator = Emulator::synthetic();
+        let time = "2025-01-01T00:00:00Z".parse().unwrap();
+        emulator.tree().add("", Entry::bytes("file", vec![byte; 1000]).edited(time));
+        emulator
+    };
+    let shared = tempfile::tempdir().unwrap();
+    let cache = shared.path().join("cache");
+    for byte in [b'a', b'b'] {
+        let bench = Bench::with(of(byte), &["--cache-dir", text(&cache)], &[]);
+        assert_eq!(fs::read(bench.path("file")).unwrap(), vec![byte; 1000]);
+        bench.end();
+    }
+    // Two sources of blocks and two of listings.
+    let sources = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(sources.filter(|name| name.len() == 32).count(), 4);
 }

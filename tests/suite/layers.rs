@@ -27,7 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `http` only in content/object_store.rs, behind the trait ObjectStore (see RULES).
     // `store` only in content/kept.rs: what outlives the mount.
     ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight", "store"]),
-    ("fs", &["clock", "content", "jobs", "policy", "remote"]),
+    // `store` only in fs/remembered.rs: what outlives the mount.
+    ("fs", &["clock", "content", "jobs", "policy", "remote", "store"]),
     // `content` and `remote` for the types in fs's own results: bytes that were read, kinds of nodes and of failures.
     ("kernel", &["content", "fs", "policy", "remote"]),
     // `koofs ls`, beside the filesystem.

@@ -16,6 +16,10 @@ use crate::remote::NodeId;
 /// 500 bytes an entry this bounds the tree at half a GiB.
 const MAX_CACHED_ENTRIES: usize = 1_000_000;
 
+/// For how long a listing from the disk is believed that is older than may be believed: until the new one is in, which takes a
+/// second or two, or some more where thousands of directories are walked.
+const MAX_RECALLED_BELIEVED: Duration = Duration::from_secs(30);
+
 /// The listings that are remembered, the least recently used one dropped first.
 pub struct ListingCache {
     state: Mutex<State>,
@@ -51,6 +55,18 @@ impl ListingCache {
     /// Whether a listing that is still believed should be loaded anew behind its readers.
     pub fn is_ageing(&self, listing: &Listing, now: BootTime) -> bool {
         listing.is_ageing(now, self.ttl)
+    }
+
+    /// When a listing that is `age` old has been complete, as far as it may be believed, and whether it is to be loaded anew behind
+    /// its readers. One that is older than may be believed, or of unknown age, is believed for a short while.
+    pub fn recalled(&self, age: Option<Duration>, now: BootTime) -> (BootTime, bool) {
+        match age.filter(|age| *age < self.ttl).and_then(|age| now.earlier(age)) {
+            Some(at) => (at, now.since(at) >= self.ttl / 2),
+            None => {
+                let age = self.ttl - MAX_RECALLED_BELIEVED.min(self.ttl / 2);
+                (now.earlier(age).unwrap_or(now), true)
+            }
+        }
     }
 
     /// The current listing of a directory, and whether it is a new one that the caller must have loaded.
@@ -219,6 +235,17 @@ mod tests {
 
     fn kept(cache: &ListingCache, dirs: std::ops::Range<u64>, now: BootTime) -> Vec<u64> {
         dirs.filter(|dir| cache.peek(Ino(*dir), now).is_some()).collect()
+    }
+
+    #[test]
+    fn listing_from_the_disk_is_believed_for_what_is_left_of_its_time_or_for_a_moment() {
+        let (cache, now) = (bench(100), BootTime::new(Duration::from_secs(1000)));
+        for (age, left, is_ageing) in
+            [(Some(0), 60, false), (Some(29), 31, false), (Some(30), 30, true), (Some(60), 30, true), (None, 30, true)]
+        {
+            let (at, ageing) = cache.recalled(age.map(Duration::from_secs), now);
+            assert_eq!((60 - now.since(at).as_secs(), ageing), (left, is_ageing), "{age:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,244 @@
+//! Complete listings that outlive the mount: asked for before the service is, the first time a directory is listed.
+//!
+//! Only the first time: from then on the listing in memory is as new as the one on the disk, or it was given up because it is not to
+//! be believed. They lie under a source of their own, so that a refresh forgets all of them at once, and leaves the files alone.
+//! Links and what else is secret are never kept. Blocks: for worker threads. Locks: one, for the length of a look.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use lru::LruCache;
+
+use super::inode::Entry;
+use crate::clock::lock;
+use crate::remote::{Node, NodeId, NodeKind, RemoteErrorKind, Version};
+use crate::store::Store;
+use crate::store::identity::{Identity, Source};
+
+/// Of how many directories it is remembered that the disk was asked for them, at about 100 bytes each. One that is forgotten may be
+/// shown as it was before the mount once more, until it is listed anew behind its readers.
+const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
+
+/// Changed whenever the same bytes would mean something else.
+const FORMAT: u8 = 1;
+
+/// The listings of one source on the disk.
+pub struct Remembered {
+    store: Arc<Store>,
+    listings: Source,
+    /// What blocks of its files are kept under: they go with a refusal.
+    blocks: Source,
+    /// Whether a directory of it that is refused means that all of it is: so with a share.
+    ends_as_whole: bool,
+    asked: Mutex<LruCache<NodeId, ()>>,
+    /// How often all was forgotten.
+    generation: AtomicU64,
+}
+
+impl Remembered {
+    /// What `store` has under `listings`, and beside it under `blocks`; a refusal of any directory takes all away if `ends_as_whole`,
+    /// else that of the root.
+    pub fn new(store: Arc<Store>, listings: Source, blocks: Source, ends_as_whole: bool) -> Remembered {
+        let asked = Mutex::new(LruCache::new(MAX_ASKED));
+        Remembered { store, listings, blocks, ends_as_whole, asked, generation: AtomicU64::new(0) }
+    }
+
+    /// How often all was forgotten: what was listed before the last time is not to be kept.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// The listing of `dir` and when it was complete, if there is one and this is the first time that it is asked for.
+    pub(super) fn take(&self, dir: &NodeId) -> Option<(Vec<Node>, SystemTime)> {
+        let generation = self.generation();
+        if lock(&self.asked).put(dir.clone(), ()).is_some() {
+            return None;
+        }
+        let blob = self.store.get(&self.identity(dir)?)?;
+        let Some(nodes) = decode(blob.data()) else {
+            log::debug!("a listing on the disk makes no sense: its directory is listed anew");
+            return None;
+        };
+        (self.generation() == generation).then_some((nodes, blob.complete_at))
+    }
+
+    /// Keeps a listing that was complete at `complete_at`, and began when all had been forgotten `generation` times.
+    pub(super) fn put(&self, dir: &NodeId, entries: &[Arc<Entry>], complete_at: SystemTime, generation: u64) {
+        if self.generation() == generation
+            && let Some(identity) = self.identity(dir)
+            && let Some(listing) = encode(entries)
+        {
+            self.store.put_listing(&identity, complete_at, listing);
+        }
+    }
+
+    /// Forgets all listings.
+    pub(super) fn forget_all(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        forget(&self.store, &self.listings);
+    }
+
+    /// The service does not show `dir`, for a reason of `kind`: nothing of it is shown from the disk either, and nothing of the source
+    /// if it is all that is refused. A failure to reach the service says nothing.
+    pub(super) fn note_refusal(&self, dir: &NodeId, is_root: bool, kind: RemoteErrorKind) {
+        let ends_all = match kind {
+            RemoteErrorKind::NeedsLogin => true,
+            RemoteErrorKind::Denied => is_root || self.ends_as_whole,
+            RemoteErrorKind::NotFound => is_root,
+            _ => return,
+        };
+        if ends_all {
+            self.forget_all();
+            forget(&self.store, &self.blocks);
+        } else if let Some(identity) = self.identity(dir)
+            && let Err(error) = self.store.remove(&identity)
+        {
+            log::debug!("a listing on the disk stays: {error}");
+        }
+    }
+
+    fn identity(&self, dir: &NodeId) -> Option<Identity> {
+        // Whose the login is stands in the source.
+        Identity::listing(&self.listings, "", dir.as_str())
+    }
+}
+
+fn forget(store: &Store, source: &Source) {
+    if let Err(error) = store.forget(source) {
+        log::warn!("what is kept on disk of {} cannot be forgotten ({error}): run koofs cache clear", source.label());
+    }
+}
+
+/// The entries as bytes; `None` if one of them cannot be written down: what it is cannot be told later.
+fn encode(entries: &[Arc<Entry>]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(64 * entries.len() + 8);
+    bytes.push(FORMAT);
+    bytes.extend(u32::try_from(entries.len()).ok()?.to_le_bytes());
+    for entry in entries {
+        bytes.push(match entry.kind {
+            NodeKind::Directory => 0,
+            NodeKind::File => 1,
+            NodeKind::Unsized => 2,
+            NodeKind::Unreadable(_) => return None,
+        });
+        bytes.extend(entry.version.size_bytes.to_le_bytes());
+        bytes.extend(entry.version.edited_ms.to_le_bytes());
+        for text in [entry.id.as_str(), entry.name.as_str()] {
+            bytes.extend(u16::try_from(text.len()).ok()?.to_le_bytes());
+            bytes.extend(text.as_bytes());
+        }
+    }
+    Some(bytes)
+}
+
+/// The entries, if all bytes are as [`encode`] writes them. Allocates no more than the bytes give.
+fn decode(mut bytes: &[u8]) -> Option<Vec<Node>> {
+    let bytes = &mut bytes;
+    if take(bytes)? != [FORMAT] {
+        return None;
+    }
+    let count = u32::from_le_bytes(take(bytes)?);
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        let kind = match take(bytes)? {
+            [0] => NodeKind::Directory,
+            [1] => NodeKind::File,
+            [2] => NodeKind::Unsized,
+            _ => return None,
+        };
+        let version =
+            Version { size_bytes: u64::from_le_bytes(take(bytes)?), edited_ms: i64::from_le_bytes(take(bytes)?) };
+        let id = NodeId::new(text(bytes)?);
+        // A name of a directory is its own name when it is assigned again.
+        let name = text(bytes)?.to_owned();
+        nodes.push(Node { id, name, kind, version, link: None });
+    }
+    bytes.is_empty().then_some(nodes)
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    let len = usize::from(u16::from_le_bytes(take(bytes)?));
+    let (text, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    std::str::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inode::{Ino, InodeTable};
+    use super::*;
+    use crate::remote::Pages;
+
+    fn nodes() -> Vec<Node> {
+        let node = |id: &str, name: &str, kind, size_bytes| Node {
+            id: NodeId::new(id),
+            name: name.to_owned(),
+            kind,
+            version: Version { size_bytes, edited_ms: -5 },
+            link: None,
+        };
+        vec![
+            node("1", "same", NodeKind::File, u64::MAX),
+            node("2", "same", NodeKind::Directory, 0),
+            node("3", "a/b", NodeKind::Unsized, 7),
+            node("4", "", NodeKind::File, 0),
+            node("5", &"ü".repeat(200), NodeKind::File, 1),
+        ]
+    }
+
+    fn entries(nodes: Vec<Node>) -> (Arc<InodeTable>, Vec<Arc<Entry>>) {
+        let inodes = Arc::new(InodeTable::new(NodeId::new("root"), 0));
+        let entries = inodes.enlist(Ino::ROOT, Pages::default().name(nodes, |_| false));
+        (inodes, entries)
+    }
+
+    #[test]
+    fn listing_read_back_has_the_same_entries_under_the_same_names_and_numbers() {
+        let (_inodes, before) = entries(nodes());
+        let bytes = encode(&before).expect("all can be told");
+        let (_again, after) = entries(decode(&bytes).expect("as written"));
+        let told = |entries: &[Arc<Entry>]| -> Vec<_> {
+            let told = entries.iter().map(|e| (e.ino, e.name.clone(), e.id.clone(), e.kind, e.version));
+            told.collect()
+        };
+        assert_eq!(told(&before), told(&after));
+        assert_eq!(encode(&after), Some(bytes));
+    }
+
+    #[test]
+    fn bytes_that_were_not_written_so_are_no_listing() {
+        let (_inodes, entries) = entries(nodes());
+        let bytes = encode(&entries).expect("all can be told");
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_none(), "{len}");
+        }
+        assert!(decode(&[&bytes[..], &[0]].concat()).is_none());
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..20_000 {
+            let mut bytes = bytes.clone();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..bytes.len());
+                bytes[at] = random.u8(..);
+            }
+            // Does not panic, whatever it says.
+            let _ = decode(&bytes);
+        }
+        assert!(decode(&[FORMAT, 0xff, 0xff, 0xff, 0xff]).is_none());
+        assert_eq!(decode(&[FORMAT, 0, 0, 0, 0]).map(|nodes| nodes.len()), Some(0));
+    }
+
+    #[test]
+    fn listing_with_an_entry_that_cannot_be_read_is_not_kept() {
+        let mut nodes = nodes();
+        nodes[1].kind = NodeKind::Unreadable("no id");
+        assert!(encode(&entries(nodes).1).is_none());
+    }
+}
