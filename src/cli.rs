@@ -25,14 +25,16 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpacesConfig};
+use crate::config::{
+    self, CacheAction, CacheCommand, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpacesConfig,
+};
 use crate::policy::printable::printable;
 pub use environment::Environment;
 use file::{ConfigFile, Place, Section};
 use layers::Layers;
 use mount_values::{MountValues, verbosity};
 use remotes::{no_config_file, remote_source};
-use settings::{Flags, ForConfig, ForList, ForMount, ForSpaces, TypedFlags};
+use settings::{Flags, ForCache, ForConfig, ForList, ForMount, ForSpaces, TypedFlags};
 use source::{TypedPath, TypedSource};
 
 /// Mount a Huawei Cloud KooDrive share or space as a read-only filesystem.
@@ -66,6 +68,14 @@ enum TypedCommand {
     /// List the spaces that a login can see.
     #[command(after_help = help::SPACES)]
     Spaces(TypedSpaces),
+    /// Show what is kept on disk, clear it or check it.
+    #[command(after_help = help::CACHE)]
+    Cache {
+        #[command(subcommand)]
+        command: Option<TypedCache>,
+        #[command(flatten)]
+        options: TypedFlags<ForCache>,
+    },
     /// Look at the configuration file.
     #[command(after_help = help::CONFIG)]
     Config {
@@ -117,6 +127,22 @@ struct TypedSpaces {
     json: bool,
     #[command(flatten)]
     options: TypedFlags<ForSpaces>,
+}
+
+#[derive(Subcommand)]
+enum TypedCache {
+    /// Remove what is kept of a source, or all.
+    Clear {
+        /// As koofs cache shows it, or share:CODE; all if absent.
+        source: Option<String>,
+        #[command(flatten)]
+        options: TypedFlags<ForCache>,
+    },
+    /// Read everything, and remove what is not as it was written.
+    Verify {
+        #[command(flatten)]
+        options: TypedFlags<ForCache>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -172,6 +198,7 @@ where
         }
         TypedCommand::Ls(typed) => list(typed, environment).map(Command::List),
         TypedCommand::Spaces(typed) => spaces(typed, environment).map(Command::Spaces),
+        TypedCommand::Cache { command, options } => cache_command(command, options, environment).map(Command::Cache),
         TypedCommand::Config { command } => config(&command, environment).map(|mut report| {
             report.lines.iter_mut().for_each(|line| *line = printable(line).into_owned());
             Command::Report(report)
@@ -261,6 +288,36 @@ fn spaces(typed: TypedSpaces, environment: &Environment) -> Result<SpacesConfig,
     let verbosity = verbosity(&mut layers);
     let (connection, login) = settled(layers, login)?;
     Ok(SpacesConfig { connection, login, is_json: typed.json, verbosity })
+}
+
+fn cache_command(
+    typed: Option<TypedCache>,
+    options: TypedFlags<ForCache>,
+    environment: &Environment,
+) -> Result<CacheCommand, String> {
+    // Options may stand before the word and behind it.
+    let mut flags = options.flags;
+    let action = match typed {
+        None => CacheAction::Show,
+        Some(TypedCache::Clear { source, options }) => {
+            flags.extend(options.flags);
+            let of_share = |source: &str| source.strip_prefix("share:").map(config::share_name);
+            CacheAction::Clear(source.map(|source| of_share(&source).unwrap_or(source)))
+        }
+        Some(TypedCache::Verify { options }) => {
+            flags.extend(options.flags);
+            CacheAction::Verify
+        }
+    };
+    let own = TypedPath { source: TypedSource::Space(None), names: Names::new() };
+    let said = Said::new(own, &flags, environment)?;
+    let mut layers = said.layers(&flags, environment);
+    let directory = cache::directory(&mut layers);
+    let none = || "there is no place for a cache: set HOME, or give --cache-dir DIR".to_owned();
+    if let Some(complaint) = layers.complaints.into_iter().next() {
+        return Err(complaint);
+    }
+    Ok(CacheCommand { directory: directory.ok_or_else(none)?, action })
 }
 
 fn config(typed: &TypedConfig, environment: &Environment) -> Result<Report, String> {

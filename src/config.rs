@@ -71,8 +71,30 @@ pub enum Command {
     List(ListConfig),
     /// `koofs spaces`.
     Spaces(SpacesConfig),
+    /// `koofs cache …`.
+    Cache(CacheCommand),
     /// `koofs config …`: the report to print; nothing else is left to do.
     Report(Report),
+}
+
+/// Everything that `koofs cache` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheCommand {
+    /// Where the cache is: an absolute path.
+    pub directory: PathBuf,
+    /// What is to be done.
+    pub action: CacheAction,
+}
+
+/// What `koofs cache` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheAction {
+    /// Says what there is.
+    Show,
+    /// Removes what is kept of the source of this name, or all.
+    Clear(Option<String>),
+    /// Reads all of it, and removes what is damaged.
+    Verify,
 }
 
 /// Lines for standard output, and whether they say that all is well.
@@ -124,7 +146,7 @@ pub struct Connection {
 /// The name of a share where others may read it: in the mount table, in the log. Its code is no password, as everybody who has
 /// the link has it; but most shares need nothing else, so it is sent to the service and shown nowhere. 32 bits of a hash tell
 /// shares apart, and are the same for the same share always.
-fn share_name(code: &str) -> String {
+pub fn share_name(code: &str) -> String {
     format!("koofs:share-{:08x}", stable_hash(&[b"share", code.as_bytes()]) >> 32)
 }
 

@@ -14,7 +14,7 @@
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),
 //!                      single_flight (one thread works, others wait)
-//! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`)
+//! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`)
 //! below koodrive       secrets (files and commands that hold them)
 //! on the disk          store (blobs that outlive a mount: blocks of files, complete listings)
 //! ```
@@ -88,7 +88,9 @@ pub mod single_flight;
 
 pub mod clock;
 
-// The two commands that do without a mount.
+// The commands that do without a mount.
 pub mod listing;
+
+pub mod stored;
 
 pub mod spaces;

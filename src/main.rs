@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
-use koofs::config::{Command, ListConfig, Report, SpacesConfig};
+use koofs::config::{CacheCommand, Command, ListConfig, Report, SpacesConfig};
 use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
 use koofs::listing::{self, ListError};
@@ -14,6 +14,7 @@ use koofs::mount::{self, MountError};
 use koofs::policy::printable::one_line;
 use koofs::secrets;
 use koofs::spaces;
+use koofs::stored;
 
 fn main() -> ExitCode {
     if let Err(error) = secrets::protect_process() {
@@ -52,6 +53,10 @@ fn run(command: Command) -> ExitCode {
         }),
         Command::List(config) => list(&config),
         Command::Spaces(config) => spaces(&config),
+        Command::Cache(command) => match cache(&command) {
+            Ok(report) => return say(&report),
+            Err(failure) => Err(failure),
+        },
         Command::Report(report) => return say(&report),
     };
     match done {
@@ -104,6 +109,11 @@ fn spaces(config: &SpacesConfig) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+fn cache(command: &CacheCommand) -> Result<Report, Failure> {
+    mount::logging::start(0, None)?;
+    stored::run(command).map_err(|error| Failure { line: one_line(&error), exit_code: ExitCode::FAILURE })
 }
 
 fn say(report: &Report) -> ExitCode {

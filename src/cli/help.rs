@@ -61,6 +61,14 @@ pub(super) const CONFIG: &str = "\x1b[1mThe file:\x1b[0m
 
 Keys are the options of `koofs mount`, with `_` for `-`. No secret belongs in it.";
 
+pub(super) const CACHE: &str = "\x1b[1mExamples:\x1b[0m
+  koofs cache                         # size, pieces, least recent use, source
+  koofs cache clear share:180001      # or as koofs cache shows it
+  koofs cache clear                   # everything
+  koofs cache verify                  # exit code 1 if something was damaged
+
+Each may be done while a mount uses the cache: what is gone is read anew.";
+
 pub(super) const REFRESH: &str = "\x1b[1mExamples:\x1b[0m
   koofs refresh ~/share               # everything
   koofs refresh ~/share/Reports       # that directory and all below it

@@ -233,6 +233,8 @@ pub(super) struct ForMount;
 pub(super) struct ForList;
 /// `koofs spaces`: the service and the login.
 pub(super) struct ForSpaces;
+/// `koofs cache`: where the cache is, and the file that may say so.
+pub(super) struct ForCache;
 /// `koofs config`: where the file is.
 pub(super) struct ForConfig;
 
@@ -251,6 +253,12 @@ impl Taken for ForList {
 impl Taken for ForSpaces {
     fn takes(setting: &Setting) -> bool {
         matches!(setting.purpose, Purpose::Service | Purpose::Login)
+    }
+}
+
+impl Taken for ForCache {
+    fn takes(setting: &Setting) -> bool {
+        setting.purpose == Purpose::Cache || !setting.is_in_file()
     }
 }
 

@@ -33,7 +33,11 @@ impl Cache {
         let endpoint = &source.connection().endpoint;
         let (exact, label) = (exact_name(source), source.name());
         let blocks = identity::Source::new(endpoint, &exact, &label);
-        let listings = identity::Source::new(endpoint, &format!("{exact} listings"), &format!("{label} (listings)"));
+        let listings = identity::Source::new(
+            endpoint,
+            &format!("{exact} listings"),
+            &format!("{label}{}", identity::LISTINGS_LABEL),
+        );
         let is_share = matches!(source, Source::Share(_));
         Some(Cache { store: Arc::new(store), blocks, listings, is_share })
     }
@@ -69,5 +73,72 @@ fn exact_name(source: &Source) -> String {
             };
             format!("{what} {login} user {user_id:?}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        Connection, DEFAULT_OP_TIMEOUT, Edition, Secret, SecretSource, ShareConfig, SpaceConfig, SpaceSource,
+    };
+
+    fn connection() -> Connection {
+        Connection {
+            endpoint: "https://h".to_owned(),
+            allow_http: false,
+            allow_private_links: false,
+            ca_file: None,
+            op_timeout: DEFAULT_OP_TIMEOUT,
+        }
+    }
+
+    fn share(code: &str, edition: Edition) -> Source {
+        let access_code = Some(Secret::new("s3cret"));
+        Source::Share(ShareConfig { connection: connection(), code: code.to_owned(), access_code, edition })
+    }
+
+    fn login(credentials: Credentials, user_id: Option<&str>) -> LoginConfig {
+        LoginConfig { credentials, user_id: user_id.map(str::to_owned), agent: None }
+    }
+
+    fn token(user_id: &str) -> LoginConfig {
+        login(Credentials::Token(Secret::new("s3cret")), Some(user_id))
+    }
+
+    fn space(source: SpaceSource, login: LoginConfig) -> Source {
+        Source::Space(SpaceConfig { connection: connection(), source, login })
+    }
+
+    #[test]
+    fn each_login_and_source_has_a_name_of_its_own_without_a_secret() {
+        let password = |account: &str| {
+            let password = SecretSource::Given(Secret::new("s3cret"));
+            login(Credentials::Password { account: account.to_owned(), password }, None)
+        };
+        let app = |id: &str| {
+            let secret = SecretSource::Given(Secret::new("s3cret"));
+            login(Credentials::App { id: id.to_owned(), secret }, Some("1"))
+        };
+        let carrier = || Edition::Carrier { agent: "a".to_owned() };
+        let sources = [
+            share("1", carrier()),
+            share("2", carrier()),
+            share("1", Edition::Enterprise(token("1"))),
+            share("1", Edition::Enterprise(token("2"))),
+            space(SpaceSource::Own, token("1")),
+            space(SpaceSource::Own, token("2")),
+            space(SpaceSource::Own, password("1")),
+            space(SpaceSource::Own, password("2")),
+            space(SpaceSource::Own, app("1")),
+            space(SpaceSource::Own, app("2")),
+            space(SpaceSource::Container("1".to_owned()), token("1")),
+            space(SpaceSource::SharedFolder("1".to_owned()), token("1")),
+        ];
+        let mut names: Vec<String> = sources.iter().map(exact_name).collect();
+        assert!(names.iter().all(|name| !name.contains("s3cret")), "{names:?}");
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), sources.len(), "{names:?}");
     }
 }

@@ -22,6 +22,9 @@ const SPELLING: &[u8] = b"koofs blob 1";
 /// What is hashed for the key of a source.
 const SOURCE_SPELLING: &[u8] = b"koofs source 1";
 
+/// What the label of a source ends with under which its listings are kept apart from its files.
+pub const LISTINGS_LABEL: &str = " (listings)";
+
 /// Tells a source from all others: a hash of where it is and what it is called there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceKey(pub(super) [u8; 16]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::emulator::{Content, Counters, Emulator, Entry, Fault, FaultKind, Knobs, Replacement};
-use crate::mount_bench::{Bench, do_act, mount_command, run, seed_of, tool};
+use crate::mount_bench::{Bench, Said, do_act, mount_command, run, seed_of, tool};
 use crate::mounted::{Mountpoint, await_that, koofs, mounts_are_allowed};
 
 const MIB: u64 = 1 << 20;
@@ -351,4 +351,81 @@ fn what_another_source_has_kept_is_not_used() {
     // Two sources of blocks and two of listings.
     let sources = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(sources.filter(|name| name.len() == 32).count(), 4);
+}
+
+/// `koofs cache ARGUMENTS` for the cache of this mount.
+fn cache(bench: &Bench, arguments: &[&str]) -> Said {
+    let mut command = koofs(&["cache", "--cache-dir", text(&cache_of(bench))]);
+    command.args(arguments);
+    run(command)
+}
+
+#[test]
+fn cache_command_shows_what_there_is_by_source() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = small_files();
+    grep(&bench);
+    bench.remount(&[]);
+    let shown = cache(&bench, &[]).well();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with(&format!(" in {}", cache_of(&bench).display())), "{shown}");
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    // 300 files and the listings of 11 directories.
+    assert_eq!(words[1], "311", "{shown}");
+    assert!(words[3].starts_with("koofs:share-"), "{shown}");
+    assert!(!shown.contains(bench.emulator.share_code()));
+    let nothing = koofs(&["cache", "--cache-dir", text(&bench.mountpoint.beside("none"))]);
+    assert!(run(nothing).well().starts_with("0 in "));
+    bench.end();
+}
+
+#[test]
+fn cache_clear_removes_one_source_or_all_below_a_mount() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let share = |bench: &Bench| format!("share:{}", bench.emulator.share_code());
+    for by_name in [false, true] {
+        let mut bench = small_files();
+        let first = grep(&bench);
+        bench.remount(&[]);
+        let other = cache(&bench, &["clear", "share:1"]);
+        assert!(other.code == Some(1) && other.out.starts_with("nothing is kept of koofs:share-"), "{other:?}");
+        assert_eq!(blobs_of(&bench).len(), 311);
+        let removed = match by_name {
+            true => cache(&bench, &["clear", &share(&bench)]).well(),
+            false => cache(&bench, &["clear"]).well(),
+        };
+        assert!(removed.ends_with(" removed\n") && !removed.starts_with("0 "), "{removed}");
+        assert_eq!(blobs_of(&bench), Vec::<PathBuf>::new());
+        assert_eq!(grep(&bench), first);
+        bench.remount(&[]);
+        assert_eq!(grep(&bench), first);
+        assert_eq!(gets(&bench), 0, "kept again");
+        bench.end();
+    }
+}
+
+#[test]
+fn cache_verify_removes_what_is_damaged_and_says_so() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = small_files();
+    grep(&bench);
+    bench.remount(&[]);
+    assert!(cache(&bench, &["verify"]).well().starts_with("311 blobs, "));
+    let blobs = blobs_of(&bench);
+    for blob in &blobs[..3] {
+        let mut bytes = fs::read(blob).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(blob, bytes).unwrap();
+    }
+    let said = cache(&bench, &["verify"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.out.starts_with("308 blobs, ") && said.out.contains("; 3 were not, and are removed"), "{said:?}");
+    assert!(cache(&bench, &["verify"]).well().starts_with("308 blobs, "));
+    bench.end();
 }

@@ -34,6 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `koofs ls`, beside the filesystem.
     ("listing", &["clock", "config", "policy", "remote"]),
     ("spaces", &["koodrive", "policy"]),
+    // `koofs cache`.
+    ("stored", &["config", "policy", "store"]),
     // `policy` for lines that are fit for a terminal.
     ("cli", &["config", "policy"]),
     // The composition root: every constructor, but not what the user typed.
@@ -44,7 +46,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("main", &["cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces"]),
+    (
+        "main",
+        &["cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces", "stored"],
+    ),
     ("lib", &[]),
 ];
 
