@@ -24,7 +24,7 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, fstatvfs, mkdirat, openat, renameat, statat, unlinkat,
 };
 
-use super::StoreError;
+use super::error::StoreError;
 use super::identity::{BlobName, SourceKey};
 use super::usage::Usage;
 use crate::policy::room::Left;

@@ -16,7 +16,9 @@ mod blob;
 mod disk;
 mod error;
 pub mod identity;
+mod limits;
 mod lookup;
+mod part;
 mod scan;
 mod space;
 pub mod upkeep;
@@ -34,22 +36,16 @@ use std::time::{Duration, SystemTime};
 use blob::Damage;
 use disk::{Disk, Place};
 pub use error::StoreError;
-use identity::{BLOB_BYTES, Identity, Source, SourceKey};
+use identity::{Identity, Source, SourceKey};
+use limits::MAX_HEADER_BYTES;
+pub use limits::MAX_LISTING_BYTES;
 use lookup::{Lookups, NoAnswer};
+pub use part::Part;
 use space::Space;
 use writer::{Unwritten, Writer};
 
 use crate::clock::{Timer, lock};
 use crate::policy::room;
-
-/// The longest listing that is kept, in bytes: some hundred thousand entries.
-pub const MAX_LISTING_BYTES: u64 = 64 << 20;
-
-/// The most that a header takes (see `blob`), in bytes.
-const MAX_HEADER_BYTES: u64 = 8 << 10;
-
-/// Bytes that are shared with whoever has them in memory.
-pub type Part = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// How a store is kept.
 #[derive(Clone, Debug)]

@@ -8,9 +8,10 @@ use std::time::SystemTime;
 
 use super::blob::{self, Damage};
 use super::disk::{Disk, Place, time_of};
-use super::identity::{BlobName, SourceKey, source_of};
+use super::error::StoreError;
+use super::identity::{BLOB_BYTES, BlobName, SourceKey, source_of};
+use super::limits::{MAX_HEADER_BYTES, MAX_LISTING_BYTES};
 use super::space::{NoRoom, Space};
-use super::{BLOB_BYTES, MAX_HEADER_BYTES, MAX_LISTING_BYTES, StoreError};
 
 /// What there is of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use super::Part;
 use super::adding::Written;
 use super::blob;
 use super::disk::{Disk, Place};
 use super::identity::{Identity, SourceKey};
+use super::part::Part;
 use super::space::{NoRoom, Space};
 use crate::clock::{Clock, Timer, lock};
 use crate::jobs::{Class, JobQueue};
