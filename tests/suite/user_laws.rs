@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::emulator::Emulator;
-use crate::mount_bench::{AGENT, Said, run};
+use crate::mount_bench::{AGENT, Said, run, tool};
 use crate::mounted::mounts_are_allowed;
 
 /// One line of a failed command, which `refused` of the prologue has printed.
@@ -53,7 +53,8 @@ fn as_nobody(as_root: &str, script: &str) -> Option<Said> {
 
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_koofs"), directory.path().join("koofs")).unwrap();
+    // By another process: a descriptor of this one that is open for writing may be in a child of another law when it is run.
+    tool("cp", [env!("CARGO_BIN_EXE_koofs"), directory.path().join("koofs").to_str().unwrap()]).well();
     for name in ["mnt", "own"] {
         let path = directory.path().join(name);
         fs::create_dir(&path).unwrap();
