@@ -9,13 +9,14 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 
 use super::config::HttpConfig;
 use super::error::{HttpError, HttpErrorKind};
-use super::exchange::{Head, build_client, redirect_target, send};
+use super::exchange::{Compression, Head, build_client, redirect_target, send};
 use super::reach::EndpointWatch;
 use super::url::{check_secure, is_plain_web_url, origin_of};
 use crate::clock::Clock;
 use crate::policy::percent::percent_encoded;
 
-/// The largest API answer that is read, in bytes. A page has at most 100 entries of a few KiB (src/koodrive/API.md, section 5.4).
+/// The largest API answer that is read, in bytes after decompression. A page has at most 100 entries of a few KiB
+/// (src/koodrive/API.md, section 5.4).
 const MAX_API_BODY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One call of the API: a GET without a body, a POST with one.
@@ -46,7 +47,7 @@ pub struct ApiAnswer {
     pub date: Option<SystemTime>,
     /// The pause that the service asks for.
     pub retry_after: Option<Duration>,
-    /// The whole body, at most 16 MiB.
+    /// The whole body, decompressed, at most 16 MiB.
     pub body: Vec<u8>,
 }
 
@@ -74,7 +75,8 @@ impl ApiClient {
         check_secure(&endpoint, &config)?;
         let origin = origin_of(&endpoint);
         let watch = Arc::new(EndpointWatch::new(&endpoint, config.endpoint_places.clone()));
-        Ok(ApiClient { client: build_client(&config, Arc::clone(&watch))?, endpoint, origin, watch, config, clock })
+        let client = build_client(&config, Compression::Gzip, Arc::clone(&watch))?;
+        Ok(ApiClient { client, endpoint, origin, watch, config, clock })
     }
 
     /// `scheme://host[:port]`, fit for messages.
@@ -87,7 +89,7 @@ impl ApiClient {
         self.origin.split_once("://").map_or("", |(_, authority)| authority)
     }
 
-    /// Sends `request` once and reads the whole answer.
+    /// Sends `request` once and reads the whole answer, which the service may compress by gzip.
     ///
     /// # Errors
     /// Any [`HttpErrorKind`]; `RedirectRefused` for every redirect, naming the origin that it points to.

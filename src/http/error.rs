@@ -18,8 +18,8 @@ pub enum HttpErrorKind {
     Tls,
     /// The connection, the headers or the body took too long.
     Timeout,
-    /// The connection broke: reset, closed before the answer, body shorter than announced. An idle connection that the
-    /// server closes just as we use it looks like this, so the first further try needs no pause.
+    /// The connection broke: reset, closed before the answer, body shorter than announced, compressed body that is damaged. An idle
+    /// connection that the server closes just as we use it looks like this, so the first further try needs no pause.
     Interrupted,
     /// Plain http to a host that is not this machine, without permission.
     InsecureUrl,
@@ -95,6 +95,8 @@ impl HttpError {
         }
         let kind = kind_of(&error);
         let context = match kind {
+            // A body that ends too soon is found by the decoder, too.
+            HttpErrorKind::Interrupted if error.is_decode() => "the answer is cut or its compression is broken",
             HttpErrorKind::Dns => "the host name does not resolve",
             HttpErrorKind::Connect => "no connection",
             HttpErrorKind::Tls => "no trustworthy TLS connection",

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
 
 use super::config::HttpConfig;
 use super::error::{HttpError, HttpErrorKind};
-use super::exchange::{Body, Head, build_client, redirect_target, send, text_of};
+use super::exchange::{Body, Compression, Head, build_client, redirect_target, send, text_of};
 use super::reach::{LinkResolver, Reach};
 use super::url::{origin_of, redirected, sendable};
 use crate::clock::Clock;
@@ -81,7 +81,7 @@ impl ObjectClient {
     /// `Other` if the client cannot be built (no certificates to trust, no thread).
     pub fn new(config: HttpConfig, clock: Arc<dyn Clock>) -> Result<ObjectClient, HttpError> {
         let reach = Arc::new(config.reach());
-        let client = |_| build_client(&config, Arc::new(LinkResolver(Arc::clone(&reach))));
+        let client = |_| build_client(&config, Compression::Identity, Arc::new(LinkResolver(Arc::clone(&reach))));
         let clients = (0..OBJECT_CLIENTS).map(client).collect::<Result<_, _>>()?;
         Ok(ObjectClient { clients, turn: AtomicUsize::new(0), config, clock, reach })
     }

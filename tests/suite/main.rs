@@ -29,6 +29,7 @@ mod example_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
+mod gzip_laws;
 mod kept_laws;
 mod layers;
 mod line_laws;

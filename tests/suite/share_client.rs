@@ -172,7 +172,7 @@ fn opening_asks_verifies_and_lists_with_the_documented_fields() {
     for request in &requests {
         assert_eq!(request.header("x-hw-agentname"), Some("carrier"));
         assert_eq!(request.header("language"), Some("en-US"));
-        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert_eq!(request.header("accept-encoding"), Some("gzip"));
         assert_eq!(request.header("authorization"), None);
         let trace = request.header("x-traceid").unwrap();
         assert!(trace.len() == 58 && trace.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{trace}");
