@@ -41,6 +41,7 @@ impl Bench {
 
     pub(crate) fn of(emulator: Emulator) -> Self {
         let http = Client::builder()
+            .no_gzip()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(Duration::from_secs(20))

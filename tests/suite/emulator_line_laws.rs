@@ -218,7 +218,7 @@ fn certificate_is_good_for_the_address_that_is_listened_on() {
     let config = EmulatorConfig { listen, listen_objects: listen, tls: true, ..EmulatorConfig::default() };
     let emulator = Emulator::start(config);
     let trust = reqwest::Certificate::from_pem(emulator.ca_pem().unwrap().as_bytes()).unwrap();
-    let http = reqwest::blocking::Client::builder().no_proxy().tls_certs_only([trust]).build().unwrap();
+    let http = reqwest::blocking::Client::builder().no_gzip().no_proxy().tls_certs_only([trust]).build().unwrap();
     assert!(emulator.url().starts_with("https://127.0.0.9:"));
     assert_eq!(http.get(format!("{}/emulator", emulator.url())).send().unwrap().status(), 200);
 }

@@ -70,8 +70,11 @@ impl Bench {
     }
 
     pub(crate) fn of(emulator: Emulator) -> Self {
-        let mut http =
-            Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(Duration::from_secs(20));
+        let mut http = Client::builder()
+            .no_gzip()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(Duration::from_secs(20));
         if let Some(pem) = emulator.ca_pem() {
             http = http.tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()]);
         }
@@ -616,7 +619,7 @@ fn tls_is_trusted_by_its_authority_only_and_links_are_https() {
     assert_eq!(bytes, bench.emulator.own().tree.expected(&file, 0, 100_000));
     let localhost = bench.emulator.url().replace("127.0.0.1", "localhost");
     assert_eq!(bench.http.get(format!("{localhost}/emulator")).send().unwrap().status(), 200);
-    let stranger = Client::builder().no_proxy().build().unwrap();
+    let stranger = Client::builder().no_gzip().no_proxy().build().unwrap();
     assert!(stranger.get(bench.emulator.url()).send().is_err());
     assert!(bench.http.get(bench.emulator.url().replace("https", "http")).send().is_err());
     bench.emulator.wait_until("two failed handshakes", |counters| counters.tls_failures == 2);
@@ -664,7 +667,7 @@ fn proxy_tunnels_to_a_name_and_counts() {
     proxy.route("koodrive.test", IpAddr::V4(Ipv4Addr::LOCALHOST));
     let client = |url: &str| {
         let ca = reqwest::Certificate::from_pem(bench.emulator.ca_pem().unwrap().as_bytes()).unwrap();
-        Client::builder().proxy(reqwest::Proxy::all(url).unwrap()).tls_certs_only([ca]).build().unwrap()
+        Client::builder().no_gzip().proxy(reqwest::Proxy::all(url).unwrap()).tls_certs_only([ca]).build().unwrap()
     };
     let url = format!("{}/emulator", bench.emulator.url());
     assert!(url.starts_with("https://koodrive.test:"));
@@ -685,7 +688,7 @@ fn proxy_passes_plain_requests_on() {
         Emulator::start(EmulatorConfig { advertise: Some("koodrive.test".to_owned()), ..EmulatorConfig::default() });
     let proxy = TestProxy::start();
     proxy.route("koodrive.test", IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let client = Client::builder().proxy(reqwest::Proxy::all(proxy.url()).unwrap()).build().unwrap();
+    let client = Client::builder().no_gzip().proxy(reqwest::Proxy::all(proxy.url()).unwrap()).build().unwrap();
     for _ in 0..2 {
         let response =
             client.post(format!("{}/emulator/knobs", emulator.url())).body("{\"page_cap\": 7}").send().unwrap();
