@@ -37,9 +37,12 @@ fn cache_of(bench: &Bench) -> PathBuf {
 
 /// The blobs, as told by their magic.
 fn blobs_of(bench: &Bench) -> Vec<PathBuf> {
+    let unfinished = cache_of(bench).join("tmp");
     files_below(&cache_of(bench))
         .into_iter()
-        .filter(|path| fs::read(path).unwrap().starts_with(b"koofs\r\n\0"))
+        .filter(|path| {
+            fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"koofs\r\n\0")) && !path.starts_with(&unfinished)
+        })
         .collect()
 }
 
@@ -52,7 +55,17 @@ fn small_files() -> Bench {
             (0..30).map(|file| Entry::bytes(format!("f{file}"), format!("needle {folder} {file}\n").repeat(300)));
         emulator.tree().add_many(&folder, files);
     }
-    Bench::new(emulator)
+    Bench::with(emulator, &["-v"], &[])
+}
+
+/// Waits until all that was read of [`small_files`] is on the disk: 300 files and the listings of 11 directories. A disk that is busy
+/// may take longer than the end of a mount waits for it.
+fn await_kept(bench: &Bench) {
+    await_blobs(bench, 311);
+}
+
+fn await_blobs(bench: &Bench, count: usize) {
+    await_that("all that was read to be kept", || blobs_of(bench).len() == count);
 }
 
 fn grep(bench: &Bench) -> String {
@@ -71,6 +84,7 @@ fn second_grep_after_a_remount_requests_no_content() {
     let first = grep(&bench);
     assert_eq!(first.lines().count(), 300);
     assert!(gets(&bench) >= 300);
+    await_kept(&bench);
     bench.remount(&[]);
     assert_eq!(grep(&bench), first);
     let Counters { calls, object_bytes_sent, .. } = bench.emulator.counters();
@@ -91,6 +105,7 @@ fn second_sequential_read_after_a_remount_requests_no_content() {
     // All of the file may wait to be written.
     let mut bench = Bench::with(emulator, &["--memory", "1G"], &[]);
     assert_eq!(do_act("stream", &bench.path("file"), &[&seed])[0], size.to_string());
+    await_blobs(&bench, 42);
     bench.remount(&[]);
     assert_eq!(do_act("stream", &bench.path("file"), &[&seed])[0], size.to_string());
     assert_eq!(gets(&bench), 0);
@@ -124,6 +139,7 @@ fn damaged_blobs_are_read_from_the_line() {
     }
     let mut bench = small_files();
     let first = grep(&bench);
+    await_kept(&bench);
     bench.remount(&[]);
     let blobs = blobs_of(&bench);
     assert!(blobs.len() >= 300, "{}", blobs.len());
@@ -189,6 +205,7 @@ fn object_that_was_overwritten_between_two_mounts_is_never_mixed() {
     let id = emulator.tree().add("", Entry::bytes("file", vec![b'a'; 3 << 20]));
     let mut bench = Bench::new(emulator);
     assert_eq!(fs::read(bench.path("file")).unwrap().len(), 3 << 20);
+    await_blobs(&bench, 4);
     // One MiB of three is lost, and the service has other bytes under the same version.
     bench.remount(&[]);
     let lost = blobs_of(&bench).into_iter().find(|blob| fs::metadata(blob).unwrap().len() > MIB).unwrap();
@@ -224,6 +241,7 @@ fn second_find_after_a_remount_asks_for_no_page() {
     let mut bench = small_files();
     let first = find(&bench);
     assert_eq!(first.len(), 310);
+    await_that("the listings to be kept", || blobs_of(&bench).len() >= 11);
     bench.remount(&[]);
     assert_eq!(find(&bench), first);
     assert_eq!(bench.emulator.counters().api_calls(), 0, "{:?}", bench.emulator.counters().calls);
@@ -292,6 +310,7 @@ fn share_that_has_ended_is_not_on_disk_any_more() {
     ] {
         let mut bench = small_files();
         grep(&bench);
+        await_kept(&bench);
         bench.remount(&[]);
         assert!(blobs_of(&bench).len() >= 310);
         bench.emulator.knobs(end);
@@ -313,6 +332,7 @@ fn service_that_cannot_be_reached_takes_nothing_away() {
     }
     let mut bench = small_files();
     grep(&bench);
+    await_kept(&bench);
     bench.remount(&[]);
     let before = blobs_of(&bench).len();
     bench.emulator.fault(Fault::any_api(FaultKind::Reset));
@@ -367,6 +387,7 @@ fn cache_command_shows_what_there_is_by_source() {
     }
     let mut bench = small_files();
     grep(&bench);
+    await_kept(&bench);
     bench.remount(&[]);
     let shown = cache(&bench, &[]).well();
     let lines: Vec<&str> = shown.lines().collect();
@@ -390,6 +411,7 @@ fn cache_clear_removes_one_source_or_all_below_a_mount() {
     for by_name in [false, true] {
         let mut bench = small_files();
         let first = grep(&bench);
+        await_kept(&bench);
         bench.remount(&[]);
         let other = cache(&bench, &["clear", "share:1"]);
         assert!(other.code == Some(1) && other.out.starts_with("nothing is kept of koofs:share-"), "{other:?}");
@@ -415,6 +437,7 @@ fn cache_verify_removes_what_is_damaged_and_says_so() {
     }
     let mut bench = small_files();
     grep(&bench);
+    await_kept(&bench);
     bench.remount(&[]);
     assert!(cache(&bench, &["verify"]).well().starts_with("311 blobs, "));
     let blobs = blobs_of(&bench);
