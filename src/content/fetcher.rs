@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::blocks::BlockCache;
+use super::in_flight::InFlight;
 use super::kept::{KeptBlocks, KeptUnit};
 use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
@@ -17,7 +18,6 @@ use super::progress::Progress;
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, lock};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
-use crate::policy::budget::CLIENT_BUFFER_BYTES;
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
@@ -26,7 +26,7 @@ use crate::remote::{Link, RemoteErrorKind, Revision};
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.
-pub(super) const REFUSALS_MAX: u32 = 3;
+pub(super) const MAX_REFUSALS: u32 = 3;
 
 /// How much of an unwanted body is still read rather than the connection closed, in bytes: less than what a new
 /// connection costs in round trips at 25 MB/s.
@@ -212,7 +212,7 @@ impl Fetcher {
         etag: Option<&str>,
         deadline: Instant,
     ) -> Result<StoreAnswer, ContentError> {
-        let _in_flight = InFlight::start(self, asked.len());
+        let _in_flight = InFlight::start(&self.in_flight, &self.blocks, asked.len());
         self.store.get(link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))
     }
 
@@ -296,7 +296,7 @@ impl Fetcher {
                 return Err(ContentError::RangeIgnored(why));
             }
             let etag = object.etag.get().map(String::as_str);
-            let _in_flight = InFlight::start(self, asked.len());
+            let _in_flight = InFlight::start(&self.in_flight, &self.blocks, asked.len());
             let sent = self.clock.now();
             let answer = self.store.get(&link, asked, etag, deadline);
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
@@ -377,7 +377,7 @@ impl Fetcher {
         self.links.refuse(&object.revision(), link);
         progress.refusals += 1;
         log::debug!("link refused (HTTP {status}) for {:?}, refusal {}", progress.wanted(), progress.refusals);
-        if progress.refusals >= REFUSALS_MAX { Err(ContentError::Refused { status }) } else { Ok(()) }
+        if progress.refusals >= MAX_REFUSALS { Err(ContentError::Refused { status }) } else { Ok(()) }
     }
 
     /// Streams a body into the blocks, after skipping `skip` bytes of it.
@@ -483,27 +483,5 @@ impl Drop for Look {
             fetcher.note_wait();
         }
         self.ticket.start(self.urgency);
-    }
-}
-
-/// Counts a request, and what the HTTP client holds for it, for as long as it is on its way.
-struct InFlight<'a> {
-    fetcher: &'a Fetcher,
-    held_bytes: u64,
-}
-
-impl InFlight<'_> {
-    fn start(fetcher: &Fetcher, asked_bytes: u64) -> InFlight<'_> {
-        let held_bytes = asked_bytes.min(CLIENT_BUFFER_BYTES);
-        fetcher.in_flight.fetch_add(1, Ordering::Relaxed);
-        fetcher.blocks.charge(held_bytes);
-        InFlight { fetcher, held_bytes }
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.fetcher.blocks.uncharge(self.held_bytes);
-        self.fetcher.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

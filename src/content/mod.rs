@@ -8,6 +8,7 @@ pub mod blocks;
 mod buffers;
 mod error;
 pub mod fetcher;
+mod in_flight;
 mod kept;
 mod links;
 mod object;
