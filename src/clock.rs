@@ -8,10 +8,11 @@ use std::io;
 use std::ops::Add;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::policy::retry::{self, Decision, FailureKind};
+use crate::sync::lock;
 
 /// A moment since the machine was started, the time that it was suspended included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,12 +118,6 @@ pub fn patiently<T, E>(
             Decision::GiveUp => return Err(error),
         }
     }
-}
-
-/// Locks `mutex` even if a thread panicked while it held the lock: a panic in one request must not stop the others, and
-/// every state in this crate is changed in steps that leave it whole.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does something every so often on a thread of its own, until it is dropped.

@@ -13,7 +13,7 @@
 //!            +-- retried   reads that have only just failed: further tries share the first one's time
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),
-//!                      single_flight (one thread works, others wait)
+//!                      single_flight (one thread works, others wait), sync (how locks are taken)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`)
 //! below koodrive       secrets (files and commands that hold them)
 //! on the disk          store (blobs that outlive a mount: blocks of files, complete listings)
@@ -85,6 +85,8 @@ pub mod policy;
 pub mod jobs;
 
 pub mod single_flight;
+
+pub mod sync;
 
 pub mod clock;
 

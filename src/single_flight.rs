@@ -6,7 +6,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
+use crate::sync::lock;
 
 /// A state that threads share, and the threads that wait for it to change.
 pub struct SingleFlight<S> {

@@ -9,9 +9,9 @@ use std::time::Instant;
 use super::ContentError;
 use super::buffers::Buffer;
 use super::parked::{ParkedRead, Piece};
-use crate::clock::lock;
 use crate::jobs::Ticket;
 use crate::policy::range::ByteRange;
+use crate::sync::lock;
 
 /// One block of an object: on its way, whole, or failed.
 pub(super) struct Block {

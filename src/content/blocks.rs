@@ -12,8 +12,8 @@ use super::block::{Block, within};
 use super::buffers::{Buffer, BufferPool};
 use super::object::Object;
 use super::parked::ReadData;
-use crate::clock::lock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
+use crate::sync::lock;
 
 /// What a cached block costs beyond its bytes: its own record, two map entries and the allocator's rounding, rounded up.
 const BLOCK_OVERHEAD_BYTES: u64 = 512;

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use memmap2::MmapMut;
 
-use crate::clock::lock;
 use crate::policy::range::BLOCK_BYTES;
+use crate::sync::lock;
 
 /// The most buffers that are kept unused where the budget has room for them, 32 MiB in all: what a run of reads at speed may have
 /// more or less of from one moment to the next.

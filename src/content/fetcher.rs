@@ -16,13 +16,14 @@ use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
 use super::progress::Progress;
 use super::{ContentError, LinkStore};
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
 use crate::policy::retry::FailureKind;
 use crate::remote::{Link, RemoteErrorKind, Revision};
+use crate::sync::lock;
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.

@@ -16,11 +16,11 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::buffers::Buffer;
 use super::object::Object;
-use crate::clock::lock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
 use crate::remote::{NodeId, Version};
 use crate::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
 use crate::store::{Blob, Part, Store};
+use crate::sync::lock;
 
 /// The most lookups under way for what nobody waits for. The store answers more than 256 at a time by "not asked", which would be a
 /// request to the service: the rest is left for those who wait.

@@ -40,11 +40,12 @@ pub use reader::FileReader;
 pub use sizes::SizeDone;
 use sizes::Sizes;
 
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
 use crate::jobs::JobQueue;
 use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
 use crate::remote::{NodeId, Revision, Version};
+use crate::sync::lock;
 
 /// The most objects whose identity is remembered after their last handle was closed, so that their blocks are found
 /// again: about 200 bytes each, and more than the blocks that fit into a GiB.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::ContentError;
 use super::buffers::{Buffer, Joined};
-use crate::clock::lock;
+use crate::sync::lock;
 
 /// Some bytes of a read's result.
 pub(super) enum Piece {

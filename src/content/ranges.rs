@@ -6,8 +6,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::clock::lock;
 use crate::policy::range::{ByteRange, MAX_SKIP_BYTES, RangeIgnored};
+use crate::sync::lock;
 
 /// How many answers in a row may ignore a useless range before that is believed: a single one may come from one server of
 /// many, or from a cache in between. Of requests that were on their way at the same time one counts.

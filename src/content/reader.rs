@@ -14,10 +14,10 @@ use super::object::Object;
 use super::parked::{ParkedRead, ReadData, ReadDone};
 use super::prefetcher::Prefetcher;
 use super::running::Activity;
-use crate::clock::lock;
 use crate::jobs::{Class, Ticket, Urgency};
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::{Plan, ReadAhead};
+use crate::sync::lock;
 
 /// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
 const MAX_REACQUIRES: u32 = 8;

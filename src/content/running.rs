@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
 use crate::policy::budget::{Budget, Shares};
+use crate::sync::lock;
 
 /// A reader that has read nothing for so long has no claim on the budget any more.
 const IDLE_AFTER: Duration = Duration::from_secs(2);

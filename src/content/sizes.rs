@@ -12,11 +12,11 @@ use lru::LruCache;
 use super::ContentError;
 use super::fetcher::Fetcher;
 use super::object_store;
-use crate::clock::lock;
 use crate::jobs::{Attempt, Class, End, Failure, Task, Ticket, Urgency};
 use crate::policy::printable::one_line;
 use crate::policy::range::{self, ByteRange, SizeVerdict, Verdict};
 use crate::remote::{RemoteErrorKind, Revision};
+use crate::sync::lock;
 
 /// The most lengths that are remembered, of about 150 bytes each.
 const MAX_SIZES: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::FsError;
 use super::dir::Listing;
 use super::inode::{Entry, Ino};
-use crate::clock::{Timer, TimerKey, lock};
+use crate::clock::{Timer, TimerKey};
 use crate::content::FileReader;
+use crate::sync::lock;
 
 /// A handle's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

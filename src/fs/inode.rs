@@ -13,11 +13,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use super::FsError;
-use crate::clock::lock;
 use crate::content::FileContent;
 use crate::policy::hash::stable_hash;
 use crate::policy::name::EntryName;
 use crate::remote::{Node, NodeId, NodeKind, Version};
+use crate::sync::lock;
 
 /// KooDrive has 30 levels (src/koodrive/API.md, section 11); a way up that is longer would be a loop.
 const MAX_DEPTH: usize = 64;

@@ -12,12 +12,13 @@ use super::FsError;
 use super::dir::{Listing, ListingCache, Next};
 use super::inode::Ino;
 use super::remembered::Remembered;
-use crate::clock::{Clock, Timer, lock};
+use crate::clock::{Clock, Timer};
 use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::budget::{MAX_LISTINGS_AHEAD, START_LISTINGS_AHEAD};
 use crate::policy::retry::FailureKind;
 use crate::remote::{Cursor, Page, Remote, RemoteError, RemoteErrorKind, Revision};
+use crate::sync::lock;
 
 /// So many pages must come in before one more listing is loaded ahead again: the most are reached after 128 pages without a refusal.
 const PAGES_PER_RAISE: usize = 8;

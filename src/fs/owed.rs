@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::FsError;
-use crate::clock::{Timer, TimerKey, lock};
+use crate::clock::{Timer, TimerKey};
+use crate::sync::lock;
 
 /// What is to be done with an operation's result: usually, to send a reply.
 pub type Done<T> = Box<dyn FnOnce(Result<T, FsError>) + Send>;

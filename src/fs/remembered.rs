@@ -12,10 +12,10 @@ use std::time::SystemTime;
 use lru::LruCache;
 
 use super::inode::Entry;
-use crate::clock::lock;
 use crate::remote::{Node, NodeId, NodeKind, RemoteErrorKind, Version};
 use crate::store::Store;
 use crate::store::identity::{Identity, Source};
+use crate::sync::lock;
 
 /// Of how many directories it is remembered that the disk was asked for them, at about 100 bytes each. One that is forgotten may be
 /// shown as it was before the mount once more, until it is listed anew behind its readers.

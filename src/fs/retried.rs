@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::FsError;
 use super::inode::Ino;
-use crate::clock::lock;
 use crate::policy::range::ByteRange;
 use crate::policy::retry::MIN_ATTEMPT;
+use crate::sync::lock;
 
 /// For how long a failure counts: long enough for the kernel's own further tries, which come at once.
 const KEPT: Duration = Duration::from_secs(1);

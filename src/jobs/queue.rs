@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Timer, lock};
+use crate::clock::Timer;
+use crate::sync::lock;
 
 /// The most foreground jobs that may be under way, waiting ones included. Far above what the kernel keeps in flight
 /// (`max_background` 64 plus one for each waiting process), so that reaching it means a fault, not load.

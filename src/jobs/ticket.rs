@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::queue::{Class, JobQueue, Place, Shared, Side};
-use crate::clock::lock;
 use crate::policy::retry::{self, Decision, FailureKind};
+use crate::sync::lock;
 
 /// What a ticket stands for. Shared by the thread that works on it and those who ask about it.
 pub trait Task: Send + Sync + 'static {

@@ -10,9 +10,10 @@ use super::attempts::{Attempts, Resend, Withheld};
 use super::error::CallError;
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::share_state::Closed;
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
 use crate::config::Secret;
 use crate::remote::{RemoteError, RemoteErrorKind};
+use crate::sync::lock;
 
 /// The credential of one share. A share without an access code has none, and sends an empty token.
 pub(super) struct Access {

@@ -16,11 +16,12 @@ use super::login_error::{LoginError, remedy};
 use super::renewable::{Held, Missed, Reaction, Renewable};
 use super::token::{bare, header_value};
 use super::wire::{LoginRequest, RefreshRequest, SessionAnswer, to_json};
-use crate::clock::{BootTime, lock};
+use crate::clock::BootTime;
 use crate::config::{Credentials, LoginConfig, Secret, SecretSource};
 use crate::policy::printable::one_line;
 use crate::remote::{RemoteError, RemoteErrorKind};
 use crate::secrets::{FileStamp, read_secret, run_command};
+use crate::sync::lock;
 
 /// Which part of a token's life is over when it is renewed, in percent (API.md, section 13).
 const RENEW_AT_PERCENT: u32 = 80;

@@ -17,10 +17,10 @@ use super::renewable::{Held, Reaction};
 use super::signature::{self, Signable};
 use super::token::bare;
 use super::wire::Envelope;
-use crate::clock::lock;
 use crate::config::{LoginConfig, Secret};
 use crate::policy::server_time::ServerOffset;
 use crate::remote::RemoteErrorKind;
+use crate::sync::lock;
 
 /// How much earlier than the service's clock `X-Date` is, which must not be later (API.md, section 2). A `Date` header has
 /// whole seconds, and the time of transmission adds to the error.

@@ -14,9 +14,9 @@ use super::renewable::Reaction;
 use super::service::Service;
 use super::share_calls::ShareCalls;
 use super::share_state::{Closed, NO_DOWNLOADS, ended};
-use crate::clock::lock;
 use crate::config::Secret;
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::sync::lock;
 
 /// How long the first page, which opening has listed, is used: a listing directly after the mount needs no round trip, and shows
 /// nothing older than this.

@@ -11,9 +11,9 @@ use super::error::CallError;
 use super::open_error::{OpenError, SpaceNames};
 use super::service::Account;
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
-use crate::clock::lock;
 use crate::config::{LoginConfig, SpaceSource, TeamKind};
 use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::sync::lock;
 
 /// The root of a space.
 const ROOT: &str = "root";

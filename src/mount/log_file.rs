@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::error::MountError;
-use crate::clock::lock;
+use crate::sync::lock;
 
 /// The rights of a log file: it names files and hosts, which are nobody else's business.
 const LOG_FILE_MODE: u32 = 0o600;

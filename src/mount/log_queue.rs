@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::clock::lock;
+use crate::sync::lock;
 
 /// The most bytes of lines that wait to be written. What does not fit is dropped, and counted.
 const MAX_WAITING_BYTES: usize = 256 * 1024;

@@ -11,8 +11,8 @@ use log::{LevelFilter, Record, error, warn};
 use super::error::MountError;
 use super::log_file::LogFile;
 use super::log_queue::LogQueue;
-use crate::clock::lock;
 use crate::policy::printable::{one_line, printable};
+use crate::sync::lock;
 
 /// Where the log of this process goes, if that is a file.
 static LOG_FILE: Mutex<Option<LogFile>> = Mutex::new(None);

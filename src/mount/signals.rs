@@ -12,10 +12,10 @@ use log::{error, info, warn};
 
 use super::logging;
 use super::users::users_of;
-use crate::clock::lock;
 use crate::fs::{DriveFs, Ino};
 use crate::kernel::mountinfo::MountEntry;
 use crate::kernel::unmount::{self, Detachment};
+use crate::sync::lock;
 
 /// What a process that still uses the mount gets to finish its reads after a signal, before the process ends regardless.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

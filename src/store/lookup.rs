@@ -9,9 +9,10 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::clock::{Clock, Timer, lock};
+use crate::clock::{Clock, Timer};
 use crate::jobs::{Class, JobQueue};
 use crate::policy::breaker::{Breaker, BreakerLimits};
+use crate::sync::lock;
 
 /// Threads that look up at a time: enough to keep a disk busy, and the most that a disk which hangs can hold.
 const MAX_THREADS: usize = 8;

@@ -44,8 +44,9 @@ pub use part::Part;
 use space::Space;
 use writer::{Unwritten, Writer};
 
-use crate::clock::{Timer, lock};
+use crate::clock::Timer;
 use crate::policy::room;
+use crate::sync::lock;
 
 /// How a store is kept.
 #[derive(Clone, Debug)]

@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::disk::{Disk, Found, Place};
 use super::usage::Reserved;
-use crate::clock::lock;
 use crate::policy::room;
+use crate::sync::lock;
 
 /// The most blobs that a scan remembers: 48 bytes each, 12 MiB. A cache of 10 GiB in blobs of 4 KiB is scanned about ten times
 /// while it is replaced once.

@@ -17,7 +17,8 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use twox_hash::XxHash3_64;
 
-use crate::clock::{Clock, SystemClock, lock};
+use crate::clock::{Clock, SystemClock};
+use crate::sync::lock;
 
 /// So often the lock is tried, at pauses of [`LOCK_PAUSE`]: a tenth of a second, thousands of times as long as it is held.
 const LOCK_TRIES: u32 = 100;

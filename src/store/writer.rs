@@ -15,9 +15,10 @@ use super::disk::{Disk, Place};
 use super::identity::{Identity, SourceKey};
 use super::part::Part;
 use super::space::{NoRoom, Space};
-use crate::clock::{Clock, Timer, lock};
+use crate::clock::{Clock, Timer};
 use crate::jobs::{Class, JobQueue};
 use crate::policy::breaker::{Breaker, BreakerLimits};
+use crate::sync::lock;
 
 /// One thread writes while the other makes room.
 const MAX_THREADS: usize = 2;

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use koofs::clock::lock;
 use koofs::content::{ContentError, ReadData};
 use koofs::fs::{Fh, FsError};
 use koofs::policy::range::{BLOCK_BYTES, ByteRange};
 use koofs::remote::{Node, RemoteErrorKind};
+use koofs::sync::lock;
 
 use crate::fakes::{Bench, BenchConfig, FakeRemote, PATIENCE, StoreFault, content, file};
 use crate::mounted::await_that;

@@ -1,9 +1,9 @@
 //! Laws of entries that the service describes as nothing can be: each is an error of its own, and its directory is listed.
 
-use koofs::clock::lock;
 use koofs::config::SpaceSource;
 use koofs::fs::{FsError, Ino, Lookup};
 use koofs::remote::{Node, NodeKind};
+use koofs::sync::lock;
 use serde_json::{Value, json};
 
 use crate::emulator::tree::LONE_SURROGATE;

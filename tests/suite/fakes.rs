@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use koofs::clock::{BootTime, Clock, SystemClock, Timer, lock};
+use koofs::clock::{BootTime, Clock, SystemClock, Timer};
 use koofs::content::{Content, ContentConfig, LinkStore, ObjectStore, ReadData, StoreAnswer, StoreBody, StoreError};
 use koofs::fs::{DirItem, DirSink, DriveFs, Fh, FsConfig, FsError, Ino, Lookup};
 use koofs::jobs::JobQueue;
@@ -17,6 +17,7 @@ use koofs::policy::retry::FailureKind;
 use koofs::remote::{
     Capacity, Cursor, Link, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
 };
+use koofs::sync::lock;
 
 /// Nothing in a test waits longer for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use koofs::clock::lock;
 use koofs::fs::{FsError, Ino, Lookup};
 use koofs::policy::name::EntryName;
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Node, NodeKind};
+use koofs::sync::lock;
 
 use crate::fakes::{Bench, BenchConfig, FakeRemote, ManualClock, StoreFault, content, dir, file};
 

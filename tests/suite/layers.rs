@@ -11,24 +11,26 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &[]),
     // `policy` for the hash that stands for a share's code.
     ("config", &["policy"]),
+    // How locks are taken.
+    ("sync", &[]),
     // `policy` for when to try again.
-    ("clock", &["policy"]),
+    ("clock", &["policy", "sync"]),
     // `clock` for the deadlines of those who wait.
-    ("single_flight", &["clock"]),
+    ("single_flight", &["clock", "sync"]),
     // `policy` for which failure is worth another attempt.
-    ("jobs", &["clock", "policy"]),
+    ("jobs", &["clock", "policy", "sync"]),
     ("remote", &["policy"]),
     // Files and commands that hold secrets; `policy` for what a message says to type.
     ("secrets", &["config", "policy"]),
     // Blobs on the disk: neither what a listing holds nor who reads.
-    ("store", &["clock", "jobs", "policy"]),
+    ("store", &["clock", "jobs", "policy", "sync"]),
     ("http", &["clock", "config", "policy", "remote"]),
-    ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight"]),
+    ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight", "sync"]),
     // `http` only in content/object_store.rs, behind the trait ObjectStore (see RULES).
     // `store` only in content/kept.rs: what outlives the mount.
-    ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight", "store"]),
+    ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight", "store", "sync"]),
     // `store` only in fs/remembered.rs: what outlives the mount.
-    ("fs", &["clock", "content", "jobs", "policy", "remote", "store"]),
+    ("fs", &["clock", "content", "jobs", "policy", "remote", "store", "sync"]),
     // `content` and `remote` for the types in fs's own results: bytes that were read, kinds of nodes and of failures.
     ("kernel", &["content", "fs", "policy", "remote"]),
     // `koofs ls`, beside the filesystem.
@@ -43,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mount",
         &[
             "clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "policy", "remote",
-            "store",
+            "store", "sync",
         ],
     ),
     (

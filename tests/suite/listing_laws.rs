@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use koofs::cli::{self, Environment};
-use koofs::clock::{SystemClock, lock};
+use koofs::clock::SystemClock;
 use koofs::config::{Command, Connection, Edition, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
     Capacity, Cursor, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
 };
+use koofs::sync::lock;
 
 use crate::fakes::ManualClock;
 

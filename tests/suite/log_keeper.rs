@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, Once};
 
-use koofs::clock::lock;
+use koofs::sync::lock;
 
 static LOG: Mutex<String> = Mutex::new(String::new());
 static START: Once = Once::new();

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use koofs::clock::lock;
 use koofs::kernel::mountinfo::{self, MountEntry};
+use koofs::sync::lock;
 
 /// How often a condition is looked at. A pause between looks, not a time that makes anything right.
 const LOOK_PAUSE: Duration = Duration::from_millis(5);

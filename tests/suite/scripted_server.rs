@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use koofs::clock::lock;
+use koofs::sync::lock;
 
 /// What a busy machine may add to a time limit that must have ended a call; without the limit these calls take longer.
 pub(crate) const BUSY: Duration = Duration::from_secs(15);

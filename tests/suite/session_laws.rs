@@ -14,11 +14,11 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, KernelConfig, ReplyAttr, ReplyDirectory,
     ReplyEntry, Request,
 };
-use koofs::clock::lock;
 use koofs::config::{Connection, Edition, MountConfig, ShareConfig, Source};
 use koofs::kernel::session;
 use koofs::koodrive::OpenError;
 use koofs::mount::{self, Built, MountError};
+use koofs::sync::lock;
 
 use crate::mounted::{Mountpoint, Watched, await_that, c_path, koofs, mounts_are_allowed, this_binary};
 

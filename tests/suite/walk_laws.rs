@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use koofs::clock::{Clock, lock};
+use koofs::clock::Clock;
 use koofs::fs::{Change, FsError, Ino, Lookup};
 use koofs::policy::range::ByteRange;
 use koofs::remote::{Node, RemoteErrorKind};
+use koofs::sync::lock;
 
 use crate::fakes::{Bench, BenchConfig, FakeRemote, ManualClock, PATIENCE, content, dir, file};
 use crate::mounted::{await_that, comes_true};

@@ -31,9 +31,10 @@ use walkers::{MAX_DIRS_AHEAD, Opened, Walkers};
 use super::dir::{Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
 use super::lister::Lister;
-use crate::clock::{Clock, lock};
+use crate::clock::Clock;
 use crate::content::Content;
 use crate::policy::sequence::{self, MAX_WINDOW, Readers};
+use crate::sync::lock;
 
 /// The most events that wait to be looked at; with one more, those before it lead to no guess.
 const MAX_EVENTS: usize = 1024;

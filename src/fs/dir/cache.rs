@@ -9,8 +9,9 @@ use lru::LruCache;
 
 use super::super::inode::{Ino, InodeTable};
 use super::Listing;
-use crate::clock::{BootTime, lock};
+use crate::clock::BootTime;
 use crate::remote::NodeId;
+use crate::sync::lock;
 
 /// The most entries that the cached listings may hold together; listings that the kernel has open come on top. At under
 /// 500 bytes an entry this bounds the tree at half a GiB.

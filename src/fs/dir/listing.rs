@@ -13,9 +13,10 @@ use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
 use super::by_name::ByName;
 use super::ino_order::InoOrder;
-use crate::clock::{BootTime, lock};
+use crate::clock::BootTime;
 use crate::jobs::Ticket;
 use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Version};
+use crate::sync::lock;
 
 /// The most absent names that a listing remembers having told: those that turn up later are told to the kernel.
 const MAX_ABSENT: usize = 1024;

@@ -10,9 +10,10 @@ use lru::LruCache;
 
 use super::super::dir::{Answer, Listing};
 use super::super::inode::{Entry, Ino};
-use crate::clock::{BootTime, lock};
+use crate::clock::BootTime;
 use crate::policy::name::EntryName;
 use crate::remote::{NodeId, Version};
+use crate::sync::lock;
 
 /// A directory whose listing brought nothing new about a changed file is not listed anew for the same reason before this has passed,
 /// twice as long each time: a file that the service withholds stays another than listed, and each read of it would list its whole

@@ -20,9 +20,10 @@ use super::dir::{Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
 use super::lister::Lister;
 use super::owed::Owed;
-use crate::clock::{BootTime, Clock, lock};
+use crate::clock::{BootTime, Clock};
 use crate::content::ContentError;
 use crate::remote::{NodeKind, RemoteErrorKind};
+use crate::sync::lock;
 
 /// The most changes that may wait to be told. Each is a directory's, or all that one refresh forgets. One that does not fit is
 /// found out when the kernel's own time for it is up; a refresh that does not fit fails.
