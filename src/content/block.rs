@@ -1,4 +1,4 @@
-//! One block of an object: on its way, whole, or failed; and who waits for it.
+//! One block of an object: being fetched, whole, or failed; and the reads that wait for it.
 //!
 //! Its bytes are written once, by the one fetch that fills it, and are shared from then on without a copy. Readers are woken as soon
 //! as *their* bytes are in. Locks: one, never held while a read is answered.
@@ -40,7 +40,7 @@ struct Waiter {
 }
 
 impl Block {
-    /// A block that nothing is known of.
+    /// A new block, without bytes and without a fetch.
     pub(super) fn new(range: ByteRange) -> Block {
         Block { range, data: OnceLock::new(), state: Mutex::default() }
     }
@@ -65,20 +65,21 @@ impl Block {
         self.data.get().cloned()
     }
 
-    /// Whether requests are made for it, or are about to be: it is not only looked for on the disk.
+    /// Whether it is being requested from the object store, or is about to be, rather than only looked up on the disk.
     pub(super) fn is_requested(&self) -> bool {
         lock(&self.state).ticket.as_ref().is_some_and(Ticket::is_started)
     }
 
-    /// Says which fetch fills the block, before that is started; until when somebody waits for it already.
+    /// Sets the ticket of the fetch that will fill the block, before that fetch starts. Returns the latest deadline of the reads
+    /// that already wait for the block.
     pub(super) fn set_ticket(&self, ticket: &Ticket) -> Option<Instant> {
         let mut state = lock(&self.state);
         state.ticket = Some(ticket.clone());
         state.awaited_until
     }
 
-    /// Somebody waits for the block until `until`: its fetch becomes urgent. `false` if that is over without having filled the
-    /// block, so that it must be fetched anew.
+    /// A read waits for the block until `until`: promotes its fetch. `false` if that fetch has ended without filling the block:
+    /// the caller must fetch it again.
     pub(super) fn hurry(&self, until: Instant) -> bool {
         let mut state = lock(&self.state);
         let Some(ticket) = state.ticket.clone() else {
@@ -94,7 +95,7 @@ impl Block {
         !lock(&self.state).waiters.is_empty()
     }
 
-    /// Gives the block up, unless somebody waits for it: whoever comes later is told to ask anew. Whether it was given up.
+    /// Abandons the block, unless a read waits for it; a later read must ask for a new one. Returns whether it was abandoned.
     pub(super) fn abandon(&self) -> bool {
         let mut state = lock(&self.state);
         let is_unwanted = state.waiters.is_empty();
@@ -104,7 +105,7 @@ impl Block {
         is_unwanted
     }
 
-    /// The block's first bytes are in: whoever needs no more gets a copy.
+    /// The first bytes of the block have arrived: reads that need no more than these get a copy.
     pub(super) fn offer_prefix(&self, prefix: &[u8]) {
         let mut state = lock(&self.state);
         if state.waiters.is_empty() {
@@ -119,7 +120,7 @@ impl Block {
         }
     }
 
-    /// All bytes are in.
+    /// All bytes have arrived.
     pub(super) fn complete(&self, data: Buffer) {
         debug_assert_eq!(data.len(), self.byte_count());
         let data = Arc::new(data);

@@ -1,4 +1,4 @@
-//! The block cache: a byte-bounded LRU of whole blocks, and those on their way, at most one fetch for each.
+//! The block cache: an LRU of whole blocks, bounded in bytes, and the blocks that are being fetched, each by one fetch.
 //!
 //! Locks: one, never held over a block's; completions run outside.
 
@@ -18,7 +18,7 @@ use crate::sync::lock;
 /// What a cached block costs beyond its bytes: its own record, two map entries and the allocator's rounding, rounded up.
 const BLOCK_OVERHEAD_BYTES: u64 = 512;
 
-/// All blocks: whole ones in a byte-bounded LRU, and those on their way.
+/// All blocks: whole ones in an LRU bounded in bytes, and those that are being fetched.
 pub struct BlockCache {
     state: Mutex<CacheState>,
     buffers: Arc<BufferPool>,
@@ -47,7 +47,7 @@ impl CacheState {
     }
 }
 
-/// A block that a reader needs, and whether the reader must have it fetched.
+/// A block that a reader needs, and whether the reader must start its fetch.
 pub(super) struct Acquired {
     pub(super) block: Arc<Block>,
     pub(super) is_new: bool,
@@ -66,7 +66,7 @@ impl BlockCache {
         BlockCache { state: Mutex::new(state), buffers: Arc::default(), budget_bytes }
     }
 
-    /// The bytes `range` of `object`, if all of them are in. An empty range always is.
+    /// The bytes `range` of `object`, if all of them are in the cache. An empty range always is.
     pub fn get(&self, object: &Object, range: ByteRange) -> Option<ReadData> {
         let mut state = lock(&self.state);
         let mut pieces = Vec::with_capacity(2);
@@ -78,7 +78,7 @@ impl BlockCache {
         Some(ReadData::of(pieces))
     }
 
-    /// The blocks of `indices`: whole, coming, or new ones that the caller must have fetched.
+    /// The blocks of `indices`: whole, being fetched, or new ones whose fetch the caller must start.
     pub(super) fn acquire(&self, object: &Object, indices: std::ops::Range<u64>) -> Vec<Acquired> {
         let mut state = lock(&self.state);
         indices
@@ -94,7 +94,8 @@ impl BlockCache {
             .collect()
     }
 
-    /// The runs of adjacent blocks of `indices` that are neither whole nor coming: new ones, which the caller must have fetched.
+    /// New blocks for those of `indices` that are neither whole nor being fetched, as runs of adjacent ones; the caller must
+    /// start their fetches.
     pub(super) fn acquire_new(&self, object: &Object, indices: std::ops::Range<u64>) -> Vec<Vec<Arc<Block>>> {
         new_runs(&self.acquire(object, indices))
     }
@@ -127,7 +128,7 @@ impl BlockCache {
         self.buffers.shrink_to(room);
     }
 
-    /// So much of the budget is not for blocks: readers may hold as much of blocks that the cache has given up.
+    /// Sets aside so much of the budget: readers may hold as much in blocks that the cache has evicted.
     pub(super) fn reserve(&self, bytes: u64) {
         lock(&self.state).reserved_bytes = bytes;
     }
@@ -156,7 +157,7 @@ impl BlockCache {
         }
     }
 
-    /// Gives up a block that is being fetched for nobody. `false` if somebody waits for it: it must be fetched then.
+    /// Abandons a block that is being fetched for nobody. `false` if a read waits for it: it must be fetched then.
     pub(super) fn abandon(&self, object: &Object, block: &Arc<Block>) -> bool {
         if block.is_awaited() {
             return false;
@@ -166,7 +167,7 @@ impl BlockCache {
         block.abandon()
     }
 
-    /// A block on its way is not found any more; who waits for it goes on waiting.
+    /// Takes a block that is being fetched out of the map; reads that wait for it go on waiting.
     pub(super) fn forget_coming(&self, object: &Object, block: &Arc<Block>) {
         let removed = lock(&self.state).remove_coming(key_of(object, block), block);
         drop(removed);

@@ -14,8 +14,8 @@ use memmap2::MmapMut;
 use crate::policy::range::BLOCK_BYTES;
 use crate::sync::lock;
 
-/// The most buffers that are kept unused where the budget has room for them, 32 MiB in all: what a run of reads at speed may have
-/// more or less of from one moment to the next.
+/// The most unused buffers that are kept where the budget has room, 32 MiB in all: by so much the need of a fast run of reads
+/// varies from one moment to the next.
 const MAX_UNUSED: usize = 256;
 
 /// As many are kept in any case, 4 MiB in all: what runs give up behind them in one step, four times.

@@ -38,9 +38,9 @@ pub enum ContentError {
         /// HTTP status.
         status: u16,
     },
-    /// Fetched for nobody, and nobody came; whoever comes now must ask again.
+    /// A fetch ahead was cancelled before anybody waited for it; whoever waits now must ask again.
     Cancelled,
-    /// So much is queued that more would not be served in time.
+    /// The queue is so long that more would not be served in time.
     Overloaded,
     /// A fault of ours: the fetching thread panicked.
     Internal,

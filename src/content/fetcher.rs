@@ -59,7 +59,7 @@ pub(super) type Upcoming = Arc<[Revision]>;
 struct FetchTask {
     fetcher: Arc<Fetcher>,
     object: Arc<Object>,
-    /// Taken by the thread that works on it.
+    /// Empty while a thread works on it.
     progress: Mutex<Option<Progress>>,
 }
 
@@ -148,7 +148,7 @@ impl Fetcher {
         })
     }
 
-    /// Has the links of `files` asked for in as few calls as can be, ahead of the fetches that will need them.
+    /// Requests the links of `files` in as few calls as possible, ahead of the fetches that will need them.
     pub fn resolve_ahead(&self, files: &[Revision], deadline: Instant) {
         self.links.want(files);
         if self.links.has_guesses() {
@@ -173,7 +173,7 @@ impl Fetcher {
         self.adjust_pace(|pace, _| pace.set_max_streams(max));
     }
 
-    /// Tells the pace what has happened, and obeys it.
+    /// Tells the pace what has happened, and applies the limits that follow.
     fn adjust_pace(&self, tell: impl FnOnce(&mut Pace, Duration)) {
         let now = self.clock.now().saturating_duration_since(self.started);
         let mut pace = lock(&self.pace);
@@ -217,8 +217,8 @@ impl Fetcher {
         self.store.get(link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))
     }
 
-    /// Starts to fetch a run of new blocks of `object`, in order and without a gap: from the disk, and what is not there from the
-    /// line. If that is needed, the links of `upcoming` are asked for with that of `object`, where it has none.
+    /// Starts to fetch a run of new blocks of `object`, in order and without a gap: from the disk, and the rest from the object
+    /// store. Where the object has no link yet, those of `upcoming` are requested in the same call.
     pub(super) fn start(
         self: &Arc<Self>,
         object: &Arc<Object>,
@@ -247,7 +247,7 @@ impl Fetcher {
         ticket
     }
 
-    /// The object store has another version of `object`: what is on the disk of it goes, some time.
+    /// The object store has another version of `object`: removes its blobs from the disk, in the background.
     fn forget_kept(&self, object: &Arc<Object>) {
         if let Some(kept) = self.kept.clone() {
             let object = Arc::clone(object);
@@ -260,7 +260,7 @@ impl Fetcher {
         lock(&self.pace).on_wait();
     }
 
-    /// Gives up the blocks that nobody waits for, from the last one back to one that somebody does; `true` if none is left.
+    /// Abandons blocks, from the last one back to the first that a read waits for; `true` if none is left.
     fn abandon(&self, object: &Object, progress: &mut Progress) -> bool {
         while let Some(last) = progress.missing.back() {
             if !self.blocks.abandon(object, last) {
@@ -345,7 +345,7 @@ impl Fetcher {
         Ok(())
     }
 
-    /// The store has refused the request that is being made, for there are too many.
+    /// The store has refused a request because too many are running.
     fn note_one_too_many(&self) {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         self.adjust_pace(|pace, now| pace.on_refusal(in_flight, now));
@@ -367,7 +367,7 @@ impl Fetcher {
         Ok(())
     }
 
-    /// The link is no good: the next round resolves a new one, until the refusal must be believed.
+    /// The store refuses the link: the next round resolves a new one, up to [`MAX_REFUSALS`] in a row.
     fn note_refusal(
         &self,
         object: &Object,
@@ -446,8 +446,8 @@ impl Fetcher {
     }
 }
 
-/// Looks for the blocks of a fetch on the disk. When nobody holds it any more all is known that will be, and what is still missing is
-/// requested: that is what its end does, so that no failure can leave a read without an answer.
+/// Looks for the blocks of a fetch on the disk. When its last holder drops it, every lookup has ended, and `drop` requests what
+/// is still missing from the object store: no failure of a lookup can leave a read without an answer.
 struct Look {
     task: Arc<FetchTask>,
     ticket: Ticket,

@@ -1,4 +1,4 @@
-//! What is on its way from the object store: how many requests, and what the HTTP client holds for them.
+//! Requests to the object store that have not ended: how many, and what the HTTP client holds for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,9 +1,10 @@
-//! Blocks that outlive the mount: asked for before the object store is, and put away once they have come from it.
+//! Blocks that outlive the mount: looked up on the disk before the object store is asked, and stored there when they have come
+//! from it.
 //!
-//! A blob of [`crate::store`] is a MiB of one version of a file, or a shorter file as a whole: a unit. It is put when all its blocks
-//! have come from the line, by whichever fetches; a unit of which only some blocks are read is not kept. What of a version disagrees
-//! with the object store goes, and this mount keeps nothing of that version any more.
-//! Locks: two, of the units that are being put together and of what disagreed, none held while the store is called.
+//! A blob of [`crate::store`] is a MiB of one version of a file, or a shorter file as a whole: a unit. It is stored when all its
+//! blocks have come from the object store, by whichever fetches; a unit of which only some blocks are read is not kept. Blobs
+//! whose version disagrees with the object store are removed, and this mount keeps nothing of that version any more. Locks: two,
+//! of the units that are being put together and of what disagreed, none held while the store is called.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -22,8 +23,8 @@ use crate::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
 use crate::store::{Blob, Part, Store};
 use crate::sync::lock;
 
-/// The most lookups under way for what nobody waits for. The store answers more than 256 at a time by "not asked", which would be a
-/// request to the service: the rest is left for those who wait.
+/// The most lookups under way for blocks fetched ahead. Above 256 at a time the store answers "not asked", which leads to a
+/// request to the service: the rest is left for reads that wait.
 const MAX_LOOKUPS_AHEAD: usize = 192;
 
 /// How many versions are remembered that disagreed with the object store.

@@ -1,9 +1,9 @@
-//! Links to the content of files, each until it expires: an LRU, fed by listings for free and by the service on demand.
+//! Links to the content of files, each kept until it expires: an LRU, filled for free by listings, and by calls on demand.
 //!
-//! One file is never asked for twice at once, and files that are wanted at about the same time share a call where the service
-//! allows it. A call that is refused as a whole may be refused for one of its files: it is made again in parts, until only
-//! the bad ones have failed. Callers are worker threads; they wait here for a call that another of them makes.
-//! Locks: one, never held over a call.
+//! There is at most one call for each file at a time, and files that are wanted at about the same time share a call where the
+//! service allows it. A call that is refused as a whole may be refused for one of its files: it is made again in parts, until
+//! only the bad ones have failed. Callers are worker threads; they wait here for a call that another of them makes. Locks: one,
+//! never held over a call.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -36,7 +36,7 @@ const MAX_REFUSED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 /// The most calls that are made in a row for links nobody waits for. Finding two bad ones among a hundred takes 27.
 const MAX_CALLS_AHEAD: usize = 32;
 
-/// What became of the wish for one link: set once.
+/// The result of asking for one link: set once.
 type Outcome = Arc<OnceLock<Result<Link, Arc<RemoteError>>>>;
 
 /// All links, and the calls under way for more.

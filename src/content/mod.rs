@@ -80,7 +80,8 @@ pub struct Content {
 }
 
 impl Content {
-    /// Content that is read from `store` by `links`, on the threads of `jobs`; what is in `kept` is not, and all else is put there.
+    /// Content that is read from `store` by links of `remote`, on the threads of `jobs`; blocks in `kept` are taken from there,
+    /// and all others are put there.
     pub fn new(
         config: ContentConfig,
         store: Arc<dyn ObjectStore>,
@@ -143,11 +144,11 @@ impl Content {
         }
     }
 
-    /// Has the first `len` bytes of each file fetched, in this order, behind whatever somebody waits for. What is there or on
-    /// its way is left alone; `len` is at least 1 and at most the file's length.
+    /// Requests the first `len` bytes of each file, in this order, at a lower priority than any read that waits. Blocks that are
+    /// whole or being fetched are left alone; `len` is at least 1 and at most the file's length.
     ///
-    /// `upcoming` are these files and more that come after them: where the service gives several links for one
-    /// call, those are asked for together.
+    /// `upcoming` are these files and more that come after them: where the service gives several links in one call, theirs are
+    /// requested together.
     pub fn fetch_ahead(&self, files: Vec<(NodeId, Version, u64)>, upcoming: &[Revision]) {
         let upcoming: Option<Upcoming> = self.links.is_batching().then(|| upcoming.into());
         for (id, version, len) in files {

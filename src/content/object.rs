@@ -25,7 +25,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// An object that nothing is known of but the listing's word.
+    /// An object of which only the listing's id and version are known.
     pub fn new(id: NodeId, version: Version) -> Object {
         static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,8 @@ impl Object {
         self.etag.get_or_init(|| etag.to_owned()) == etag
     }
 
-    /// Why it is not the object that was opened, where the store has another size: if it has been read before, another version.
+    /// The error for a store that has another size than the listing: a changed version if bytes of the object were read before, a
+    /// size that disagrees otherwise.
     pub(super) fn other_size(&self, stored: Option<u64>) -> ContentError {
         if self.etag.get().is_some() {
             return ContentError::Changed;

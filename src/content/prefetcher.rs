@@ -1,4 +1,4 @@
-//! Has bytes fetched that nobody waits for yet, as far as the line is worth it and the memory allows.
+//! Requests bytes before anybody waits for them, within the limits of the pace and of the memory budget.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::Window;
 
-/// The blocks of a mount, who fills them, and who reads them. Shared by all readers.
+/// The blocks of a mount, their fetcher, and their readers. Shared by all readers.
 pub(super) struct Prefetcher {
     pub(super) blocks: Arc<BlockCache>,
     pub(super) fetcher: Arc<Fetcher>,
@@ -38,7 +38,7 @@ impl Prefetcher {
         self.running.budget()
     }
 
-    /// A number that no other reader has.
+    /// A new reader's number, which no other reader has.
     pub(super) fn next_reader(&self) -> u64 {
         self.next_reader.fetch_add(1, Ordering::Relaxed)
     }
@@ -51,8 +51,8 @@ impl Prefetcher {
         Window::new(self.fetcher.planned(), self.fetcher.part_bytes(), self.running.window_bytes())
     }
 
-    /// Has what is missing of `range` fetched behind whatever somebody waits for; `started` is shown each fetch. Nothing is fetched
-    /// while as many guesses as may be are under way. `upcoming` is for [`Fetcher::start`].
+    /// Requests the missing blocks of `range` at a lower priority than any read that waits, and calls `started` with each fetch.
+    /// Requests nothing while the limit of requests ahead is reached. `upcoming` is for [`Fetcher::start`].
     pub(super) fn fetch_missing(
         &self,
         object: &Arc<Object>,

@@ -1,7 +1,7 @@
 //! Whether a store serves ranges of one object, as far as its answers tell.
 //!
-//! A store that sends the whole object instead costs what is on its way before the connection is closed, for each request. So
-//! it is asked a few times in a row, and then not for a while.
+//! A store that sends the whole object instead wastes, for each request, what it has sent before the connection is closed. So it
+//! is asked a few times in a row, and then not for a while.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::sync::lock;
 /// many, or from a cache in between. Of requests that were on their way at the same time one counts.
 const MAX_IGNORED: u32 = 3;
 
-/// How long it is believed. A program that goes on reading costs one answer in this time, and a store that is mended is found
-/// out after it.
+/// How long it is believed. A program that goes on reading costs one such answer in this time, and a store that serves ranges
+/// again is noticed after it.
 const BELIEVED_FOR: Duration = Duration::from_secs(10);
 
 /// What is known of one object. Any thread; one lock, held for a moment.
@@ -33,7 +33,7 @@ struct State {
 }
 
 impl Ranges {
-    /// Why a request for `asked` would be in vain now, if it would be.
+    /// Why a request for `asked` is known to be useless at the moment; `None` if it is worth sending.
     pub(super) fn refusal(&self, asked: ByteRange, now: Instant) -> Option<RangeIgnored> {
         let (since, why) = lock(&self.0).believed?;
         let is_concerned = why == RangeIgnored::NoLength || asked.start > MAX_SKIP_BYTES;
@@ -60,8 +60,8 @@ impl Ranges {
         lock(&self.0).is_whole = true;
     }
 
-    /// What had best be requested for a read of `wanted`, if its store sends the whole object of `size` bytes each time: all that
-    /// may be read from one answer. Else what one read skips the next one requests again.
+    /// The range to request for a read of `wanted` if the store sends the whole object of `size` bytes each time: all that may be
+    /// used of one answer. With less, each read would request again what the one before it skipped.
     pub(super) fn widened(&self, wanted: ByteRange, size: u64) -> Option<ByteRange> {
         let is_worth_it = wanted.start <= MAX_SKIP_BYTES && lock(&self.0).is_whole;
         is_worth_it.then(|| ByteRange::clamped(0, MAX_SKIP_BYTES, size))

@@ -1,4 +1,5 @@
-//! One open file: reads from blocks, or parks until they are in, and has fetched what the reads make worth having.
+//! One open file: answers reads from blocks, parks them until their blocks arrive, and starts the fetches that its read-ahead
+//! plans.
 //!
 //! Owns the handle's read-ahead state and the tickets of the fetches that run ahead of it. Locks: one, for planning only.
 
@@ -25,7 +26,7 @@ const MAX_REACQUIRES: u32 = 8;
 /// The most fetches ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
 const MAX_TICKETS: usize = 64;
 
-/// An open file's way to its bytes.
+/// An open file, as its reads see it.
 pub struct FileReader {
     /// Tells it from every other reader of this mount.
     number: u64,
@@ -80,7 +81,7 @@ impl FileReader {
             return done(Err(ContentError::Overloaded));
         }
         if let Some(widened) = self.object.ranges.widened(range, self.object.size()) {
-            // The read finds its blocks on their way, and has them hurried.
+            // The read finds its blocks being fetched, and promotes these fetches.
             self.prefetcher.fetch_missing(&self.object, widened, None, |_, _| {});
         }
         let plan = self.plan(range, true);
@@ -95,8 +96,8 @@ impl FileReader {
         done(Err(ContentError::Cancelled));
     }
 
-    /// Parks the read on its blocks and has fetched what is missing of `stream`. Gives the completion back if one of the
-    /// blocks was given up in the same moment.
+    /// Parks the read on its blocks and requests the missing blocks of `stream`. Gives the completion back if one of the blocks
+    /// was given up in the same moment.
     fn park(&self, range: ByteRange, stream: ByteRange, deadline: Instant, done: ReadDone) -> Result<(), ReadDone> {
         let acquired = self.blocks().acquire(&self.object, stream.blocks());
         let awaited = range.blocks().count();

@@ -1,4 +1,4 @@
-//! Who reads at the moment, and what share of the budget each reader has.
+//! Which readers are active, and what share of the memory budget each has.
 //!
 //! A reader has a claim on the budget from its first read until it is closed, or has not read for a while. The shares are computed
 //! when a reader comes or goes; a read that finds its bytes in memory only looks at them, and says when it was (three atomics).
@@ -16,7 +16,7 @@ use crate::sync::lock;
 /// A reader that has read nothing for so long has no claim on the budget any more.
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 
-/// The readers of one mount that run.
+/// The active readers of one mount.
 pub(super) struct Running {
     budget: Budget,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ impl Running {
         self.window_bytes.load(Ordering::Relaxed)
     }
 
-    /// Reader `number` reads. If that makes other shares, they are given back, to be told to whoever keeps to them.
+    /// Notes a read by reader `number`. If that changes the shares, returns the new ones for the caller to apply.
     pub(super) fn note_read(&self, number: u64, activity: &Arc<Activity>) -> Option<Shares> {
         let now = self.clock.now().saturating_duration_since(self.started);
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);

@@ -1,6 +1,6 @@
 //! Lengths of files that the service lists without one: asked of the object store, by a range of two bytes, and remembered.
 //!
-//! One file is never asked about twice at once. Locks: one, never held over a request or a completion.
+//! There is at most one request for each file at a time. Locks: one, never held over a request or a completion.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ use crate::sync::lock;
 /// The most lengths that are remembered, of about 150 bytes each.
 const MAX_SIZES: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// What is to be done with a length.
+/// Called with the length.
 pub type SizeDone = Box<dyn FnOnce(Result<u64, ContentError>) + Send>;
 
 /// The lengths that are known, and the requests under way for more.
@@ -45,7 +45,7 @@ impl Sizes {
         lock(&self.0).known.get(key).copied()
     }
 
-    /// The object is another one than when it was asked about.
+    /// Forgets a length: the object has changed since.
     pub(super) fn forget(&self, key: &Revision) {
         lock(&self.0).known.pop(key);
     }
@@ -60,7 +60,7 @@ impl Sizes {
             waiters.push(done);
             let ticket = ticket.clone();
             drop(state);
-            // One that is over has taken its waiters along: they are answered by it.
+            // A request that has ended has answered its waiters already.
             ticket.promote(deadline);
             return;
         }

@@ -215,8 +215,8 @@ impl InodeTable {
         }
     }
 
-    /// Files that only the kernel knows of, in a table that holds more than it is meant to: for the kernel to give up, if nobody has
-    /// them open.
+    /// If the table is above its limit: files that only the kernel still knows, which the kernel is to give up unless they are
+    /// open.
     pub fn take_surplus(&self) -> Vec<Arc<Entry>> {
         std::mem::take(&mut *lock(&self.surplus))
     }

@@ -1,8 +1,7 @@
 //! Loads listings: one page after the other on worker threads, the next one asked for as soon as its cursor is known.
 //!
-//! Owns how many listings may be loaded ahead of anybody's asking: fewer after a refusal, none for as long as the service asks
-//! for a pause, more again as pages come in; and how far ahead of anybody's asking a listing goes. Knows nothing of replies or of
-//! who waits.
+//! Owns how many listings may be loaded ahead: fewer after a refusal, none while the service asks for a pause, more again as
+//! pages come in; and how many pages of a listing are loaded ahead. Knows nothing of replies or of who waits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -27,8 +26,8 @@ const PAGES_PER_RAISE: usize = 8;
 /// more, the rest comes while the first ones are read.
 const MAX_PAGES_AHEAD: usize = 4;
 
-/// The most listings that are loaded anew behind their readers at a time: a walk over thousands of ageing directories must not keep
-/// those ahead of it waiting. Directories beyond that are refreshed when they are used again, or listed anew after their time.
+/// The most listings that are refreshed in the background at a time: a walk over thousands of ageing directories must not delay
+/// the listings ahead of it. Directories beyond that are refreshed when they are used again, or listed anew after their time.
 const MAX_BEHIND: usize = 64;
 
 /// How long nothing is listed ahead after a refusal that named no pause, the first time; doubled for each further one, up to the
@@ -36,11 +35,10 @@ const MAX_BEHIND: usize = 64;
 const MIN_REST: Duration = Duration::from_secs(1);
 const MAX_REST: Duration = Duration::from_secs(60);
 
-/// The longest pause that a service can ask for, as far as listings ahead are concerned: one that asks for more is asked again
-/// after an hour.
+/// The longest pause between listings ahead, whatever the service asks for.
 const MAX_ASKED_REST: Duration = Duration::from_secs(3600);
 
-/// Everything that it takes to load a listing.
+/// Loads listings, and decides how many at a time.
 pub struct Lister {
     remote: Arc<dyn Remote>,
     links: Arc<LinkStore>,
@@ -71,7 +69,7 @@ struct Ahead {
     rest: Duration,
 }
 
-/// The loading of one listing. Does not keep it alive: one that nobody holds any more is not loaded on.
+/// The loading of one listing. Holds it weakly: loading stops when nobody holds the listing any more.
 struct LoadTask {
     lister: Arc<Lister>,
     listing: Weak<Listing>,
@@ -124,13 +122,13 @@ impl Lister {
         })
     }
 
-    /// Has `refresh` called for each listing from the disk that is no longer young, when its entries are in. To be said once.
+    /// Sets what is called for each listing from the disk that is no longer young, once its entries are in. To be called once.
     pub(super) fn set_when_ageing(&self, refresh: impl Fn(&Arc<Listing>) + Send + Sync + 'static) {
         let _ = self.when_ageing.set(Box::new(refresh));
     }
 
-    /// Has `then` done when all listings on the disk are forgotten: on a thread of the listings', or at once if there is no disk.
-    /// Dropped if too much waits.
+    /// Calls `then` when all listings on the disk are forgotten: on a lister thread, or at once if there is no disk. Dropped if
+    /// the queue is full.
     pub(super) fn forget_remembered(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
         if self.remembered.is_none() {
             return then();
@@ -159,8 +157,8 @@ impl Lister {
         self.start(listing, Urgency::Guess, MAX_PAGES_AHEAD, true);
     }
 
-    /// Starts to load all of a listing that is to take the place of an older one, behind whatever somebody waits for;
-    /// [`Lister::may_load_behind`] is for the caller to ask.
+    /// Starts to load all of a listing that is to replace an older one, at a lower priority than whatever somebody waits for. The
+    /// caller asks [`Lister::may_load_behind`] first.
     pub fn load_behind(self: &Arc<Self>, listing: &Arc<Listing>) {
         self.behind.fetch_add(1, Ordering::Relaxed);
         let behind = Arc::clone(&self.behind);
@@ -183,8 +181,8 @@ impl Lister {
         !is_resting && self.jobs.has_room(Class::Background)
     }
 
-    /// Somebody asks for a listing that may have been loaded ahead: it no longer waits behind others, and has a time of its own.
-    /// `false` if it was given up in the same moment: another one must be loaded.
+    /// Promotes a listing that may have been loaded ahead, as somebody asks for it: from now on it has priority and a deadline.
+    /// `false` if it was given up in the same moment: the caller must load another one.
     pub fn hurry(&self, listing: &Listing) -> bool {
         if !listing.is_guess() {
             return true;
@@ -197,7 +195,7 @@ impl Lister {
         is_alive
     }
 
-    /// Has `work`, which is short and waits for nothing, done on a thread of the listings'. `false` if too much waits: it is dropped.
+    /// Runs `work`, which is short and waits for nothing, on a lister thread. `false` if the queue is full and it was dropped.
     pub(super) fn soon(&self, work: impl FnOnce() + Send + 'static) -> bool {
         self.jobs.push(Class::Foreground, work)
     }

@@ -73,7 +73,8 @@ impl Finder {
         }
     }
 
-    /// Has `give` give the result. If the listing was outdated meanwhile, the kernel may believe it for too long.
+    /// Calls `give` with the result. If the listing was outdated meanwhile, the kernel is told, as it may believe the answer for
+    /// too long.
     pub(super) fn answer(&self, give: impl FnOnce(&dyn Fn() -> Result<Lookup, FsError>)) {
         let was_outdated = self.listing.is_outdated();
         give(&|| self.result());

@@ -1,8 +1,8 @@
 //! The filesystem itself, free of kernel types: names, inodes, directories, handles and their operations.
 //!
-//! Every operation either answers at once from memory, on the caller's thread, or hands its completion on and returns;
-//! none ever waits. A completion that is handed on has a deadline ([`owed`]).
-//! Knows the traits of the remote side and the content room; knows neither fuser nor HTTP nor JSON.
+//! Every operation either answers at once from memory, on the caller's thread, or leaves its completion to other threads and
+//! returns; none ever waits. Such a completion has a deadline ([`owed`]). Knows the traits of the remote side and the content
+//! room; knows neither fuser nor HTTP nor JSON.
 
 mod ahead;
 pub mod attr;
@@ -205,8 +205,8 @@ impl DriveFs {
         }
     }
 
-    /// Has the kernel give up what it keeps of a directory when that is no longer to be believed and the handle is still open: a
-    /// reader that goes back to the beginning would be answered by the kernel alone.
+    /// Tells the kernel to drop its copy of a directory once it has expired, if the handle is still open: otherwise a reader that
+    /// goes back to the beginning would be answered by the kernel alone.
     fn expire_with(&self, handle: &Arc<DirHandle>, expires_at: BootTime) {
         let left = expires_at.since(self.clock.boot());
         let (freshness, open) = (Arc::clone(&self.freshness), Arc::downgrade(handle));
@@ -283,8 +283,8 @@ impl DriveFs {
         Ok(self.files.insert(FileHandle::new(entry, reader)))
     }
 
-    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. Where these bytes
-    /// have only just failed to be read, what is left of that read's time is this one's.
+    /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. Where a read of these
+    /// bytes has only just failed, this one shares what is left of that one's time.
     pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
         let handle = match self.files.get(fh) {
             Ok(handle) => handle,

@@ -1,4 +1,4 @@
-//! An answer that is owed to the kernel: given exactly once, by the result or by the deadline, whichever comes first.
+//! The reply that an operation owes the kernel: sent exactly once, with the result or at the deadline, whichever comes first.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::FsError;
 use crate::clock::{Timer, TimerKey};
 use crate::sync::lock;
 
-/// What is to be done with an operation's result: usually, to send a reply.
+/// Called with an operation's result; usually sends a reply.
 pub type Done<T> = Box<dyn FnOnce(Result<T, FsError>) + Send>;
 
 /// The right to answer one operation. Clones share it; the first to answer wins.
@@ -26,7 +26,7 @@ impl<T> Clone for Owed<T> {
 }
 
 impl<T: 'static> Owed<T> {
-    /// Takes over the duty to call `done`: with [`FsError::DeadlinePassed`] at `deadline`, if nobody has answered by then.
+    /// Will call `done` with [`FsError::DeadlinePassed`] at `deadline`, if nobody has answered by then.
     pub fn new(timer: &Arc<Timer>, deadline: Instant, done: Done<T>) -> Owed<T> {
         let shared = Shared { done: Mutex::new(Some(done)), timer: Arc::clone(timer), deadline: OnceLock::new() };
         let owed = Owed(Arc::new(shared));

@@ -1,8 +1,9 @@
-//! Complete listings that outlive the mount: asked for before the service is, the first time a directory is listed.
+//! Complete listings that outlive the mount: looked up on the disk before the service is asked, the first time a directory is
+//! listed.
 //!
-//! Only the first time: from then on the listing in memory is as new as the one on the disk, or it was given up because it is not to
-//! be believed. They lie under a source of their own, so that a refresh forgets all of them at once, and leaves the files alone.
-//! Links and what else is secret are never kept. Blocks: for worker threads. Locks: one, for the length of a look.
+//! Only the first time: from then on the listing in memory is as new as the one on the disk, or was dropped as no longer to be
+//! believed. They are stored under a source of their own, so that a refresh forgets all of them at once and keeps the blocks of
+//! files. Links and what else is secret are never kept. Blocks: for worker threads. Locks: one, for the length of a look.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +18,8 @@ use crate::store::Store;
 use crate::store::identity::{Identity, Source};
 use crate::sync::lock;
 
-/// Of how many directories it is remembered that the disk was asked for them, at about 100 bytes each. One that is forgotten may be
-/// shown as it was before the mount once more, until it is listed anew behind its readers.
+/// For how many directories it is remembered that the disk was asked, at about 100 bytes each. A directory beyond that may be
+/// shown once more as it was before the mount, until it is refreshed in the background.
 const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
 
 /// Changed whenever the same bytes would mean something else.
@@ -45,7 +46,7 @@ impl Remembered {
         Remembered { store, listings, blocks, ends_as_whole, asked, generation: AtomicU64::new(0) }
     }
 
-    /// How often all was forgotten: what was listed before the last time is not to be kept.
+    /// How often everything was forgotten. A listing that began before the last time must not be kept.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Reads that have only just failed: who asks for the same bytes again has what is left of the first one's time, and no more.
+//! Reads that have only just failed: a repeated read of the same bytes shares what is left of the first one's time.
 //!
 //! Linux reads a page by read-ahead first. If that fails it asks for the same page once more, by itself, and so does each
 //! further process that waits for the page, one after the other (filemap_update_page, mm/filemap.c). With a time of its own for
@@ -47,8 +47,8 @@ impl FailedReads {
         failures.push_back(Failure { ino, range, deadline, at: now, error: error.clone() });
     }
 
-    /// By when a read of `range` that starts at `now` must be over: after `time`, or, where a read of these bytes (and more) has only
-    /// just failed, when that one's time is over.
+    /// The deadline of a read of `range` that starts at `now`: after `time`, or, where a read of these bytes (and more) has only
+    /// just failed, that one's deadline.
     ///
     /// # Errors
     /// How that one failed, if there is too little time left to try again.

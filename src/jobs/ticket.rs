@@ -31,7 +31,7 @@ pub trait Task: Send + Sync + 'static {
 pub enum Attempt {
     /// There is nothing left to do.
     Done,
-    /// A part is done, and the next one is queued behind what waits by then, with tries and time of its own.
+    /// A part is done. The next one is queued behind the work that waits by then, with its own attempts and deadline.
     Next,
     /// A part is done, and there is no need for more as long as this is a guess.
     Enough,
@@ -167,7 +167,7 @@ impl Ticket {
         true
     }
 
-    /// What the task is for has come in another way before it was started: it is over. To be called instead of [`Ticket::start`].
+    /// Ends a task that is no longer needed before it was started. To be called instead of [`Ticket::start`].
     pub fn close(&self) {
         let mut state = lock(&self.0.state);
         debug_assert_eq!(state.stage, Stage::New);
@@ -182,7 +182,7 @@ impl Ticket {
         lock(&self.0.state).stage != Stage::New
     }
 
-    /// Nobody will ask for what the task brings. It is the task's to see that, and to give up.
+    /// Cancels the task: nobody will ask for its result. The task itself notices that, and gives up.
     pub fn cancel(&self) {
         lock(&self.0.state).is_cancelled = true;
     }
@@ -202,7 +202,7 @@ impl Ticket {
         lock(&self.0.state).deadline
     }
 
-    /// Puts it into the queue. If that is closed nobody will run it, and nobody is told: its filesystem is gone.
+    /// Puts it into the queue. A closed queue drops it without calling anybody: the filesystem is gone.
     fn queue(&self, state: &mut State, side: Side) {
         let ticket = self.clone();
         state.stage = match self.0.queue.place(state.class, side, Box::new(move || ticket.run())) {
@@ -271,7 +271,7 @@ impl Ticket {
         if state.stage == Stage::Over { self.finish(state, Some(End::Closed)) } else { None }
     }
 
-    /// The task is over: lets go of it, outside the lock, and counts it off.
+    /// The task is over: drops it, outside the lock, and counts it off.
     fn finish(&self, mut state: std::sync::MutexGuard<'_, State>, why: Option<End>) -> Option<End> {
         state.stage = Stage::Over;
         let (class, task) = (state.class, state.task.take());

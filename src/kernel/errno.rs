@@ -5,10 +5,10 @@ use fuser::Errno;
 use crate::fs::FsError;
 use crate::remote::RemoteErrorKind;
 
-/// What a program learns that tries a request of another kind of file, like `isatty`.
+/// For an ioctl that is meant for another kind of file, like that of `isatty`.
 pub const NOT_OUR_IOCTL: Errno = Errno::ENOTTY;
 
-/// What a user learns who asks for what only the mount's owner may have done.
+/// For a user who asks for what only the mount's owner may do.
 pub const NOT_OWNER: Errno = Errno::EPERM;
 
 /// The errno that a process sees for `error`.
@@ -52,7 +52,8 @@ fn remote_errno(kind: RemoteErrorKind) -> Errno {
     }
 }
 
-/// Whether a failure is not worth a warning: an everyday answer to an everyday question, or told when its directory was listed.
+/// Whether a failure is not worth a warning: a normal answer to a normal question, or one that was logged when its directory was
+/// listed.
 pub fn is_expected(error: &FsError) -> bool {
     matches!(
         error,

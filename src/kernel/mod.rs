@@ -1,6 +1,6 @@
 //! Where KooFS meets Linux: fuser's requests to the filesystem's operations, the session, and the mount table.
 //!
-//! What is known of Linux and of fuser is in `LINUX.md` beside this file.
+//! The facts about Linux and fuser that this room stands on are in `LINUX.md` beside this file.
 
 pub mod adapter;
 pub mod attr;

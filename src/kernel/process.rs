@@ -1,4 +1,4 @@
-//! Processes of this machine, as far as their numbers come with requests.
+//! Whether a process whose number came with a request still runs.
 
 use std::io;
 

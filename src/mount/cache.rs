@@ -1,4 +1,4 @@
-//! The cache on the disk: opened if it can be, and what is kept there called by what it is of.
+//! The cache on the disk: opens it if possible, and names the sources under which blocks and listings are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Cache {
     }
 }
 
-/// What tells `source`, as it is seen by its login, from all others. No secret: it is known before anything is asked.
+/// What distinguishes `source`, as its login sees it, from all others. Contains no secret, and is known before any call is made.
 fn exact_name(source: &Source) -> String {
     let what = match source {
         Source::Share(share) => format!("share:{}", share.code),

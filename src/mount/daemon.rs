@@ -24,7 +24,7 @@ use crate::kernel::mountinfo::MountEntry;
 /// What starting may take beyond one operation's time limit: a fork, a mount, a stat.
 const START_MARGIN: Duration = Duration::from_secs(10);
 
-/// What a child that was asked to end gets to do so before it is killed: its own grace and a little.
+/// How long a child that was asked to end may take before it is killed: its own grace and a little.
 const KILL_AFTER: Duration = SHUTDOWN_GRACE.saturating_add(Duration::from_secs(2));
 
 /// How often the parent looks whether the child has ended. Only while it gives up.
@@ -33,7 +33,7 @@ const REAP_PAUSE: Duration = Duration::from_millis(20);
 /// The first word of the child's line when the mount is there: `serving MAJOR:MINOR MOUNTPOINT`. Any other line is an error.
 const SERVING: &str = "serving ";
 
-/// What the parent answers when it has found the mount to be there; from then on the child is on its own.
+/// The parent's answer when it has found that the mount answers; from then on the child does not depend on it.
 const ACCEPTED: u8 = b'.';
 
 /// Which of the two processes this is after [`fork`].

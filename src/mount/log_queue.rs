@@ -11,11 +11,11 @@ use crate::sync::lock;
 /// The most bytes of lines that wait to be written. What does not fit is dropped, and counted.
 const MAX_WAITING_BYTES: usize = 256 * 1024;
 
-/// Whoever logs waits so long for its line to be written, so that a log tells of something before it has an effect that others
-/// see. One such wait in vain, and nobody waits until all is written.
+/// How long a thread that logs waits for its line to be written, so that the log tells of something before others see its effect.
+/// After one such wait in vain, nobody waits until all is written.
 const MAX_LOGGING_WAIT: Duration = Duration::from_millis(20);
 
-/// The end of the process waits so long for the last lines.
+/// How long the end of the process waits for the last lines.
 const MAX_FLUSH_WAIT: Duration = Duration::from_secs(1);
 
 /// Where lines go in the end.
@@ -50,7 +50,7 @@ impl LogQueue {
         LogQueue(Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), sink: Mutex::new(sink) }))
     }
 
-    /// Has a thread write the lines from now on.
+    /// Starts a thread that writes the lines from now on.
     ///
     /// # Errors
     /// If the system has no more threads; whoever logs goes on to write then.

@@ -46,8 +46,8 @@ pub fn start(verbosity: u8, log_file: Option<&Path>) -> Result<(), MountError> {
     Ok(())
 }
 
-/// Has a thread write the log from now on, so that nobody waits for a terminal or disk that stands still. What is left when the
-/// process exits is written then, for a second at most. Not before a fork, which no thread survives, nor before signals
+/// Starts a thread that writes the log from now on, so that nobody waits for a terminal or disk that stands still. What is left
+/// when the process exits is written then, for a second at most. Not before a fork, which no thread survives, nor before signals
 /// are blocked, which a thread inherits.
 pub(super) fn write_behind() {
     let Some(queue) = QUEUE.get() else { return };
@@ -67,7 +67,7 @@ extern "C" fn flush_at_exit() {
     }
 }
 
-/// Goes on in whatever is at the log file's path now; does nothing where the log goes elsewhere.
+/// Opens the log file's path anew, and writes there from now on; does nothing where the log goes elsewhere.
 pub(super) fn reopen() {
     let file = lock(&LOG_FILE).clone();
     if let Some(Err(error)) = file.map(|file| file.reopen()) {

@@ -1,5 +1,5 @@
-//! What can be told before a mount is tried, so that the user reads a remedy and not an error number. A dead mount of ours
-//! at the mountpoint is taken away.
+//! Checks before a mount is tried, so that the user reads a remedy and not an error number. Removes a dead mount of ours at the
+//! mountpoint.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -92,7 +92,7 @@ pub(super) fn clear_mountpoint(mountpoint: &Path, may_hold_files: bool) -> Resul
     if !may_mount_on(&mountpoint, &metadata) {
         return Err(MountError::NotWritable(mountpoint, user()));
     }
-    // Who may write there but not list it cannot be told what is in it.
+    // A user who may write there but not list it cannot be told what is in it.
     let is_empty = fs::read_dir(&mountpoint).map_or(true, |mut entries| entries.next().is_none());
     if !is_empty && !may_hold_files {
         return Err(MountError::NotEmpty(mountpoint));

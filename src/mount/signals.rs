@@ -17,10 +17,10 @@ use crate::kernel::mountinfo::MountEntry;
 use crate::kernel::unmount::{self, Detachment};
 use crate::sync::lock;
 
-/// What a process that still uses the mount gets to finish its reads after a signal, before the process ends regardless.
+/// How long processes that still use the mount may finish their reads after a signal, before this process ends regardless.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// SIGHUP has the mount forget what it remembers and open its log file anew, and must not end it when a terminal closes.
+/// SIGHUP makes the mount forget its listings and open its log file anew, and must not end it when a terminal closes.
 pub(super) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// What the signal thread has to unmount: empty until the mount is there. The lock is held while it is being made, so that

@@ -1,7 +1,7 @@
-//! How much may be done for nothing: so many guesses a minute whose result nobody has used (yet).
+//! A limit on unused guesses: so many a minute whose result nobody has used (yet).
 //!
-//! Whoever uses what was guessed may have as much guessed again, so a walker that opens what comes next is never held up; one
-//! that leaves things out, or goes away, has used up its allowance soon. Pure: times come in.
+//! A guess that is used is given back, so a walker that opens what comes next is never held up; one that skips things, or goes
+//! away, soon has used up its allowance. Pure: times come in.
 
 use std::time::Duration;
 

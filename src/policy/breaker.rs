@@ -1,6 +1,6 @@
-//! Whether something is asked that has failed lately: left alone for a while, tried once, left alone for longer.
+//! A circuit breaker: what has failed several times is not used for a while, then tried once, then not used for longer.
 //!
-//! For what can be done without, such as a disk or a server that holds copies. Pure: the caller has the clock.
+//! For things that can be done without, such as a disk or a server that holds copies. Pure: the caller has the clock.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ enum State {
     Closed,
     /// Left alone until then.
     Resting(Instant),
-    /// One is asking, to see whether it is well again; another one may if nothing has been heard by then.
+    /// One caller is trying it; another one may if that one has not reported by then.
     Trying(Instant),
 }
 
@@ -40,7 +40,7 @@ impl Breaker {
         Breaker { limits, failures: 0, next_rest: limits.rest_min, state: State::Closed }
     }
 
-    /// Whether it may be asked now. After a rest, one caller is told yes, and all others only after that one's success.
+    /// Whether it may be used now. After a rest, one caller is told yes, and all others only after that one's success.
     pub fn allows(&mut self, now: Instant) -> bool {
         match self.state {
             State::Closed => true,
@@ -52,20 +52,20 @@ impl Breaker {
         }
     }
 
-    /// Whether it is left alone now, or only tried: what would cost something to prepare is not worth preparing.
+    /// Whether it rests, or is only being tried: costly preparations for using it are not worth making.
     pub fn is_open(&self) -> bool {
         self.state != State::Closed
     }
 
-    /// It has done what it was asked for. Says whether that ends a time of rests.
+    /// Notes a success. Returns whether that ends a series of rests.
     pub fn on_success(&mut self) -> bool {
         let was_open = self.is_open();
         (self.failures, self.next_rest, self.state) = (0, self.limits.rest_min, State::Closed);
         was_open
     }
 
-    /// It has failed. Gives the length of the rest that begins with this failure, if one does; failures during a rest are of what was
-    /// asked before it, and change nothing.
+    /// Notes a failure. Returns the length of the rest that begins with it, if one does; failures during a rest belong to uses
+    /// before it, and change nothing.
     pub fn on_failure(&mut self, now: Instant) -> Option<Duration> {
         if matches!(self.state, State::Resting(until) if now < until) {
             return None;

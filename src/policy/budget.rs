@@ -1,5 +1,5 @@
-//! What a mount may hold in memory and have under way at a time: every share of the budget, and every count of threads and requests
-//! that depends on another, out of the size of the budget and the number of readers.
+//! What a mount may hold in memory and do at a time: every share of the memory budget, and every count of threads and requests
+//! that depends on another, computed from the size of the budget and the number of readers.
 //!
 //! The shares of one number of readers add up to the budget. Pure.
 
@@ -13,10 +13,11 @@ pub const CLIENT_BUFFER_BYTES: u64 = 1024 * 1024;
 /// Requests and replies on their way may take at most this part of the budget each.
 const TRANSIT_PART: u64 = 4;
 
-/// This part of what replies leave is not for the windows of readers: for what lies behind them, and for files fetched whole.
+/// This part of what remains beside replies is not for the look-ahead of readers, but for blocks behind them and for files
+/// fetched whole.
 const KEPT_PART: u64 = 8;
 
-/// With how many requests ahead of the readers a store is first met, where the budget allows it.
+/// The number of requests ahead of the readers before anything is known of a store, where the budget allows as many.
 pub const START_STREAMS: usize = 16;
 
 /// This part of the budget may wait to be written to the disk: 16 MiB of 256, which a disk takes in a tenth of a second.
@@ -29,7 +30,7 @@ const MIN_STREAMS: usize = 4;
 const MIN_CONTENT_THREADS: usize = 16;
 const MAX_CONTENT_THREADS: usize = 64;
 
-/// So many content threads are left to whoever waits: guesses never take them all.
+/// So many content threads are reserved for reads that wait: fetches ahead never take them all.
 const RESERVED_CONTENT_THREADS: usize = 8;
 
 /// The most requests ahead of all readers together. One alone may have them all: a far store that paces each connection gives one
@@ -37,13 +38,13 @@ const RESERVED_CONTENT_THREADS: usize = 8;
 pub const MAX_STREAMS: usize = MAX_CONTENT_THREADS - RESERVED_CONTENT_THREADS;
 
 /// Threads that list, as many calls to the service at once. They mostly sleep. What the service allows is not known
-/// (src/koodrive/API.md): fs/lister.rs starts with few calls ahead of anybody's asking, and halves their number on a refusal.
+/// (src/koodrive/API.md): fs/lister.rs starts with few calls for listings ahead, and halves their number on a refusal.
 pub const LISTING_THREADS: usize = 32;
 
-/// So many of them are left to whoever waits.
+/// So many of them are reserved for listings that somebody waits for.
 const RESERVED_LISTING_THREADS: usize = 8;
 
-/// With how many directories listed ahead at a time a service is first met.
+/// The number of directories listed ahead at a time before anything is known of a service.
 pub const START_LISTINGS_AHEAD: usize = 8;
 /// The most directories that are listed ahead at a time.
 pub const MAX_LISTINGS_AHEAD: usize = LISTING_THREADS - RESERVED_LISTING_THREADS;
@@ -83,7 +84,7 @@ impl Budget {
         (self.memory_bytes / UNWRITTEN_PART).max(2 << 20)
     }
 
-    /// What is left of it without `bytes`.
+    /// The budget less `bytes`.
     pub fn less(self, bytes: u64) -> Budget {
         Budget { memory_bytes: self.memory_bytes.saturating_sub(bytes) }
     }

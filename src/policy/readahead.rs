@@ -1,4 +1,4 @@
-//! From the reads seen on one handle to what is worth fetching: with the read itself, and ahead of it.
+//! Read-ahead: from the reads seen on one handle to the ranges worth requesting, with the read itself and ahead of it.
 //!
 //! Several cursors per handle: a player reads head, tail and middle in turn, two processes may share a file. A cursor that
 //! turns out to be a run looks ahead in proportion to what it has read, up to what the line and the memory allow. Pure:
@@ -11,15 +11,15 @@ use super::range::{BLOCK_BYTES, ByteRange};
 /// with as much), and at 25 MB/s it costs the line 40 ms.
 pub const FIRST_WINDOW_BYTES: u64 = MIB;
 
-/// Whoever is asked for so much at the start of a file, in bytes, copies it or reads it all: the kernel asks for as much when a
-/// program reads 128 KiB at a time (cat, cp), and for less when one looks at the head.
+/// A first request of so many bytes at the start of a file means that it is read as a whole: the kernel asks for as much when a
+/// program reads 128 KiB at a time (cat, cp), and for less when a program looks at the head.
 const COPIER_BYTES: u64 = 512 * 1024;
 
 /// How far a run looks ahead at first, in bytes.
 const RUN_WINDOW_BYTES: u64 = 4 * MIB;
 
-/// A run looks ahead so many times what it had read when it last had to wait: what is fetched for nothing, when it stops, is at
-/// most that, and a player that never waits has window enough.
+/// The look-ahead limit of a run, as a multiple of the bytes that it had read when it last had to wait. This bounds what is
+/// fetched in vain when the run stops, and a player that never waits needs no more.
 const AHEAD_FACTOR: u64 = 8;
 
 /// The shortest part, in bytes, for runs that look ahead only a little: several connections share the window.
@@ -28,7 +28,8 @@ const MIN_PART_BYTES: u64 = MIB;
 /// The least window, in bytes: however many readers share the memory, each has the block it reads and the one after it.
 const MIN_WINDOW_BYTES: u64 = 2 * BLOCK_BYTES;
 
-/// One part for each so many requests is planned beyond what may be on its way: a connection that ends early goes on at once.
+/// For each so many requests one more part is planned than requests may run, so that a connection that ends early gets its next
+/// request at once.
 const SPARE_PARTS: usize = 8;
 
 /// The last parts of a file are shorter, down to the others' length divided by this, so that all connections end at about the
@@ -56,7 +57,7 @@ const MAX_CURSORS: usize = 4;
 
 const MIB: u64 = 1024 * 1024;
 
-/// How far a run may look ahead, and in parts of which length.
+/// How far a run may look ahead, and how long its parts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     max_bytes: u64,
@@ -80,9 +81,9 @@ pub struct Plan {
     pub stream_end: u64,
     /// Further ranges worth having, nearest first, each no longer than a part of the window.
     pub ahead: Vec<ByteRange>,
-    /// What was planned for a place that nobody reads at any more.
+    /// A range that was planned for a run that has ended.
     pub abandoned: Option<ByteRange>,
-    /// What a run has left behind: the kernel has it, we need it no more.
+    /// A range that a run has passed: the kernel has it, so its blocks are no longer needed.
     pub behind: Option<ByteRange>,
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 /// an hour, the longest operation timeout there is, and a service that comes back just before the deadline is still in time.
 pub const MAX_TRIES: u32 = 2_000;
 
-/// The most attempts at what fails by an answer that makes no sense: it may have been cut short, or be a proxy's page for a moment,
-/// but what stays so for ten seconds or more is better told.
+/// The most attempts at a call whose answers make no sense: one may have been cut short, or be a proxy's error page, but after
+/// ten seconds or more of them it is better to report the error.
 pub const MAX_UNCLEAR_TRIES: u32 = 10;
 
-/// An attempt is given so much time at least: a round trip to a far region, and the handshakes of a new connection. With less time
-/// left, the last failure is reported while somebody still waits for it.
+/// The least time for an attempt: a round trip to a far region, and the handshakes of a new connection. With less time left, the
+/// last failure is reported before the deadline passes.
 pub const MIN_ATTEMPT: Duration = Duration::from_millis(300);
 
 /// The first pause of the exponential back-off: about one round trip to a far region, so that a hiccup costs little.
@@ -77,7 +77,7 @@ pub fn decide(
     let nominal = own_pause(kind, tries_so_far);
     let own = nominal.mul_f64(0.5 + 0.5 * jitter);
     let own = if own <= room { own } else { room };
-    // The end of the room comes after one attempt in it; another at once would meet the same.
+    // The last pause leaves time for one attempt; a second one at once would meet the same failure.
     if own < nominal / 2 && own < FIRST_PAUSE / 2 {
         return Decision::GiveUp;
     }

@@ -1,9 +1,9 @@
-//! How much room a cache on a disk may take: its limit, and what is left to others.
+//! How much space a cache on a disk may take: its limit, and how much stays free for others.
 
 /// How much of a filesystem, in its bytes and in its files, is left to others, in percent.
 const MIN_LEFT_PERCENT: u64 = 5;
 
-/// Without another word, a cache takes so much of what is free, and never more than [`MAX_LIMIT_BYTES`].
+/// By default, a cache takes one part in so many of the free space, and never more than [`MAX_LIMIT_BYTES`].
 const LIMIT_PART: u64 = 10;
 
 /// 10 GiB: more than is read in a day; whoever wants more says so.
@@ -36,7 +36,7 @@ pub fn default_limit(left: Left, used_bytes: u64) -> u64 {
     (left.free_bytes.saturating_add(used_bytes) / LIMIT_PART).min(MAX_LIMIT_BYTES)
 }
 
-/// What has to go before a file of `bytes` is written, so that others have theirs afterwards.
+/// How much must be removed before a file of `bytes` is written, so that others keep their share afterwards.
 pub fn short(left: Left, bytes: u64) -> Short {
     let bytes = part(left.total_bytes).saturating_add(bytes).saturating_sub(left.free_bytes);
     // Some filesystems count no files and say 0, for all and for those that are free.

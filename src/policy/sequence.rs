@@ -1,24 +1,25 @@
-//! Which readers go through the files of one directory one after the other, in which order, and how many files to be ahead of each.
+//! Which readers go through the files of one directory one after the other, in which order, and how many files to fetch ahead of
+//! each.
 //!
-//! Two files that are begun in a row, in one of the orders that programs use, make a sequence: it is worth being ahead of, by more
-//! files with each that is begun, until half of those it came by were left out. Pure: a directory's [`Readers`] are told of each
-//! file that is begun.
+//! Two files begun in a row, in one of the orders that programs use, make a sequence. More files are fetched ahead of it with
+//! each one that it begins, until it turns out to skip half of them. Pure: a directory's [`Readers`] are told of each file that
+//! is begun.
 
 use std::collections::VecDeque;
 
 /// How many readers of one directory are told apart.
 const MAX_READERS: usize = 4;
 
-/// A file so few files after the last one still follows it: threads of one program take turns.
+/// A file that is at most so many places after the last one still follows it: threads of one program take turns.
 const MAX_STEP: usize = 8;
 
 /// So many files begun in a row make a sequence.
 const MIN_STREAK: u32 = 2;
 
-/// The most files to be ahead of one reader.
+/// The most files that are fetched ahead of one reader.
 pub const MAX_WINDOW: usize = 64;
 
-/// After so many files it is asked whether being ahead was worth it.
+/// After so many files it is decided anew whether fetching ahead pays.
 const JUDGED_AFTER: usize = 16;
 
 /// How many orders a directory can be read in.
@@ -34,7 +35,7 @@ pub struct Ahead {
     pub order: usize,
     /// The rank of the last file that it began, in that order.
     pub rank: usize,
-    /// By how many files it is worth being ahead of it; not 0.
+    /// How many files to fetch ahead of it; not 0.
     pub window: usize,
 }
 
@@ -57,7 +58,7 @@ struct Sequence {
 }
 
 impl Readers {
-    /// Takes note that the file at `ranks` has been begun; says how far it is worth being ahead of its reader, if at all.
+    /// Notes that the file at `ranks` has been begun; returns how far to fetch ahead of its reader, if at all.
     pub fn note_begun(&mut self, ranks: Ranks) -> Option<Ahead> {
         let followed = self.0.iter().enumerate().find_map(|(nth, sequence)| Some((nth, sequence.follows(&ranks)?)));
         if let Some((nth, (order, step))) = followed
@@ -76,7 +77,7 @@ impl Readers {
         None
     }
 
-    /// How far it is worth being ahead of the reader that was the last to begin a file.
+    /// How far to fetch ahead of the reader that was the last to begin a file.
     pub fn last(&self) -> Option<Ahead> {
         self.0.back()?.ahead()
     }
@@ -120,7 +121,7 @@ impl Sequence {
         }
         if self.passed >= JUDGED_AFTER {
             if self.begun * 2 < self.passed {
-                // More than half of what it was ahead by was for nothing: start over.
+                // More than half of the files fetched ahead were skipped: start over.
                 *self = Sequence::starting(ranks);
             } else {
                 (self.begun, self.passed) = (0, 0);

@@ -1,4 +1,4 @@
-//! What to fetch next: the directories ahead of a walker, the files ahead of a reader.
+//! What to fetch ahead: the directories that a walker comes to next, the files that a reader comes to next.
 //!
 //! What was opened and begun goes in; listings that are started and files that are fetched come out, and nothing else knows why.
 //! On a walk, the directories that follow are listed ahead, in the order in which the walker goes (`walkers`, `traversal`). Where
@@ -51,7 +51,7 @@ const MAX_LOOKED_AT: usize = 1024;
 /// A reader of files is no process that opens directories: what is listed for it counts among what is listed for all.
 const NOBODY: u32 = 0;
 
-/// Watches what is opened and begun, and has the next things listed and fetched.
+/// Watches which directories are opened and which files are begun, and starts the listings and fetches ahead of them.
 pub(super) struct Ahead {
     tree: KnownTree,
     listings: Arc<ListingCache>,
@@ -128,8 +128,7 @@ impl Ahead {
         self.clock.now().saturating_duration_since(self.started)
     }
 
-    /// Has `event` looked at soon, after those that came before it, on another thread and stack: what is loaded because of it may
-    /// end at once and be an event itself.
+    /// Queues `event` to be handled on another thread: what is loaded because of it may end at once and cause an event itself.
     fn queue(self: &Arc<Self>, event: Event) {
         let (has_begun, were_given_up) = {
             let mut events = lock(&self.events);
@@ -216,7 +215,7 @@ impl Ahead {
         }
     }
 
-    /// Has the directories listed that a walker in `dir` comes to next.
+    /// Starts to list the directories that a walker in `dir` comes to next.
     fn list_ahead(self: &Arc<Self>, dir: Ino, pid: u32) {
         let mut traversal = Traversal::after_opening(&self.tree, dir, |dir| self.walked_order(dir));
         for _ in 0..MAX_DIRS_AHEAD {
@@ -233,7 +232,7 @@ impl Ahead {
         lock(&self.walkers).walked_order(dir)
     }
 
-    /// Has `dir` listed for process `pid`, unless it is known or must rest.
+    /// Starts to list `dir` ahead of process `pid`, unless its listing is known or must rest.
     fn guess(&self, dir: &Entry, pid: u32) -> Guess {
         let now = self.clock.boot();
         if self.listings.is_known(dir.ino, now) {
@@ -262,7 +261,7 @@ impl Ahead {
         }
     }
 
-    /// Has files fetched that come after those of `dir`, if somebody has read these one after the other.
+    /// Requests the files that come after those of `dir`, if somebody has read these one after the other.
     fn carry_on(&self, dir: Ino) {
         let ahead = lock(&self.readers).peek(&dir).and_then(Readers::last);
         if let (Some(listing), Some(ahead)) = (self.tree.listing(dir), ahead) {
@@ -270,7 +269,7 @@ impl Ahead {
         }
     }
 
-    /// Has the next files fetched that a reader of `listing` comes to.
+    /// Requests the next files that a reader of `listing` comes to.
     fn fetch_ahead(&self, listing: &Arc<Listing>, ahead: sequence::Ahead) {
         let sequence::Ahead { order, rank, window } = ahead;
         let max_bytes = self.content.memory_budget() / BUDGET_PART;
@@ -284,7 +283,8 @@ impl Ahead {
         self.content.fetch_ahead(selection.files, &selection.upcoming);
     }
 
-    /// Somebody reads one file of `dir` after the other, and it may be the first directory of a walk: has the one after it listed.
+    /// Somebody reads one file of `dir` after the other, and it may be the first directory of a walk: starts to list the one
+    /// after it.
     fn list_sibling(&self, dir: Ino) {
         let order = lock(&self.walkers).order_in(self.tree.parent(dir));
         if let Some(next) = self.tree.sibling_after(dir, order) {

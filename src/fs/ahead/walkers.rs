@@ -1,5 +1,5 @@
-//! Who walks the tree: which process opens directories, in which order it goes through the children of each, and how many may
-//! still be listed for it without being opened.
+//! Who walks the tree: which process opens directories, in which order it goes through the children of each, and how many more
+//! may be listed ahead of it.
 //!
 //! A second opened child of one directory means a walk (find, du, ls -R, grep -r). Plain data: times come in.
 
@@ -12,7 +12,7 @@ use super::super::inode::{Entry, Ino};
 use super::order::Order;
 use crate::policy::allowance::Allowance;
 
-/// How many directories a walk may be ahead of its walker: work for all that are listed at a time (lister.rs), twice and more.
+/// How many directories may be listed ahead of one walker: at least twice as many as are listed at a time (lister.rs).
 pub(super) const MAX_DIRS_AHEAD: usize = 64;
 
 /// A child that is opened so long after the one before it is no walk: a person with a file manager is slower. Nor is anything

@@ -1,4 +1,4 @@
-//! The listings that are remembered: which one is current, and which make room.
+//! The cache of listings: which one is current for each directory, and which are evicted.
 //!
 //! Locks: one; a listing's is taken within it, never the other way, and listings are dropped outside it.
 
@@ -58,8 +58,8 @@ impl ListingCache {
         listing.is_ageing(now, self.ttl)
     }
 
-    /// When a listing that is `age` old has been complete, as far as it may be believed, and whether it is to be loaded anew behind
-    /// its readers. One that is older than may be believed, or of unknown age, is believed for a short while.
+    /// For a listing from the disk that is `age` old: the time to take it as complete at, and whether it must be refreshed in the
+    /// background. One that is older than the time to live, or of unknown age, is believed for a short while.
     pub fn recalled(&self, age: Option<Duration>, now: BootTime) -> (BootTime, bool) {
         match age.filter(|age| *age < self.ttl).and_then(|age| now.earlier(age)) {
             Some(at) => (at, now.since(at) >= self.ttl / 2),
@@ -70,7 +70,7 @@ impl ListingCache {
         }
     }
 
-    /// The current listing of a directory, and whether it is a new one that the caller must have loaded.
+    /// The current listing of a directory, and whether it is a new one whose loading the caller must start.
     pub fn current(&self, dir: Ino, id: &NodeId, now: BootTime) -> (Arc<Listing>, bool) {
         let mut state = lock(&self.state);
         if let Some(cached) = state.listings.get(&dir)
@@ -116,7 +116,7 @@ impl ListingCache {
         if listing.is_current(now, self.ttl) { Some(Arc::clone(listing)) } else { None }
     }
 
-    /// Puts a complete listing into the place of an older one of the same directory, if that is still the current one.
+    /// Replaces an older listing of the same directory by a complete one, if the older is still the current one.
     pub fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) -> bool {
         let mut state = lock(&self.state);
         if !state.holds(old) {
@@ -153,8 +153,8 @@ impl ListingCache {
         dirs.iter().filter_map(|dir| state.take(*dir)).collect()
     }
 
-    /// A listing has grown, or ended: it counts with what it holds now, and older ones make room. One of more than half of what
-    /// there may be counts as half, so that a single directory never makes all others go.
+    /// Updates the weight of a listing that has grown or ended, and evicts older ones if needed. One that holds more than half of
+    /// the limit counts as half, so that a single directory never evicts all others.
     pub fn weigh(&self, listing: &Arc<Listing>) {
         let weight = listing.len().min(self.weight_max / 2 - 1) + 1;
         let mut dropped = Vec::new();

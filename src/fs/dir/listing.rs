@@ -18,18 +18,18 @@ use crate::jobs::Ticket;
 use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Version};
 use crate::sync::lock;
 
-/// The most absent names that a listing remembers having told: those that turn up later are told to the kernel.
+/// The most names that a listing remembers having reported absent: if one of them appears later, the kernel is told.
 const MAX_ABSENT: usize = 1024;
 
-/// For how long a failed listing answers for itself: a program that asks for fifty names of a broken directory waits for
-/// one failure, not for fifty.
+/// For how long a failed listing answers with its error: a program that asks for fifty names of a broken directory waits for one
+/// failure, not for fifty.
 const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// For how long a failed guess keeps its directory from being guessed again.
 const FAILED_GUESS_RESTS: Duration = Duration::from_secs(60);
 
-/// For how long the first pages of a directory that nobody has asked for may be gone on from: their cursor is not known to live
-/// longer, and the directory changes meanwhile.
+/// For how long a listing of which only the first pages were loaded ahead may be continued: its cursor may not live longer, and
+/// the directory may change meanwhile.
 const PARTIAL_GUESS_KEPT: Duration = Duration::from_secs(20);
 
 /// Called without locks when what a waiter asked for has been settled.
@@ -235,7 +235,7 @@ impl Listing {
         }
     }
 
-    /// Says that another one is being loaded in its place; `false` if that is so already.
+    /// Marks that another one is being loaded to replace it; `false` if that was marked already.
     pub(in crate::fs) fn begin_refresh(&self) -> bool {
         !self.is_refreshed.swap(true, Ordering::AcqRel)
     }
@@ -245,8 +245,8 @@ impl Listing {
         self.is_kept.swap(true, Ordering::AcqRel)
     }
 
-    /// `name` is told to be absent; for how long that may be believed, at most `validity`. The kernel can be told that it is no
-    /// longer so only for as many names as are remembered.
+    /// Remembers that `name` is reported absent; returns for how long that may be believed, at most `validity`: not at all when
+    /// no more names can be remembered, as the kernel could not be told of a change.
     pub(in crate::fs) fn note_absent(&self, name: &str, validity: Duration) -> Duration {
         let mut state = lock(&self.state);
         if state.absent.len() >= MAX_ABSENT && !state.absent.contains(name) {
@@ -293,7 +293,7 @@ impl Listing {
         self.ticket.get()
     }
 
-    /// Says which ticket stands for its loading, before that is started; once.
+    /// Sets the ticket of its loading, before that is started; once.
     pub(in crate::fs) fn set_ticket(&self, ticket: &Ticket) {
         let _ = self.ticket.set(ticket.clone());
     }
@@ -470,7 +470,7 @@ impl State {
     }
 }
 
-/// Gives up the lock, then wakes those whose wish has come true.
+/// Unlocks the state, then wakes the waiters whose condition is met.
 fn wake_settled(mut state: MutexGuard<'_, State>) {
     let waiters = std::mem::take(&mut state.waiters);
     let (settled, waiting): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|(wanted, _)| state.settles(wanted));

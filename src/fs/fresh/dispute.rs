@@ -15,9 +15,9 @@ use crate::policy::name::EntryName;
 use crate::remote::{NodeId, Version};
 use crate::sync::lock;
 
-/// A directory whose listing brought nothing new about a changed file is not listed anew for the same reason before this has passed,
-/// twice as long each time: a file that the service withholds stays another than listed, and each read of it would list its whole
-/// directory.
+/// How long a directory whose listing said nothing new about a changed file is not listed anew for that file; twice as long each
+/// time. Without this, each read of a file that the service withholds, and that therefore always differs from its listing, would
+/// list the whole directory.
 const MIN_DISPUTE_PAUSE: Duration = Duration::from_secs(30);
 const MAX_DISPUTE_PAUSE: Duration = Duration::from_secs(3600);
 

@@ -1,4 +1,4 @@
-//! Freshness: listings that are refreshed behind their readers, what is forgotten on demand, and what the kernel is told.
+//! Freshness: listings that are refreshed in the background, what is forgotten on demand, and what the kernel is told.
 //!
 //! The kernel keeps names, known and absent, for as long as they were said to be valid. What changes before that is told to it by
 //! whoever takes the [`Changes`]: a thread of its own, as telling may block while an operation on the same directory is under way
@@ -29,11 +29,11 @@ use crate::sync::lock;
 /// found out when the kernel's own time for it is up; a refresh that does not fit fails.
 const MAX_CHANGES: usize = 4096;
 
-/// By so much more the machine's clock must go on than the one that stands still while it is suspended to be a suspension: the two
-/// are not read in the same moment.
+/// The least difference between the clock that goes on during a suspension and the one that does not which counts as a
+/// suspension: the two are not read in the same moment.
 const MIN_SUSPENDED: Duration = Duration::from_secs(1);
 
-/// Something that the kernel may still believe and that is no longer so.
+/// Something that the kernel may have cached and that is no longer true.
 pub enum Change {
     /// These names of a directory: gone, new, or another file's by now.
     Names(Ino, Vec<Box<str>>),
@@ -125,7 +125,7 @@ impl Freshness {
         self.tell(Change::Directory(dir));
     }
 
-    /// Has the kernel give up files if it knows too many.
+    /// Tells the kernel to give up files if it knows too many.
     pub(super) fn trim(&self) {
         let surplus = self.inodes.take_surplus();
         if !surplus.is_empty() {
@@ -182,8 +182,8 @@ impl Freshness {
         self.disputes.may_list_anew(file, self.listings.peek(file.parent, now).as_deref(), now)
     }
 
-    /// `file` is an inode that cannot be opened any more. Its name gets another one for the next open: out of a new listing of the
-    /// directory, or out of the one there is, which says nothing new.
+    /// `file` is an inode that cannot be opened any more. The next open of its name gets another one: from a new listing of the
+    /// directory, or from the current one if that cannot say anything new.
     fn rename(&self, file: &Entry, list_anew: bool) {
         if list_anew {
             let given_up = self.listings.take_out(&[file.parent]);
