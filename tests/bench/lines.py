@@ -210,7 +210,7 @@ class LineBench(driver.Bench):
 
     def mount_words(self, contender, emulator, path):
         if contender == "koofs":
-            words = [self.tools.koofs, "mount", "-f", "--endpoint", emulator.url, "--allow-http", "--allow-private-links"]
+            words = [self.tools.koofs, "mount", "-f", "--no-cache", "--endpoint", emulator.url, "--allow-http", "--allow-private-links"]
             if self.line.tls:
                 words += ["--ca-file", os.environ["SSL_CERT_FILE"]]
             name = next(name for name, one in self.emulators.items() if one is emulator)
