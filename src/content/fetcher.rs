@@ -4,7 +4,7 @@
 //! object store; knows neither handles nor replies.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,14 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::in_flight::InFlight;
 use super::kept::{KeptBlocks, KeptUnit};
+use super::look::Look;
 use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
+use super::pacer::Pacer;
 use super::progress::Progress;
+use super::runs::{Run, Runs};
 use super::{ContentError, LinkStore};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timer};
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
@@ -24,10 +27,6 @@ use crate::policy::range::{self, BLOCK_BYTES, ByteRange, Verdict};
 use crate::policy::retry::FailureKind;
 use crate::remote::{Link, RemoteErrorKind, Revision};
 use crate::sync::lock;
-
-/// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
-/// a fresh one, and one more for a store that has not seen the fresh one yet.
-pub(super) const MAX_REFUSALS: u32 = 3;
 
 /// How much of an unwanted body is still read rather than the connection closed, in bytes: less than what a new
 /// connection costs in round trips at 25 MB/s.
@@ -41,30 +40,27 @@ pub struct Fetcher {
     clock: Arc<dyn Clock>,
     jobs: JobQueue,
     op_timeout: Duration,
-    pace: Mutex<Pace>,
-    /// [`Pace::planned`] and [`Pace::part_bytes`] as they last were, for reads that need no lock for them.
-    planned: AtomicUsize,
-    part_bytes: AtomicU64,
-    started: Instant,
+    pacer: Pacer,
     /// Requests on their way.
     in_flight: AtomicUsize,
     /// What is on the disk, which is asked first.
     kept: Option<Arc<KeptBlocks>>,
+    /// What is being fetched.
+    runs: Runs,
 }
 
 /// Files whose links are to be asked for together.
 pub(super) type Upcoming = Arc<[Revision]>;
 
-/// One run of adjacent blocks to be fetched.
+/// The fetch of one run of blocks.
 struct FetchTask {
     fetcher: Arc<Fetcher>,
-    object: Arc<Object>,
+    run: Arc<Run>,
     /// Empty while a thread works on it.
     progress: Mutex<Option<Progress>>,
 }
 
-/// A fetch's progress in the hands of the thread that works on it. Put back in any case, so that after a panic, too, it is known
-/// which blocks are missing.
+/// A fetch's progress in the hands of the thread that works on it. Put back in any case, so that nothing is lost by a panic.
 struct Held<'a> {
     task: &'a FetchTask,
     progress: Option<Progress>,
@@ -81,36 +77,41 @@ impl Task for FetchTask {
         let mut held = Held { task: self, progress: lock(&self.progress).take() };
         let Some(progress) = held.progress.as_mut() else { return Attempt::Done };
         progress.has_progressed = false;
-        let error = match self.fetcher.fetch(ticket, deadline, &self.object, progress) {
-            Ok(()) => return Attempt::Done,
+        let _entered = self.fetcher.runs.enter(&self.run);
+        let error = match self.fetcher.fetch(ticket, deadline, &self.run, progress) {
+            Ok(()) => None,
             Err(ContentError::Cancelled) => return Attempt::Cancelled,
-            Err(error) => error,
+            Err(error) => Some(error),
+        };
+        // A fetch from which all was taken over has nothing left to fail of.
+        let Some(error) = error.filter(|_| !self.run.is_done()) else {
+            self.fetcher.give_up_filling(progress);
+            return Attempt::Done;
         };
         let (kind, retry_after, has_progressed) = (error.failure_kind(), error.retry_after(), progress.has_progressed);
         if kind != FailureKind::Permanent {
-            log::debug!("fetch of {:?} failed: {}", progress.wanted(), one_line(&error));
+            log::debug!("fetch of {:?} failed: {}", self.run.wanted(), one_line(&error));
         }
         progress.error = Some(error);
         Attempt::Failed(Failure { kind, retry_after, has_progressed })
     }
 
     fn end(&self, why: End) {
-        let Some(progress) = lock(&self.progress).take() else { return };
+        let mut progress = lock(&self.progress).take().unwrap_or_default();
         let error = match why {
-            End::Failed => progress.error.unwrap_or(ContentError::Internal),
+            End::Failed => progress.error.take().unwrap_or(ContentError::Internal),
             End::Panicked => ContentError::Internal,
             End::Cancelled | End::Closed => ContentError::Cancelled,
         };
+        let object = &self.run.object;
         if matches!(error, ContentError::Changed) {
-            self.object.set_changed();
-            self.fetcher.blocks.purge(&self.object);
-            self.fetcher.forget_kept(&self.object);
+            object.set_changed();
+            self.fetcher.blocks.purge(object);
+            self.fetcher.forget_kept(object);
         }
-        if let (Some(block), Some(_)) = (progress.missing.front(), &progress.buffer) {
-            self.fetcher.blocks.refund(block);
-        }
-        for block in &progress.missing {
-            self.fetcher.blocks.fail(&self.object, block, &error);
+        self.fetcher.give_up_filling(&mut progress);
+        for block in &self.run.take_all() {
+            self.fetcher.blocks.fail(object, block, &error);
         }
     }
 
@@ -130,19 +131,17 @@ impl Fetcher {
         op_timeout: Duration,
         kept: Option<KeptBlocks>,
     ) -> Arc<Fetcher> {
-        let pace = Pace::default();
-        jobs.set_background_limit(pace.streams());
+        let pacer = Pacer::new(clock.now());
+        jobs.set_background_limit(pacer.streams());
         Arc::new(Fetcher {
             store,
             links,
             blocks,
-            started: clock.now(),
             clock,
+            runs: Runs::default(),
             jobs,
             op_timeout,
-            planned: AtomicUsize::new(pace.planned()),
-            part_bytes: AtomicU64::new(pace.part_bytes()),
-            pace: Mutex::new(pace),
+            pacer,
             in_flight: AtomicUsize::new(0),
             kept: kept.map(Arc::new),
         })
@@ -160,12 +159,12 @@ impl Fetcher {
 
     /// How many requests are worth planning ahead of one reader at the moment.
     pub(super) fn planned(&self) -> usize {
-        self.planned.load(Ordering::Relaxed)
+        self.pacer.planned()
     }
 
     /// The longest request worth making at the moment, in bytes.
     pub(super) fn part_bytes(&self) -> u64 {
-        self.part_bytes.load(Ordering::Relaxed)
+        self.pacer.part_bytes()
     }
 
     /// No more than so many requests run ahead of the readers.
@@ -175,17 +174,8 @@ impl Fetcher {
 
     /// Tells the pace what has happened, and applies the limits that follow.
     fn adjust_pace(&self, tell: impl FnOnce(&mut Pace, Duration)) {
-        let now = self.clock.now().saturating_duration_since(self.started);
-        let mut pace = lock(&self.pace);
-        let before = pace.streams();
-        tell(&mut pace, now);
-        self.planned.store(pace.planned(), Ordering::Relaxed);
-        self.part_bytes.store(pace.part_bytes(), Ordering::Relaxed);
-        let after = pace.streams();
-        if after != before {
-            self.jobs.set_background_limit(after);
-            drop(pace);
-            log::debug!("{after} requests ahead at a time, were {before}");
+        if let Some(streams) = self.pacer.adjust(self.clock.now(), tell) {
+            self.jobs.set_background_limit(streams);
         }
     }
 
@@ -227,16 +217,16 @@ impl Fetcher {
         upcoming: Option<&Upcoming>,
     ) -> Ticket {
         let missing: VecDeque<Arc<Block>> = blocks.into();
-        let progress = Progress::new(missing.clone());
-        let task =
-            FetchTask { fetcher: Arc::clone(self), object: Arc::clone(object), progress: Mutex::new(Some(progress)) };
-        let task = Arc::new(task);
-        let ticket = self.jobs.ticket(Arc::clone(&task) as Arc<dyn Task>, self.op_timeout);
+        let run = Arc::new(Run::new(object, missing.clone()));
+        let ticket = self.new_fetch(&run);
         let awaited_until = missing.iter().filter_map(|block| block.set_ticket(&ticket)).max();
         if let Some(until) = awaited_until {
             ticket.promote(until);
         }
-        let look = Arc::new(Look { task, ticket: ticket.clone(), urgency, upcoming: upcoming.cloned() });
+        let (fetcher, upcoming) = (Arc::clone(self), upcoming.cloned());
+        let (later_run, later_ticket) = (Arc::clone(&run), ticket.clone());
+        let then = move || fetcher.start_request(&later_run, &later_ticket, urgency, upcoming.as_ref());
+        let look = Arc::new(Look::new(run, Arc::clone(&self.blocks), then));
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_trusted(object)) {
             let found = || {
                 let look = Arc::clone(&look);
@@ -245,6 +235,54 @@ impl Fetcher {
             kept.look_up(object, &missing, found);
         }
         ticket
+    }
+
+    fn new_fetch(self: &Arc<Self>, run: &Arc<Run>) -> Ticket {
+        let progress = Mutex::new(Some(Progress::default()));
+        let task = FetchTask { fetcher: Arc::clone(self), run: Arc::clone(run), progress };
+        self.jobs.ticket(Arc::new(task), self.op_timeout)
+    }
+
+    /// Requests from the object store what the disk does not have of `run`.
+    fn start_request(self: &Arc<Self>, run: &Arc<Run>, ticket: &Ticket, urgency: Urgency, upcoming: Option<&Upcoming>) {
+        if run.is_done() {
+            return ticket.close();
+        }
+        if let Some(upcoming) = upcoming
+            && (self.links.has_guesses() || self.links.lacks(&run.object.revision()))
+        {
+            self.resolve_ahead(upcoming, self.clock.now() + self.op_timeout);
+        }
+        if matches!(urgency, Urgency::Awaited(_)) || !ticket.is_guess() {
+            self.note_wait();
+        }
+        ticket.start(urgency);
+    }
+
+    /// The timer of its threads.
+    pub(super) fn timer(&self) -> &Arc<Timer> {
+        self.jobs.timer()
+    }
+
+    /// How long a read may wait for `block` before it is overdue.
+    pub(super) fn patience(&self, block: &Arc<Block>) -> Duration {
+        self.pacer.usual().patience(self.runs.bytes_before(block).unwrap_or(self.part_bytes()))
+    }
+
+    /// Requests an overdue block, and what its fetch has planned after it, once more, if that is worth it; `checks` tells how often it
+    /// was looked after before.
+    pub(super) fn take_over(self: &Arc<Self>, object: &Arc<Object>, block: &Arc<Block>, checks: u32) {
+        let (usual, now) = (self.pacer.usual(), self.clock.now());
+        let taken = self.runs.take_over(block, usual, checks, now);
+        let (Some(first), Some(last)) = (taken.first(), taken.last()) else { return };
+        let range = ByteRange::new(first.range.start, last.range.end);
+        log::debug!("{range:?} is overdue: it is requested once more, on another connection");
+        let run = Arc::new(Run::new(object, taken.clone().into()));
+        let ticket = self.new_fetch(&run);
+        for block in &taken {
+            block.set_ticket(&ticket);
+        }
+        ticket.start(Urgency::Awaited(now + self.op_timeout));
     }
 
     /// The object store has another version of `object`: removes its blobs from the disk, in the background.
@@ -257,21 +295,27 @@ impl Fetcher {
 
     /// A reader waits for bytes that are not in yet.
     pub(super) fn note_wait(&self) {
-        lock(&self.pace).on_wait();
+        self.pacer.note_wait();
     }
 
     /// Abandons blocks, from the last one back to the first that a read waits for; `true` if none is left.
-    fn abandon(&self, object: &Object, progress: &mut Progress) -> bool {
-        while let Some(last) = progress.missing.back() {
-            if !self.blocks.abandon(object, last) {
+    fn abandon(&self, run: &Run, progress: &mut Progress) -> bool {
+        while let Some(last) = run.last() {
+            if !self.blocks.abandon(&run.object, &last) {
                 return false;
             }
-            if progress.missing.len() == 1 && progress.buffer.take().is_some() {
-                self.blocks.refund(last);
-            }
-            progress.missing.pop_back();
+            run.remove(&last);
         }
+        self.give_up_filling(progress);
         true
+    }
+
+    /// The block that is being filled is no longer this fetch's.
+    fn give_up_filling(&self, progress: &mut Progress) {
+        progress.filled = 0;
+        if let Some((block, _buffer)) = progress.filling.take() {
+            self.blocks.refund(&block);
+        }
     }
 
     /// One attempt: streams until nothing is missing.
@@ -279,19 +323,27 @@ impl Fetcher {
         &self,
         ticket: &Ticket,
         deadline: Instant,
-        object: &Arc<Object>,
+        run: &Arc<Run>,
         progress: &mut Progress,
     ) -> Result<(), ContentError> {
-        while !progress.missing.is_empty() {
+        let object = &run.object;
+        while !run.is_done() {
             if object.is_changed() {
                 return Err(ContentError::Changed);
             }
-            if ticket.is_cancelled() && self.abandon(object, progress) {
+            if ticket.is_cancelled() && self.abandon(run, progress) {
                 return Err(ContentError::Cancelled);
+            }
+            if progress.filling.as_ref().is_some_and(|(block, _)| !run.is_first(block)) {
+                self.give_up_filling(progress);
             }
             let deadline = ticket.deadline().unwrap_or(deadline);
             let link = self.links.get(&object.revision(), deadline)?;
-            let wanted = progress.wanted();
+            let whole = run.wanted();
+            let wanted = ByteRange::new(whole.start + progress.filled as u64, whole.end);
+            if wanted.is_empty() {
+                continue;
+            }
             let asked = range::never_one_byte(wanted, object.size());
             if let Some(why) = object.ranges.refusal(asked, self.clock.now()) {
                 return Err(ContentError::RangeIgnored(why));
@@ -299,12 +351,13 @@ impl Fetcher {
             let etag = object.etag.get().map(String::as_str);
             let _in_flight = InFlight::start(&self.in_flight, &self.blocks, asked.len());
             let sent = self.clock.now();
+            run.note_active(sent);
             let answer = self.store.get(&link, asked, etag, deadline);
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
             let waited = self.clock.now().saturating_duration_since(sent);
             match range::judge(asked, object.size(), answer.head()) {
                 Verdict::Use { .. } if !object.is_same_version(answer.etag.as_deref()) => {
-                    self.doubt_link(object, progress, &link, ContentError::Changed)?;
+                    progress.doubt_link(&self.links, object, &link, ContentError::Changed)?;
                 }
                 Verdict::Use { skip } => {
                     progress.refusals = 0;
@@ -313,12 +366,12 @@ impl Fetcher {
                         _ => object.ranges.note_whole(),
                     }
                     self.adjust_pace(|pace, now| pace.on_first_byte(waited, asked.len(), now));
-                    self.stream(ticket, object, progress, answer, skip + (wanted.start - asked.start), sent)?;
+                    self.stream(ticket, run, progress, answer, skip + (wanted.start - asked.start), wanted.end, sent)?;
                 }
-                Verdict::RefusedLink => self.note_refusal(object, progress, &link, answer.status)?,
-                Verdict::Changed => self.doubt_link(object, progress, &link, ContentError::Changed)?,
+                Verdict::RefusedLink => progress.note_refusal(&self.links, object, &link, answer.status)?,
+                Verdict::Changed => progress.doubt_link(&self.links, object, &link, ContentError::Changed)?,
                 Verdict::OtherSize(stored) => {
-                    self.doubt_link(object, progress, &link, object.other_size(stored))?;
+                    progress.doubt_link(&self.links, object, &link, object.other_size(stored))?;
                 }
                 // Dropped unread, which closes the connection.
                 Verdict::RangeIgnored(why) => {
@@ -351,46 +404,19 @@ impl Fetcher {
         self.adjust_pace(|pace, now| pace.on_refusal(in_flight, now));
     }
 
-    /// What the link leads to is not the object: the next round tries a fresh link, once, and then it is so.
-    fn doubt_link(
-        &self,
-        object: &Object,
-        progress: &mut Progress,
-        link: &Link,
-        error: ContentError,
-    ) -> Result<(), ContentError> {
-        if std::mem::replace(&mut progress.has_doubted_link, true) {
-            return Err(error);
-        }
-        log::debug!("{}; a fresh link is asked for", one_line(&error));
-        self.links.refuse(&object.revision(), link);
-        Ok(())
-    }
-
-    /// The store refuses the link: the next round resolves a new one, up to [`MAX_REFUSALS`] in a row.
-    fn note_refusal(
-        &self,
-        object: &Object,
-        progress: &mut Progress,
-        link: &Link,
-        status: u16,
-    ) -> Result<(), ContentError> {
-        self.links.refuse(&object.revision(), link);
-        progress.refusals += 1;
-        log::debug!("link refused (HTTP {status}) for {:?}, refusal {}", progress.wanted(), progress.refusals);
-        if progress.refusals >= MAX_REFUSALS { Err(ContentError::Refused { status }) } else { Ok(()) }
-    }
-
-    /// Streams a body into the blocks, after skipping `skip` bytes of it.
+    /// Streams a body, which goes on to `end`, into the blocks, after skipping `skip` bytes of it.
+    #[expect(clippy::too_many_arguments, reason = "one answer, and what it is for")]
     fn stream(
         &self,
         ticket: &Ticket,
-        object: &Arc<Object>,
+        run: &Arc<Run>,
         progress: &mut Progress,
         mut answer: StoreAnswer,
         skip: u64,
+        end: u64,
         sent: Instant,
     ) -> Result<(), ContentError> {
+        let object = &run.object;
         let mut read = |buffer: &mut [u8]| {
             // The store's own limit ends a stall; this one ends a trickle.
             if ticket.deadline().is_some_and(|deadline| self.clock.now() >= deadline) {
@@ -398,27 +424,37 @@ impl Fetcher {
             }
             match answer.body.read_some(buffer) {
                 Ok(0) => Err(ContentError::Store(Arc::new(object_store::cut_short()))),
-                Ok(count) => Ok(count),
+                Ok(count) => {
+                    run.note_active(self.clock.now());
+                    Ok(count)
+                }
                 Err(error) => Err(ContentError::Store(Arc::new(error))),
             }
         };
         object_store::skip(skip, &mut read)?;
         let mut block_began = self.clock.now();
         let mut is_first = true;
-        let end = progress.wanted().end;
-        while let Some(block) = progress.missing.front().filter(|block| block.range.start < end) {
-            let buffer = progress.buffer.get_or_insert_with(|| self.blocks.buffer(block));
+        while let Some(block) = run.first().filter(|block| block.range.start < end) {
+            let (_, buffer) = progress.filling.get_or_insert_with(|| (Arc::clone(&block), self.blocks.buffer(&block)));
             while progress.filled < buffer.len() {
                 progress.filled += read(&mut buffer[progress.filled..])?;
                 progress.has_progressed = true;
                 if progress.filled < buffer.len() {
                     block.offer_prefix(&buffer[..progress.filled]);
+                    if !run.is_first(&block) {
+                        break;
+                    }
                 }
             }
-            if let Some(buffer) = progress.buffer.take() {
-                self.blocks.complete(object, block, buffer);
+            if !run.remove(&block) {
+                // Another request was to bring it: all after it is that one's, too. What is left of this body is not read.
+                self.give_up_filling(progress);
+                return Ok(());
+            }
+            if let Some((_, buffer)) = progress.filling.take() {
+                self.blocks.complete(object, &block, buffer);
                 if let Some(kept) = &self.kept {
-                    kept.add(object, block);
+                    kept.add(object, &block);
                 }
             }
             let now = self.clock.now();
@@ -433,8 +469,7 @@ impl Fetcher {
             is_first = false;
             block_began = now;
             progress.filled = 0;
-            progress.missing.pop_front();
-            if progress.wanted().len() > DRAIN_MAX_BYTES && ticket.is_cancelled() && self.abandon(object, progress) {
+            if run.wanted().len() > DRAIN_MAX_BYTES && ticket.is_cancelled() && self.abandon(run, progress) {
                 return Err(ContentError::Cancelled);
             }
         }
@@ -443,46 +478,5 @@ impl Fetcher {
             let _ = answer.body.read_some(&mut [0]);
         }
         Ok(())
-    }
-}
-
-/// Looks for the blocks of a fetch on the disk. When its last holder drops it, every lookup has ended, and `drop` requests what
-/// is still missing from the object store: no failure of a lookup can leave a read without an answer.
-struct Look {
-    task: Arc<FetchTask>,
-    ticket: Ticket,
-    urgency: Urgency,
-    upcoming: Option<Upcoming>,
-}
-
-impl Look {
-    /// These blocks, all in one unit, are on the disk.
-    fn take_in(&self, blocks: Vec<Arc<Block>>, unit: &KeptUnit) {
-        let FetchTask { fetcher, object, progress } = &*self.task;
-        for block in blocks {
-            let Some(buffer) = unit.read(&block, &fetcher.blocks) else { continue };
-            if let Some(progress) = &mut *lock(progress) {
-                progress.missing.retain(|missing| !Arc::ptr_eq(missing, &block));
-            }
-            fetcher.blocks.complete(object, &block, buffer);
-        }
-    }
-}
-
-impl Drop for Look {
-    fn drop(&mut self) {
-        let FetchTask { fetcher, object, progress } = &*self.task;
-        if lock(progress).as_ref().is_none_or(|progress| progress.missing.is_empty()) {
-            return self.ticket.close();
-        }
-        if let Some(upcoming) = &self.upcoming
-            && (fetcher.links.has_guesses() || fetcher.links.lacks(&object.revision()))
-        {
-            fetcher.resolve_ahead(upcoming, fetcher.clock.now() + fetcher.op_timeout);
-        }
-        if matches!(self.urgency, Urgency::Awaited(_)) || !self.ticket.is_guess() {
-            fetcher.note_wait();
-        }
-        self.ticket.start(self.urgency);
     }
 }

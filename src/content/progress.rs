@@ -1,19 +1,23 @@
 //! How far a fetch has come. Plain values of one thread at a time.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::ContentError;
 use super::block::Block;
 use super::buffers::Buffer;
-use crate::policy::range::ByteRange;
+use super::object::Object;
+use super::{ContentError, LinkStore};
+use crate::policy::printable::one_line;
+use crate::remote::Link;
+
+/// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
+/// a fresh one, and one more for a store that has not seen the fresh one yet.
+pub(super) const MAX_REFUSALS: u32 = 3;
 
 /// How far a fetch has come.
+#[derive(Default)]
 pub(super) struct Progress {
-    /// The blocks that are not whole yet. The others are no longer held: their readers may be done with them.
-    pub(super) missing: VecDeque<Arc<Block>>,
-    /// The bytes of the first of them so far: `filled` of them count.
-    pub(super) buffer: Option<Buffer>,
+    /// The block that is being filled, and its bytes so far: `filled` of them count.
+    pub(super) filling: Option<(Arc<Block>, Buffer)>,
     pub(super) filled: usize,
     pub(super) refusals: u32,
     /// The link was dropped because what it leads to is not the object: links may be older than the listing, or newer.
@@ -25,29 +29,33 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Nothing has come of `missing`, which are in order and without a gap.
-    pub(super) fn new(missing: VecDeque<Arc<Block>>) -> Progress {
-        Progress {
-            missing,
-            buffer: None,
-            filled: 0,
-            refusals: 0,
-            has_doubted_link: false,
-            has_progressed: false,
-            error: None,
+    /// What the link leads to is not the object: the next round tries a fresh link, once, and then it is so.
+    pub(super) fn doubt_link(
+        &mut self,
+        links: &LinkStore,
+        object: &Object,
+        link: &Link,
+        error: ContentError,
+    ) -> Result<(), ContentError> {
+        if std::mem::replace(&mut self.has_doubted_link, true) {
+            return Err(error);
         }
+        log::debug!("{}; a fresh link is asked for", one_line(&error));
+        links.refuse(&object.revision(), link);
+        Ok(())
     }
 
-    /// The bytes that are to be fetched next, up to the first gap: what was on the disk. Empty if none are.
-    pub(super) fn wanted(&self) -> ByteRange {
-        let Some(first) = self.missing.front() else { return ByteRange::new(0, 0) };
-        let mut end = first.range.end;
-        for block in self.missing.iter().skip(1) {
-            if block.range.start != end {
-                break;
-            }
-            end = block.range.end;
-        }
-        ByteRange::new(first.range.start + self.filled as u64, end)
+    /// The store refuses the link: the next round resolves a new one, up to [`MAX_REFUSALS`] in a row.
+    pub(super) fn note_refusal(
+        &mut self,
+        links: &LinkStore,
+        object: &Object,
+        link: &Link,
+        status: u16,
+    ) -> Result<(), ContentError> {
+        links.refuse(&object.revision(), link);
+        self.refusals += 1;
+        log::debug!("link refused (HTTP {status}), refusal {}", self.refusals);
+        if self.refusals >= MAX_REFUSALS { Err(ContentError::Refused { status }) } else { Ok(()) }
     }
 }

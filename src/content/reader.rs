@@ -15,6 +15,7 @@ use super::object::Object;
 use super::parked::{ParkedRead, ReadData, ReadDone};
 use super::prefetcher::Prefetcher;
 use super::running::Activity;
+use super::watch::Watch;
 use crate::jobs::{Class, Ticket, Urgency};
 use crate::policy::range::ByteRange;
 use crate::policy::readahead::{Plan, ReadAhead};
@@ -128,6 +129,8 @@ impl FileReader {
         for run in new_runs(&acquired) {
             self.fetcher().start(&self.object, run, Urgency::Awaited(deadline), None);
         }
+        let awaited = acquired.iter().take(awaited).map(|acquired| Arc::clone(&acquired.block));
+        Watch::start(self.fetcher(), self.fetcher().timer(), &self.object, awaited, deadline);
         if is_lost && let Some(done) = read.take_back() { Err(done) } else { Ok(()) }
     }
 

@@ -119,7 +119,7 @@ impl SizeTask {
                         progress.refusals += 1;
                         progress.refusals
                     };
-                    if refusals >= super::fetcher::MAX_REFUSALS {
+                    if refusals >= super::progress::MAX_REFUSALS {
                         return Err(ContentError::Refused { status: answer.status });
                     }
                 }

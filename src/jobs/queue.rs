@@ -98,6 +98,11 @@ impl JobQueue {
         Ok(JobQueue { shared })
     }
 
+    /// The timer that the queue's delayed jobs wait on.
+    pub fn timer(&self) -> &Arc<Timer> {
+        &self.shared.timer
+    }
+
     /// Queues a job behind all of its class. A queue that is full or closed drops it, here, and says so by `false`.
     pub fn push(&self, class: Class, job: impl FnOnce() + Send + 'static) -> bool {
         if !self.has_room(class) {

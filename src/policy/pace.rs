@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use super::budget::{MAX_STREAMS, START_STREAMS};
+use super::overdue::Usual;
 use super::range::BLOCK_BYTES;
 
 /// The length of a part before anything is known of the store, in bytes.
@@ -54,6 +55,10 @@ const KEPT_SHARE: f64 = 0.95;
 
 /// A total that falls by more than this with more requests, or grows by as much with fewer, says that the store gets slower by each.
 const FALLING_SHARE: f64 = 0.03;
+
+/// Fewer requests are kept where they could not be used up before, unless they bring less by more than this share: what is counted by
+/// the clock differs by as much from one look to the next.
+const STARVED_LOSS_SHARE: f64 = 0.25;
 
 /// The best total is forgotten at this rate: in so long it falls by half.
 const BEST_MEMORY: Duration = Duration::from_secs(30);
@@ -111,8 +116,30 @@ pub struct Pace {
 #[derive(Clone, Copy, Debug)]
 struct Trial {
     streams_before: usize,
-    /// The total of before, in bytes a second.
-    before: f64,
+    before: Total,
+}
+
+/// What all requests brought together, in bytes a second.
+#[derive(Clone, Copy, Debug)]
+struct Total {
+    /// From what a request takes, and how many ran.
+    computed: f64,
+    /// From what came in how long. Less exact, but true also where requests could not be used up: a reader that waits for one slow
+    /// connection has the others wait, too, once all that may be ahead of it is in memory.
+    counted: f64,
+    /// As many requests ran as may.
+    is_full: bool,
+}
+
+impl Total {
+    /// What this is more than `before`, as a share of it.
+    fn gain(self, before: Total) -> f64 {
+        if self.is_full && before.is_full {
+            self.computed / before.computed - 1.0
+        } else {
+            self.counted / before.counted.max(1.0) - 1.0
+        }
+    }
 }
 
 /// Trials of one kind.
@@ -186,6 +213,12 @@ impl Pace {
         (2 * self.streams).min(self.max_streams)
     }
 
+    /// What a request usually takes: to its first byte, and then for a block.
+    pub fn usual(&self) -> Usual {
+        let block_time = Duration::from_secs_f64(self.byte_time * BLOCK_BYTES as f64);
+        Usual { wait: self.round_trip.map(|_| Duration::from_secs_f64(self.wait)), block_time }
+    }
+
     /// The longest request worth making, in bytes.
     pub fn part_bytes(&self) -> u64 {
         if self.byte_time == 0.0 {
@@ -249,24 +282,30 @@ impl Pace {
         if measured.is_enough(lasted, step, streams) {
             let measured = *measured;
             self.measured = None;
-            let is_telling = std::mem::take(&mut self.is_awaited) && measured.is_full();
-            if measured.short * 2 <= measured.samples {
+            let is_awaited = std::mem::take(&mut self.is_awaited);
+            let is_starved = self.streams > START_STREAMS && !measured.is_short();
+            let is_telling = is_awaited && (measured.is_full() || is_starved);
+            if !measured.is_short() {
                 self.byte_time = measured.seconds / measured.bytes;
             }
             if is_telling {
-                self.judge(self.total(&measured), now);
+                self.judge(self.total(&measured, lasted), now);
             }
         }
     }
 
-    /// What all requests bring together, in bytes a second.
-    fn total(&self, measured: &Measured) -> f64 {
+    /// What all requests bring together.
+    fn total(&self, measured: &Measured, lasted: Duration) -> Total {
         let byte_time = measured.seconds / measured.bytes + self.wait / self.asked_bytes.max(1.0);
-        measured.in_flight / f64::from(measured.samples) / byte_time.max(1e-12)
+        Total {
+            computed: measured.in_flight / f64::from(measured.samples) / byte_time.max(1e-12),
+            counted: measured.bytes / lasted.as_secs_f64().max(1e-3),
+            is_full: measured.is_full(),
+        }
     }
 
     /// `total` is what this number of requests brings: decides on the next.
-    fn judge(&mut self, total: f64, now: Duration) {
+    fn judge(&mut self, total: Total, now: Duration) {
         let idle = now.saturating_sub(self.best_at).min(BEST_MEMORY);
         self.best *= 1.0 - 0.5 * idle.as_secs_f64() / BEST_MEMORY.as_secs_f64();
         self.best_at = now;
@@ -276,16 +315,18 @@ impl Pace {
             None => true,
         };
         if is_settled {
-            self.best = self.best.max(total);
+            if total.is_full {
+                self.best = self.best.max(total.computed);
+            }
             self.try_another(total, now);
         }
     }
 
     /// Whether the higher number stays.
-    fn judge_growth(&mut self, trial: Trial, total: f64, now: Duration) -> bool {
+    fn judge_growth(&mut self, trial: Trial, total: Total, now: Duration) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let added = self.streams as f64 / trial.streams_before as f64 - 1.0;
-        let gain = total / trial.before - 1.0;
+        let gain = total.gain(trial.before);
         self.growing.is_steep = gain >= STEEP_GAIN_SHARE * added;
         if gain >= GAIN_SHARE * added {
             self.growing = Direction { next_at: now, pause: MIN_TRIAL_PAUSE, ..self.growing };
@@ -306,10 +347,15 @@ impl Pace {
     }
 
     /// Whether the lower number stays.
-    fn judge_shrinking(&mut self, trial: Trial, total: f64, now: Duration) -> bool {
-        let gain = total / trial.before - 1.0;
+    fn judge_shrinking(&mut self, trial: Trial, total: Total, now: Duration) -> bool {
+        let gain = total.gain(trial.before);
         self.shrinking.is_steep = gain >= 3.0 * FALLING_SHARE;
-        if total < trial.before.max(self.best) * KEPT_SHARE {
+        let is_less = if total.is_full && trial.before.is_full {
+            total.computed < trial.before.computed.max(self.best) * KEPT_SHARE
+        } else {
+            gain < -STARVED_LOSS_SHARE
+        };
+        if is_less {
             self.shrinking.put_off(now, self.round_trip());
             self.change(trial.streams_before, now);
             return false;
@@ -321,10 +367,11 @@ impl Pace {
     }
 
     /// Begins the next trial, if it is time for one.
-    fn try_another(&mut self, total: f64, now: Duration) {
+    fn try_another(&mut self, total: Total, now: Duration) {
         let max = self.max(now);
-        let may_grow = now >= self.growing.next_at && self.streams < max;
-        let may_shrink = now >= self.shrinking.next_at && self.streams > MIN_TRIED_STREAMS;
+        let may_grow = total.is_full && now >= self.growing.next_at && self.streams < max;
+        let least = if total.is_full { MIN_TRIED_STREAMS } else { START_STREAMS };
+        let may_shrink = (now >= self.shrinking.next_at || !total.is_full) && self.streams > least;
         let grows = may_grow && !(may_shrink && self.has_grown);
         if !grows && !may_shrink {
             return;
@@ -334,7 +381,7 @@ impl Pace {
         let next = match (grows, self.growing.is_steep) {
             (true, true) => (self.streams * 2).min(max),
             (true, false) => (self.streams + self.streams.div_ceil(2)).min(max),
-            (false, _) => fewer(self.streams, self.shrinking.is_steep),
+            (false, _) => fewer(self.streams, self.shrinking.is_steep || !total.is_full).max(least),
         };
         self.change(next, now);
     }
@@ -428,6 +475,11 @@ impl Measured {
         (variance / count).sqrt() <= mean * PRECISION || lasted >= step * MAX_MEASURED_STEPS
     }
 
+    /// Whether most of it was answers of less than a block.
+    fn is_short(&self) -> bool {
+        self.short * 2 > self.samples
+    }
+
     /// Whether as many requests ran as may: what is not used up tells nothing about having more of it.
     fn is_full(&self) -> bool {
         self.full * 4 >= self.samples * 3
@@ -482,6 +534,26 @@ mod tests {
         assert_eq!(pace.streams(), 1);
         pace.on_refusal(1, Duration::from_secs(50));
         assert_eq!(pace.streams(), 1, "one is always left");
+    }
+
+    /// One connection of many stands still again and again, and the reader with it: the others have nothing to do.
+    #[test]
+    fn requests_that_cannot_be_used_up_while_a_reader_waits_are_taken_back() {
+        let mut pace = Pace::default();
+        let (mut now, mut most) = (Duration::ZERO, 0);
+        while now < Duration::from_secs(20) {
+            let streams = pace.streams();
+            most = most.max(streams);
+            let is_crowded = streams > 24;
+            let in_flight = if is_crowded { 5 } else { streams };
+            pace.on_wait();
+            pace.on_first_byte(Duration::from_millis(50), MAX_PART_BYTES, now);
+            // Beyond 24 all of them bring a fifth of what 24 bring.
+            now += Duration::from_micros(if is_crowded { 10_000 } else { 48_000 / streams as u64 });
+            pace.on_block(Duration::from_millis(if is_crowded { 50 } else { 48 }), in_flight, now);
+        }
+        assert!(most > 24, "more were tried: {most}");
+        assert!(pace.streams() <= 24, "{}", pace.streams());
     }
 
     #[test]

@@ -246,6 +246,27 @@ fn stalled_read_ends_at_its_deadline() {
     }
 }
 
+/// The connection neither ends nor breaks: nothing but its silence tells.
+#[test]
+fn block_on_a_connection_that_stands_still_comes_by_another_one() {
+    for stops_after in [0, 3 * BLOCK_BYTES + 1000] {
+        let (bench, fh) = with_file(8 * MIB);
+        // What answers usually take is known.
+        expect(&bench, fh, 4 * MIB, 4096, 8 * MIB);
+        let gets = bench.store.gets().len();
+        bench.store.body_gate.close();
+        bench.store.fault([StoreFault::StopsAfter(stops_after)]);
+        expect(&bench, fh, 0, 512 * 1024, 8 * MIB);
+        let began: Vec<u64> = bench.store.gets()[gets..].iter().map(|(_, range)| range.start).collect();
+        assert!(began.contains(&(stops_after / BLOCK_BYTES * BLOCK_BYTES)), "{stops_after}: {began:?}");
+        assert_eq!(began.iter().filter(|start| **start < 512 * 1024).count(), 2, "{began:?}");
+        // The old answer goes on in the end: it changes nothing, and what it held is given back.
+        bench.store.body_gate.open();
+        expect(&bench, fh, 0, 1024 * 1024, 8 * MIB);
+        await_that("all fetches to end", || bench.fs.memory_usage().0 <= 8 * MIB + 64 * 1024);
+    }
+}
+
 #[test]
 fn link_that_cannot_be_had_is_why_the_read_fails() {
     let (bench, fh) = with_file(100);

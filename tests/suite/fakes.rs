@@ -271,6 +271,8 @@ pub enum StoreFault {
     Status(u16),
     /// Ends the body after so many bytes.
     CutAfter(u64),
+    /// The body passes [`FakeStore::body_gate`] after so many bytes.
+    StopsAfter(u64),
     /// Sends the whole object with 200.
     IgnoreRange,
     /// Claims and sends another range.
@@ -409,6 +411,16 @@ impl ObjectStore for FakeStore {
                     body: body(ByteRange::new(0, 0), None),
                     ..answer
                 };
+            }
+            Some(StoreFault::StopsAfter(bytes)) => {
+                answer.body = Box::new(FakeBody {
+                    id,
+                    range,
+                    cut: None,
+                    sent: 0,
+                    gate: Arc::clone(&self.body_gate),
+                    free_bytes: bytes,
+                });
             }
             Some(StoreFault::CutAfter(bytes)) => answer.body = body(range, Some(bytes)),
             Some(StoreFault::IgnoreRange) => {

@@ -54,3 +54,23 @@ fn service_that_is_away_for_half_of_an_operations_time_is_no_error() {
     }
     bench.end();
 }
+
+/// Without another request for what such a connection was to bring, each costs a read the ten seconds of the stall limit.
+#[test]
+fn connection_that_stands_still_costs_its_reader_no_stall_limit() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.tree().add_many("", [Entry::file("film", 96 << 20)]);
+    let bench = Bench::with(emulator, &["--no-cache"], &[]);
+    tool("head", ["-c", "1M", bench.path("film").to_str().unwrap()]).well();
+    bench.emulator.fault(Fault::object(FaultKind::Stall).every(7).limit(4));
+    let began = std::time::Instant::now();
+    assert_eq!(acted(Watched::start(act("read", &bench.path("film"), &[]), LIMIT)), [(96u64 << 20).to_string()]);
+    let took = began.elapsed();
+    assert!(bench.emulator.counters().faults.get("stall").is_some_and(|fired| *fired >= 2));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    bench.emulator.clear_faults();
+    bench.end();
+}

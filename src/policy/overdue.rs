@@ -1,0 +1,102 @@
+//! When a block that a read waits for is overdue, and what of its fetch another request should take over.
+//!
+//! One connection of many may be much slower than the others, or stand still: a packet was lost, a server of the store hangs. The
+//! others go on, but the reader needs its bytes in order and waits for that one. What counts as slow follows from what requests to
+//! this store usually take. Pure: times come in.
+
+use std::time::Duration;
+
+use super::range::BLOCK_BYTES;
+
+/// A block is overdue when it has taken so many times what it usually takes: new connections take three or four round trips where the
+/// usual request takes one.
+const OVERDUE_FACTOR: u32 = 4;
+
+/// No block is overdue sooner: lost packets are sent again in this time (Linux' least retransmission time-out is 200 ms).
+const MIN_PATIENCE: Duration = Duration::from_millis(300);
+
+/// A connection that brought nothing for this time, or for [`OVERDUE_FACTOR`] times the usual wait, stands still.
+const MIN_STALL: Duration = Duration::from_millis(1000);
+
+/// Both are never longer than this.
+const MAX_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Before anything is known of a store.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What requests to one store usually take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usual {
+    /// From a request to its first byte; `None` before the first answer.
+    pub wait: Option<Duration>,
+    /// For a block of [`BLOCK_BYTES`]; zero before the first measurement.
+    pub block_time: Duration,
+}
+
+/// What to do about a block that a read waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Its connection makes progress: wait on.
+    Wait,
+    /// Another request should bring this block and all that its fetch has planned after it.
+    TakeRest,
+    /// Its connection stands still: another request should bring all that its fetch still has to fill.
+    TakeAll,
+}
+
+impl Usual {
+    /// How long a read may wait for a block that comes after `bytes_before` bytes of the same fetch, before anything is done about it.
+    pub fn patience(&self, bytes_before: u64) -> Duration {
+        let Some(wait) = self.wait else { return FIRST_PATIENCE };
+        let blocks = u32::try_from(bytes_before / BLOCK_BYTES + 1).unwrap_or(u32::MAX);
+        let usual = wait.saturating_add(self.block_time.saturating_mul(blocks));
+        usual.saturating_mul(OVERDUE_FACTOR).clamp(MIN_PATIENCE, MAX_PATIENCE)
+    }
+
+    /// After how long without a byte a connection stands still.
+    pub fn stall(&self) -> Duration {
+        let Some(wait) = self.wait else { return FIRST_PATIENCE };
+        (wait + self.block_time).saturating_mul(OVERDUE_FACTOR).clamp(MIN_STALL, MAX_PATIENCE)
+    }
+
+    /// What to do about a block whose patience is over. `idle` is how long its connection has brought nothing; `is_next` says that it
+    /// is the block that is being filled, `checks` how often this was asked before.
+    pub fn remedy(&self, idle: Duration, is_next: bool, checks: u32) -> Remedy {
+        if idle >= self.stall() {
+            Remedy::TakeAll
+        } else if !is_next {
+            Remedy::TakeRest
+        } else if checks > 0 {
+            // It trickles: twice its patience was not enough for one block.
+            Remedy::TakeAll
+        } else {
+            Remedy::Wait
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USUAL: Usual = Usual { wait: Some(Duration::from_millis(60)), block_time: Duration::from_millis(40) };
+
+    #[test]
+    fn patience_grows_with_what_comes_before_and_has_both_bounds() {
+        assert_eq!(USUAL.patience(0), Duration::from_millis(400));
+        assert_eq!(USUAL.patience(10 * BLOCK_BYTES), Duration::from_millis(2000));
+        assert_eq!(USUAL.patience(u64::MAX), MAX_PATIENCE);
+        let near = Usual { wait: Some(Duration::from_micros(200)), block_time: Duration::ZERO };
+        assert_eq!((near.patience(0), near.stall()), (MIN_PATIENCE, MIN_STALL));
+        assert_eq!(Usual::default().patience(0), FIRST_PATIENCE);
+    }
+
+    #[test]
+    fn connection_that_stands_still_loses_all_and_a_slow_one_what_comes_later() {
+        assert_eq!(USUAL.remedy(Duration::from_secs(1), true, 0), Remedy::TakeAll);
+        assert_eq!(USUAL.remedy(Duration::from_secs(1), false, 0), Remedy::TakeAll);
+        assert_eq!(USUAL.remedy(Duration::from_millis(10), false, 0), Remedy::TakeRest);
+        assert_eq!(USUAL.remedy(Duration::from_millis(10), true, 0), Remedy::Wait);
+        assert_eq!(USUAL.remedy(Duration::from_millis(10), true, 1), Remedy::TakeAll);
+    }
+}
