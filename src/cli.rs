@@ -8,6 +8,7 @@ mod check;
 mod environment;
 mod file;
 mod help;
+mod helper;
 mod layers;
 mod login;
 mod machine;
@@ -26,11 +27,13 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    self, CacheAction, CacheCommand, Command, DEFAULT_TTL, ListConfig, ListFormat, MountConfig, Report, SpacesConfig,
+    self, CacheAction, CacheCommand, Command, DEFAULT_TTL, HelperCommand, ListConfig, ListFormat, MountConfig, Report,
+    SpacesConfig,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
 use file::{ConfigFile, Place, Section};
+use helper::{Options, TypedHelper};
 use layers::Layers;
 use mount_values::{MountValues, verbosity};
 use remotes::{no_config_file, remote_source};
@@ -178,6 +181,11 @@ pub enum Refusal {
     Usage(String),
 }
 
+/// Whether `arguments` (the program's name first) are those of mount(8) to its helper.
+pub fn is_helper(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    helper::is_meant(&arguments.into_iter().collect::<Vec<_>>())
+}
+
 /// What `arguments` (the program's name first) ask for, in `environment`.
 ///
 /// # Errors
@@ -188,10 +196,15 @@ where
     T: Into<OsString> + Clone,
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    if helper::is_meant(&arguments) {
+        return helper_command(&arguments, environment);
+    }
     refuse_secrets(&arguments).map_err(Refusal::Usage)?;
     let typed = Typed::try_parse_from(&arguments).map_err(|error| refusal(&error, &arguments))?;
     let command = match typed.command {
-        TypedCommand::Mount(typed) => mount(typed, environment).map(Command::Mount),
+        TypedCommand::Mount(typed) => {
+            mount(typed.source, &typed.mountpoint, &typed.options.flags, environment).map(Command::Mount)
+        }
         TypedCommand::Refresh { path } => absolute("PATH", &path).map(|path| Command::Refresh { path }),
         TypedCommand::Unmount { mountpoint } => {
             absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
@@ -226,10 +239,38 @@ fn refuse_secrets(arguments: &[OsString]) -> Result<(), String> {
     Ok(())
 }
 
-fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, String> {
-    let remote_name = typed.source.source.remote_name();
-    let said = Said::new(typed.source, &typed.options.flags, environment)?;
-    let mut layers = said.layers(&typed.options.flags, environment);
+/// What mount(8) asks for by calling this program as its helper. As root everything is looked for where it is at boot.
+fn helper_command(arguments: &[OsString], environment: &Environment) -> Result<Command, Refusal> {
+    let typed = TypedHelper::try_parse_from(arguments).map_err(|error| refusal(&error, arguments))?;
+    let is_root = rustix::process::geteuid().is_root();
+    let at_boot = is_root.then(|| environment.at_boot());
+    let command = helped(&typed, at_boot.as_ref().unwrap_or(environment)).map(Command::Helper);
+    command.map_err(|line| Refusal::Usage(printable(&line).into_owned()))
+}
+
+fn helped(typed: &TypedHelper, environment: &Environment) -> Result<HelperCommand, String> {
+    let Options { flags, wants_writing, is_remount } = typed.options()?;
+    if is_remount {
+        let mountpoint = absolute("MOUNTPOINT", &typed.mountpoint)?;
+        return Ok(HelperCommand::Remount { mountpoint, wants_writing });
+    }
+    let source: TypedPath = typed.source.parse().map_err(|why| format!("SOURCE: {why}"))?;
+    // As fstab has it, so that mount(8) finds it among the mounts. The code of a share is not for the mount table.
+    let name = Some(typed.source.clone()).filter(|_| !matches!(source.source, TypedSource::Share { .. }));
+    let config = mount(source, &typed.mountpoint, &flags, environment)?;
+    let config = MountConfig { name: name.unwrap_or_else(|| config.source.name()), ..config };
+    Ok(if typed.fake { HelperCommand::Fake } else { HelperCommand::Mount { config: Box::new(config), wants_writing } })
+}
+
+fn mount(
+    source: TypedPath,
+    mountpoint: &Path,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<MountConfig, String> {
+    let remote_name = source.source.remote_name();
+    let said = Said::new(source, flags, environment)?;
+    let mut layers = said.layers(flags, environment);
     let values = MountValues::of(&mut layers);
     let source = resolve::source(&mut layers, &said.source);
     let source = settled(layers, source)?;
@@ -237,7 +278,7 @@ fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, St
         name: remote_name.unwrap_or_else(|| source.name()),
         source,
         root: said.below(values.root),
-        mountpoint: absolute("MOUNTPOINT", &typed.mountpoint)?,
+        mountpoint: absolute("MOUNTPOINT", mountpoint)?,
         nonempty: values.nonempty,
         foreground: values.foreground,
         verbosity: values.verbosity,
@@ -245,6 +286,7 @@ fn mount(typed: TypedMount, environment: &Environment) -> Result<MountConfig, St
         ttl: values.ttl.unwrap_or(DEFAULT_TTL),
         memory_bytes: values.memory_bytes.unwrap_or_else(default_memory_bytes),
         allow_other: values.allow_other,
+        noexec: values.noexec,
         cache: values.cache,
     })
 }
@@ -324,12 +366,12 @@ fn config(typed: &TypedConfig, environment: &Environment) -> Result<Report, Stri
     match typed {
         TypedConfig::Check { name, options } => {
             let name = name.as_deref().map(|name| name.strip_suffix(':').unwrap_or(name));
-            Ok(check::check(Place::of(&options.flags, environment)?, environment, name))
+            Ok(check::check(&Place::of(&options.flags, environment)?, environment, name))
         }
-        TypedConfig::Path { options } => match Place::of(&options.flags, environment)? {
-            Some(place) => Ok(Report { lines: vec![place.path.display().to_string()], is_well: true }),
-            None => Err(no_config_file(None)),
-        },
+        TypedConfig::Path { options } => {
+            let place = Place::of(&options.flags, environment)?;
+            Ok(Report { lines: vec![place.path.display().to_string()], is_well: true })
+        }
     }
 }
 
@@ -349,7 +391,7 @@ impl Said {
     /// One line: the file is not to be used, or has no such remote.
     fn new(typed: TypedPath, flags: &Flags, environment: &Environment) -> Result<Said, String> {
         let place = Place::of(flags, environment)?;
-        let file = place.as_ref().map(|place| ConfigFile::read(place, environment)).transpose()?.flatten();
+        let file = ConfigFile::read(&place, environment)?;
         if let Some(why) = file.as_ref().and_then(|file| file.complaints.iter().chain(&file.defaults.complaints).next())
         {
             return Err(why.clone());
@@ -360,7 +402,7 @@ impl Said {
             return Ok(Said { source, base: Names::new(), path, remote: None, defaults });
         };
         let Some(file) = file else {
-            return Err(format!("{name}: is a remote, but {}", no_config_file(place.as_ref())));
+            return Err(format!("{name}: is a remote, but {}", no_config_file(&place)));
         };
         let section = file.remote(&name)?.clone();
         if let Some(why) = section.complaints.first() {

@@ -64,6 +64,15 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
+/// Microseconds of `CLOCK_MONOTONIC`, by which systemd tells one reload from the next (sd_notify(3), `MONOTONIC_USEC=`).
+pub fn monotonic_usec() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` outlives the call, which fails only for clocks that do not exist (clock_gettime(2)).
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
+}
+
 /// What is remembered from before the machine was started has a time, too: for as long as it may be believed at most, a week.
 const BEFORE_BOOT: Duration = Duration::from_secs(7 * 24 * 3600);
 

@@ -73,8 +73,31 @@ pub enum Command {
     Spaces(SpacesConfig),
     /// `koofs cache …`.
     Cache(CacheCommand),
+    /// What mount(8) asks its helper for.
+    Helper(HelperCommand),
     /// `koofs config …`: the report to print; nothing else is left to do.
     Report(Report),
+}
+
+/// What mount(8) asks its helper for.
+#[derive(Clone, Debug)]
+pub enum HelperCommand {
+    /// To mount.
+    Mount {
+        /// What and how.
+        config: Box<MountConfig>,
+        /// Nobody has said that the mount is read-only.
+        wants_writing: bool,
+    },
+    /// To do all but mount, which is done by now.
+    Fake,
+    /// To change a mount that is there.
+    Remount {
+        /// Where it is: an absolute path.
+        mountpoint: PathBuf,
+        /// Nobody has said that it is to stay read-only.
+        wants_writing: bool,
+    },
 }
 
 /// Everything that `koofs cache` needs.
@@ -370,6 +393,8 @@ pub struct MountConfig {
     pub memory_bytes: u64,
     /// Other users may use the mount.
     pub allow_other: bool,
+    /// No program of the mount may be run.
+    pub noexec: bool,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
-use koofs::config::{CacheCommand, Command, ListConfig, Report, SpacesConfig};
+use koofs::config::{CacheCommand, Command, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig};
 use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
 use koofs::listing::{self, ListError};
@@ -16,6 +16,11 @@ use koofs::secrets;
 use koofs::spaces;
 use koofs::stored;
 
+/// Exit codes of mount(8): the options or the configuration make no sense; the system fails; the mount fails.
+const MISUSED: u8 = 1;
+const SYSTEM_ERROR: u8 = 2;
+const MOUNT_FAILED: u8 = 32;
+
 fn main() -> ExitCode {
     if let Err(error) = secrets::protect_process() {
         eprintln!("koofs: cannot keep secrets out of core dumps: {error}");
@@ -23,6 +28,7 @@ fn main() -> ExitCode {
     }
     // SAFETY: this is the only thread: nothing has started one.
     let environment = unsafe { Environment::take() };
+    let is_helper = cli::is_helper(std::env::args_os());
     match cli::parse(std::env::args_os(), &environment) {
         Ok(command) => run(command),
         Err(Refusal::Help { coloured, plain }) => {
@@ -30,6 +36,10 @@ fn main() -> ExitCode {
             // A reader that went away is no error.
             let _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
+        }
+        Err(Refusal::Usage(line)) if is_helper => {
+            eprintln!("mount.koofs: {line}");
+            ExitCode::from(MISUSED)
         }
         Err(Refusal::Usage(line)) => {
             eprintln!("koofs: {line}");
@@ -42,6 +52,7 @@ fn run(command: Command) -> ExitCode {
     let done = match command {
         // SAFETY: this is still the only thread: `parse` starts none.
         Command::Mount(config) => unsafe { mount::mount(&config) }.map_err(Failure::from),
+        Command::Helper(command) => return help_mount(command),
         Command::Refresh { path } => mount::refresh(&path).map_err(Failure::from),
         Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(Failure::from).map(|how| {
             if how == Unmounted::Detached {
@@ -66,6 +77,35 @@ fn run(command: Command) -> ExitCode {
             exit_code
         }
     }
+}
+
+/// What mount(8) asks for: its exit codes, and lines that name the helper.
+fn help_mount(command: HelperCommand) -> ExitCode {
+    let done = match &command {
+        HelperCommand::Fake => Ok(()),
+        HelperCommand::Remount { mountpoint, wants_writing } => mount::remount(mountpoint, *wants_writing).map(|()| {
+            let shown = mountpoint.display();
+            eprintln!("mount.koofs: {shown} stays as it is: options count when it is mounted again");
+        }),
+        HelperCommand::Mount { config, wants_writing } => mount_as_helper(config, *wants_writing),
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("mount.koofs: {}", one_line(&error));
+    ExitCode::from(if matches!(error, MountError::System(..)) { SYSTEM_ERROR } else { MOUNT_FAILED })
+}
+
+fn mount_as_helper(config: &MountConfig, wants_writing: bool) -> Result<(), MountError> {
+    let (source, shown) = (&config.name, config.mountpoint.display());
+    if mount::is_mounted(config)? {
+        eprintln!("mount.koofs: {source} is mounted at {shown} already");
+        return Ok(());
+    }
+    // SAFETY: this is still the only thread: neither `parse` nor `is_mounted` starts one.
+    unsafe { mount::mount(config) }?;
+    if wants_writing {
+        eprintln!("mount.koofs: {shown}: WARNING: source write-protected, mounted read-only");
+    }
+    Ok(())
 }
 
 /// Why a command failed, in one line, and its exit code.

@@ -14,11 +14,11 @@ use super::{resolve, source, values};
 use crate::config::{Credentials, Report, Source};
 
 /// The findings about the file at `place`: about the remote `name`, or all of them.
-pub(super) fn check(place: Option<Place>, environment: &Environment, name: Option<&str>) -> Report {
-    let file = match place.as_ref().map(|place| ConfigFile::read(place, environment)) {
-        Some(Ok(Some(file))) => file,
-        Some(Err(why)) => return Report { lines: vec![why], is_well: false },
-        Some(Ok(None)) | None => return Report { lines: vec![no_config_file(place.as_ref())], is_well: false },
+pub(super) fn check(place: &Place, environment: &Environment, name: Option<&str>) -> Report {
+    let file = match ConfigFile::read(place, environment) {
+        Ok(Some(file)) => file,
+        Err(why) => return Report { lines: vec![why], is_well: false },
+        Ok(None) => return Report { lines: vec![no_config_file(place)], is_well: false },
     };
     let chosen: Vec<(&String, &Section)> =
         file.remotes.iter().filter(|(remote, _)| name.is_none_or(|name| name == *remote)).collect();

@@ -9,6 +9,9 @@ use super::settings::{ALL, SECRETS, SecretSetting, Setting};
 /// Where the configuration file is looked for, and where the cache is. `CACHE_DIRECTORY` is systemd's (systemd.exec(5)).
 const PLACES: [&str; 4] = ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "CACHE_DIRECTORY", "HOME"];
 
+/// Those of them that a user has, and that a service of the system has not.
+const OF_USERS: [&str; 3] = ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HOME"];
+
 unsafe extern "C" {
     /// environ(7).
     static environ: *const *mut c_char;
@@ -57,6 +60,13 @@ impl Environment {
             }
         }
         taken
+    }
+
+    /// The same without a user and a home directory, as at boot: for what must not depend on who calls it by hand.
+    pub(super) fn at_boot(&self) -> Environment {
+        let mut variables = self.variables.clone();
+        variables.retain(|name, _| !OF_USERS.contains(&name.as_str()));
+        Environment { variables }
     }
 
     /// The variable `name`.

@@ -31,6 +31,9 @@ const DEFAULTS: &str = "defaults";
 /// The table of the remotes.
 const REMOTES: &str = "remotes";
 
+/// The file of the whole machine, for users who have none of their own, and for `mount.koofs` as root.
+const SYSTEM_FILE: &str = "/etc/koofs/config.toml";
+
 /// Where the file is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -40,18 +43,22 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The file that the flag, the variable, or the convention names; `None` without a home directory.
-    pub(super) fn of(flags: &Flags, environment: &Environment) -> Result<Option<Place>, String> {
+    /// The file that the flag, the variable, or the convention names: the user's own, or that of the machine if only that is there,
+    /// or the user has no home directory.
+    pub(super) fn of(flags: &Flags, environment: &Environment) -> Result<Place, String> {
         let flag = flags.get(CONFIG.key).map(|path| (path.as_os_str(), CONFIG.flag()));
         let variable = || environment.setting(&CONFIG).map(|path| (path, CONFIG.variable()));
         if let Some((path, named_by)) = flag.or_else(variable) {
             let path = values::absolute(Path::new(path)).map_err(|why| format!("{named_by}: {why}"))?;
-            return Ok(Some(Place { path, named_by: Some(named_by) }));
+            return Ok(Place { path, named_by: Some(named_by) });
         }
         // XDG Base Directory Specification: a relative path is to be ignored.
         let xdg = environment.variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let directory = xdg.or_else(|| Some(home(environment)?.join(".config")));
-        Ok(directory.map(|directory| Place { path: directory.join("koofs/config.toml"), named_by: None }))
+        let system = PathBuf::from(SYSTEM_FILE);
+        let own = directory.map(|directory| directory.join("koofs/config.toml"));
+        let own = own.filter(|own| own.exists() || !system.exists());
+        Ok(Place { path: own.unwrap_or(system), named_by: None })
     }
 }
 
@@ -230,7 +237,7 @@ impl Reader<'_> {
             let text = match setting {
                 Some(setting) => self.text(setting, value.get_ref()).map(|text| (setting.key, text)),
                 None if key == SOURCE && is_remote => quoted(value.get_ref()).map(|text| (SOURCE, text.into())),
-                None => Err(refused_secret(key).unwrap_or_else(|| unknown_key(key, is_remote))),
+                None => Err(refused_secret(key).unwrap_or_else(|| unknown_setting(key, is_remote.then_some(SOURCE)))),
             };
             match text {
                 Ok((key, text)) => drop(section.values.insert(key, text)),
@@ -288,9 +295,10 @@ fn refused_secret(key: &str) -> Option<String> {
     ))
 }
 
-fn unknown_key(key: &str, is_remote: bool) -> String {
+/// That `key` is no setting, nor `further`, and what it may be meant for.
+pub(super) fn unknown_setting(key: &str, further: Option<&'static str>) -> String {
     let settings = ALL.iter().filter(|setting| setting.is_in_file()).map(|setting| setting.key);
-    let known: Vec<&str> = settings.chain(is_remote.then_some(SOURCE)).collect();
+    let known: Vec<&str> = settings.chain(further).collect();
     let closeness = |known: &&str| strsim::jaro(known, &key.replace('-', "_"));
     let nearest = known.iter().max_by(|a, b| closeness(a).total_cmp(&closeness(b)));
     match nearest {

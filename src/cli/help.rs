@@ -25,6 +25,24 @@ configuration file. The first of flag, environment, the remote's table and
 Secrets are never given on the command line, where every user could read them,
 but in files that only you can read, or in variables, which are removed at once.";
 
+pub(super) const HELPER: &str = "\x1b[1mOptions behind -o:\x1b[0m
+  all of `koofs mount` (see koofs mount --help), with `-` or `_`; ro, defaults,
+  noexec, auto, user, _netdev, nofail, x-… and the like, as mount(8) has them.
+  The mount is read-only and has nosuid, nodev and noatime in any case.
+
+\x1b[1mExamples:\x1b[0m
+  mount -t koofs work: /srv/koodrive -o ro,allow_other
+  work: /srv/koodrive koofs ro,allow_other,_netdev,nofail 0 0     # /etc/fstab
+
+As root, remotes are looked for in /etc/koofs/config.toml, or where -o config=
+says; as another user, in their own configuration file first.
+
+\x1b[1mExit codes:\x1b[0m
+  0  the mount answers, or was there already
+  1  the options or the configuration make no sense
+  2  the system has no process or memory left
+ 32  the mount failed; one line on standard error says why";
+
 pub(super) const LS: &str = "\x1b[1mExamples:\x1b[0m
   koofs ls --agent CARRIER --endpoint intl share:180001
   koofs ls -lh --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001'
@@ -43,7 +61,8 @@ A line is a source as `koofs mount` takes it, used and total size, and its name.
 (bytes or null).";
 
 pub(super) const CONFIG: &str = "\x1b[1mThe file:\x1b[0m
-  # ~/.config/koofs/config.toml, or --config FILE, or KOOFS_CONFIG
+  # ~/.config/koofs/config.toml, or else /etc/koofs/config.toml; or --config
+  # FILE, or KOOFS_CONFIG
   [defaults]
   endpoint = \"intl\"
   ttl = \"10m\"

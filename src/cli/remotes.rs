@@ -21,11 +21,6 @@ pub(super) fn remote_source(section: &Section) -> Result<TypedPath, String> {
 }
 
 /// Why there is no remote at all: the file at `place` is not there.
-pub(super) fn no_config_file(place: Option<&Place>) -> String {
-    match place {
-        Some(place) => {
-            format!("there is no configuration file {}; koofs config --help shows one", place.path.display())
-        }
-        None => "there is no place for a configuration file: set HOME, or give --config FILE".to_owned(),
-    }
+pub(super) fn no_config_file(place: &Place) -> String {
+    format!("there is no configuration file {}; koofs config --help shows one", place.path.display())
 }

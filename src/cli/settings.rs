@@ -161,7 +161,9 @@ settings! {
         "Stay in the foreground and log to standard error";
     ALLOW_OTHER = "allow_other", Switch, Mount, "Mount", "",
         "Let other users in (unless you are root: `user_allow_other` in /etc/fuse.conf)";
- NONEMPTY = "nonempty", Switch, Mount, "Mount", "",
+    NOEXEC = "noexec", Switch, Mount, "Mount", "",
+        "Let no program of the mount be run";
+    NONEMPTY = "nonempty", Switch, Mount, "Mount", "",
         "Mount over a directory that is not empty, and hide what is in it";
     TTL = "ttl", Number, Mount, "Mount", "TIME",
         "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
@@ -179,7 +181,7 @@ settings! {
     VERBOSE = "verbose" ('v'), Count, Service, "Diagnosis", "",
         "Log more: -v what happens, -vv with details, -vvv everything";
     CONFIG = "config", Path, Service, "Diagnosis", "FILE",
-        "The configuration file [default: ~/.config/koofs/config.toml]";
+        "The configuration file [default: ~/.config/koofs/config.toml, else /etc/koofs/config.toml]";
 }
 
 /// A secret: never on the command line, never in the configuration file.

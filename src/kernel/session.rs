@@ -44,6 +44,8 @@ pub struct SessionOptions {
     pub source: String,
     /// Other users may use the mount.
     pub allow_other: bool,
+    /// No program of the mount may be run.
+    pub noexec: bool,
 }
 
 /// What kernel and filesystem agreed on; made for a log line.
@@ -183,6 +185,9 @@ fn fuser_config(options: &SessionOptions) -> Config {
         MountOption::NoAtime,
         MountOption::DefaultPermissions,
     ];
+    if options.noexec {
+        config.mount_options.push(MountOption::NoExec);
+    }
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(LOOP_THREADS);
     // clone_fd stays off: no measurable effect (LINUX.md, section 3).
@@ -190,7 +195,7 @@ fn fuser_config(options: &SessionOptions) -> Config {
 }
 
 /// `source` without what has a meaning in mount options (fuser does not escape commas: A, bug 5) or in the mount table.
-fn source_name(source: &str) -> String {
+pub fn source_name(source: &str) -> String {
     let keep = |c: char| if c.is_ascii_graphic() && !matches!(c, ',' | '\\' | '#' | '"') { c } else { '_' };
     source.chars().take(MAX_SOURCE_BYTES).map(keep).collect()
 }
@@ -229,12 +234,16 @@ mod tests {
 
     #[test]
     fn mount_is_read_only_and_checked_by_the_kernel() {
-        let options = SessionOptions { mountpoint: "/m".into(), source: "koofs:1".to_owned(), allow_other: false };
+        let options =
+            SessionOptions { mountpoint: "/m".into(), source: "koofs:1".to_owned(), allow_other: false, noexec: false };
         let config = fuser_config(&options);
         for option in [MountOption::RO, MountOption::NoSuid, MountOption::NoDev, MountOption::DefaultPermissions] {
             assert!(config.mount_options.contains(&option), "{option:?}");
         }
         assert_eq!(config.acl, SessionACL::Owner);
+        assert!(!config.mount_options.contains(&MountOption::NoExec));
+        let noexec = fuser_config(&SessionOptions { noexec: true, ..options.clone() });
+        assert!(noexec.mount_options.contains(&MountOption::NoExec));
         assert_eq!(fuser_config(&SessionOptions { allow_other: true, ..options }).acl, SessionACL::All);
     }
 }

@@ -79,6 +79,8 @@ pub enum MountError {
     },
     /// What is mounted there is not KooFS.
     NotOurs(MountEntry),
+    /// The mount was to be made writable.
+    ReadOnly(PathBuf),
     /// What is to be refreshed does not exist.
     NothingToRefresh(PathBuf),
     /// What is there could not be refreshed.
@@ -196,7 +198,10 @@ impl fmt::Display for MountError {
             MountError::NotMounted(path) => write!(f, "nothing is mounted at {}", path.display()),
             MountError::NotOurs(mount) => {
                 let path = mount.mountpoint.display();
-                write!(f, "{path} is not a KooFS mount: {} of type {}; not unmounted", mount.source, mount.fstype)
+                write!(f, "{path} is not a KooFS mount: {} of type {}; left as it is", mount.source, mount.fstype)
+            }
+            MountError::ReadOnly(path) => {
+                write!(f, "cannot remount {} read-write, as KooFS is read-only: give ro", path.display())
             }
             MountError::Refresh(path, cause) if cause.raw_os_error() == Some(NOT_A_MOUNT_OF_OURS) => {
                 write!(f, "{} is not in a KooFS mount: nothing to refresh", path.display())

@@ -8,12 +8,14 @@ mod cache;
 mod daemon;
 mod end;
 mod error;
+mod helper;
 mod log_file;
 mod log_queue;
 pub mod logging;
 mod preflight;
 mod signals;
 mod stack;
+mod supervisor;
 mod users;
 
 use std::convert::Infallible;
@@ -34,9 +36,11 @@ use crate::policy::printable::one_line;
 pub use built::Built;
 use daemon::{Reporter, Side};
 pub use error::MountError;
+pub use helper::{is_mounted, remount};
 use signals::Shared;
 use stack::build_filesystem;
 pub use stack::open_source;
+use supervisor::Supervisor;
 
 /// How long the end of a mount waits for what was read last to be written to the cache directory.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
@@ -65,8 +69,10 @@ pub unsafe fn mount_with<F: Filesystem>(
     build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
 ) -> Result<(), MountError> {
     logging::start(config.verbosity, config.log_file.as_deref())?;
+    // SAFETY: there is one thread only (the caller's promise).
+    let supervisor = unsafe { Supervisor::take() };
     if config.foreground {
-        let shared = receive_signals()?;
+        let shared = receive_signals(&supervisor)?;
         logging::write_behind();
         return match serve(config, build, &shared, |_| Ok(())) {
             Ok(never) => match never {},
@@ -75,13 +81,16 @@ pub unsafe fn mount_with<F: Filesystem>(
                 info!("{early}");
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                supervisor.status(&one_line(&error));
+                Err(error)
+            }
         };
     }
     // SAFETY: the caller's promise.
     match unsafe { daemon::fork() }? {
         Side::Parent(starting) => starting.wait(&config.mountpoint, config.source.connection().op_timeout),
-        Side::Child(reporter) => serve_in_background(config, build, reporter),
+        Side::Child(reporter) => serve_in_background(config, build, reporter, &supervisor),
     }
 }
 
@@ -89,8 +98,9 @@ fn serve_in_background<F: Filesystem>(
     config: &MountConfig,
     build: impl FnOnce(&MountConfig) -> Result<Built<F>, MountError>,
     reporter: Reporter,
+    supervisor: &Supervisor,
 ) -> ! {
-    let watched = receive_signals().and_then(|shared| match reporter.end_with_parent() {
+    let watched = receive_signals(supervisor).and_then(|shared| match reporter.end_with_parent() {
         Ok(()) => Ok(shared),
         Err(error) => Err(MountError::System("starting the thread that waits for the parent", error)),
     });
@@ -102,6 +112,7 @@ fn serve_in_background<F: Filesystem>(
         Err(error) => error,
     };
     let failure = one_line(&error);
+    supervisor.status(&failure);
     if config.log_file.is_some() {
         log::error!("{failure}");
     }
@@ -111,8 +122,8 @@ fn serve_in_background<F: Filesystem>(
     std::process::exit(error.exit_code().into())
 }
 
-fn receive_signals() -> Result<Shared, MountError> {
-    signals::start().map_err(|error| MountError::System("starting the signal thread", error))
+fn receive_signals(supervisor: &Supervisor) -> Result<Shared, MountError> {
+    signals::start(supervisor).map_err(|error| MountError::System("starting the signal thread", error))
 }
 
 /// Mounts, calls `tell_ready`, and ends the process when the mount has ended.
@@ -123,10 +134,17 @@ fn serve<F: Filesystem>(
     tell_ready: impl FnOnce(&MountEntry) -> io::Result<()>,
 ) -> Result<Infallible, MountError> {
     preflight::Machine::this().check(config.allow_other)?;
+    let supervisor = shared.supervisor();
+    supervisor.status(&format!("opening {}", config.name));
     let mountpoint = preflight::clear_mountpoint(&config.mountpoint, config.nonempty)?;
     let Built { filesystem, drive, kernel_abi, store } = build(config)?;
     shared.set_refresh(drive.clone());
-    let options = SessionOptions { mountpoint, source: config.name.clone(), allow_other: config.allow_other };
+    let options = SessionOptions {
+        mountpoint,
+        source: config.name.clone(),
+        allow_other: config.allow_other,
+        noexec: config.noexec,
+    };
     let mounted = {
         let mut slot = shared.lock();
         let mounted = session::mount(filesystem, &options).map_err(refused)?;
@@ -146,7 +164,10 @@ fn serve<F: Filesystem>(
         warn!("nobody waits for the mount any more ({error}): unmounting");
         unmount::detach(&mount).map_err(|error| MountError::Unmount(mount.mountpoint.clone(), error))?;
     }
-    running.exit_at_end(|mount, failure| {
+    supervisor.ready(&format!("{} is mounted at {}", mount.source, mount.mountpoint.display()));
+    let supervisor = supervisor.clone();
+    running.exit_at_end(move |mount, failure| {
+        supervisor.stopping();
         let code = end::end_of_loop(mount, failure);
         // What was read last is on its way to the disk.
         if store.is_some_and(|store| !store.flush(WRITTEN_WITHIN)) {

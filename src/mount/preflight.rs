@@ -136,7 +136,7 @@ pub(super) fn without_links(mountpoint: &Path) -> Result<PathBuf, MountError> {
 
 /// Whether the process behind a mount is gone. Asked by statfs(2), which the kernel always passes on: the attributes of the
 /// root it may still have in memory, for as long as they were said to be valid.
-fn is_dead(mountpoint: &Path) -> bool {
+pub(super) fn is_dead(mountpoint: &Path) -> bool {
     let Ok(path) = CString::new(mountpoint.as_os_str().as_bytes()) else { return false };
     let mut figures = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: `path` is a C string and `figures` has room for the answer; both outlive the call.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use log::{error, info, warn};
 
 use super::logging;
+use super::supervisor::Supervisor;
 use super::users::users_of;
 use crate::fs::{DriveFs, Ino};
 use crate::kernel::mountinfo::MountEntry;
@@ -29,6 +30,7 @@ pub(super) const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP]
 pub(super) struct Shared {
     mount: Arc<Mutex<Option<MountEntry>>>,
     drive: Arc<Mutex<Option<Arc<DriveFs>>>>,
+    supervisor: Supervisor,
 }
 
 impl Shared {
@@ -42,11 +44,20 @@ impl Shared {
         *lock(&self.drive) = drive;
     }
 
+    /// Whoever has started this process and wants to know how it is.
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
     fn refresh(&self) {
         let drive = lock(&self.drive).clone();
         if let Some(drive) = drive {
             info!("SIGHUP: forgetting what is remembered of the tree");
-            drive.refresh(Ino::ROOT, Box::new(|_| {}));
+            // Before the mount is there, "ready" is not ours to say.
+            let supervisor = Some(self.supervisor.clone()).filter(|_| self.lock().is_some());
+            supervisor.iter().for_each(Supervisor::reloading);
+            let done = move |_| supervisor.iter().for_each(Supervisor::reloaded);
+            drive.refresh(Ino::ROOT, Box::new(done));
         }
     }
 }
@@ -56,14 +67,14 @@ impl Shared {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub(super) fn start() -> io::Result<Shared> {
+pub(super) fn start(supervisor: &Supervisor) -> io::Result<Shared> {
     let signals = signal_set();
     // SAFETY: `signals` is an initialised set; the old mask is not asked for.
     let refused = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &signals, ptr::null_mut()) };
     if refused != 0 {
         return Err(io::Error::from_raw_os_error(refused));
     }
-    let shared = Shared::default();
+    let shared = Shared { supervisor: supervisor.clone(), ..Shared::default() };
     let slot = shared.clone();
     thread::Builder::new().name("koofs-signals".to_owned()).spawn(move || end_on_signal(&slot))?;
     Ok(shared)
@@ -76,6 +87,7 @@ fn end_on_signal(slot: &Shared) {
         process::exit(128 + signal);
     };
     info!("signal {signal}: unmounting {}", mount.mountpoint.display());
+    slot.supervisor.stopping();
     let users = users_of(&mount.mountpoint);
     match unmount::detach(&mount) {
         Ok(Detachment::Done | Detachment::Gone) => await_loop(slot, &mount, &users),

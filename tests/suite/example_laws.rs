@@ -180,13 +180,11 @@ fn every_example_of_the_readme_runs_as_printed() {
     // The unit, whose lines of the service are commands without a shell: ours need none.
     let unit = fenced(&readme, "ini").next().unwrap();
     let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-    let (start, started, stop) = (line("ExecStart="), line("ExecStartPost="), line("ExecStop="));
+    let (start, reload) = (line("ExecStart="), line("ExecReload="));
     stage.run(&format!(
-        "{start} & export MAINPID=$!; {started}; find /srv/koodrive -name May.txt | grep -q .; {stop}; wait $MAINPID"
+        "{start} & export MAINPID=$!; until mountpoint -q /srv/koodrive; do kill -0 $MAINPID; sleep 0.1; done
+         find /srv/koodrive -name May.txt | grep -q .; {reload}; kill $MAINPID; wait $MAINPID"
     ));
-    // The wait for the mount ends with the process that is waited for.
-    stage.run(&format!("false & export MAINPID=$!; wait $MAINPID || true; ! {started} 2>/dev/null"));
-    stage.run(&format!("{} 2>/dev/null || true", line("ExecStartPre=-")));
     // What comes behind a `#` in the configuration.
     let config = fenced(&readme, "toml").next().unwrap();
     let comment = config.lines().find_map(|line| line.split_once("# koofs ")).unwrap().1;

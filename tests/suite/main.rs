@@ -30,6 +30,7 @@ mod fakes;
 mod fs_laws;
 mod fs_model;
 mod gzip_laws;
+mod helper_laws;
 mod kept_laws;
 mod layers;
 mod line_laws;

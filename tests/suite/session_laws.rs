@@ -117,6 +117,7 @@ fn child_serves_a_tiny_mount() {
         ttl: Duration::from_secs(60),
         memory_bytes: 64 << 20,
         allow_other: false,
+        noexec: false,
         cache: None,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
