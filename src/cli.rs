@@ -287,6 +287,7 @@ fn mount(
         memory_bytes: values.memory_bytes.unwrap_or_else(default_memory_bytes),
         allow_other: values.allow_other,
         noexec: values.noexec,
+        rights: values.rights,
         cache: values.cache,
     })
 }

@@ -395,8 +395,33 @@ pub struct MountConfig {
     pub allow_other: bool,
     /// No program of the mount may be run.
     pub noexec: bool,
+    /// Whose everything is, and with which rights.
+    pub rights: Rights,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
+}
+
+/// What nobody may by default: to write, but for the owner. The mount is read-only whatever the rights say; they go along with a copy
+/// (`cp -r`), whose owner shall be able to change and delete it.
+pub const DEFAULT_UMASK: u16 = 0o022;
+
+/// Whose everything in a mount is, and with which rights: the service tells neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// The user; `None` for who mounts.
+    pub uid: Option<u32>,
+    /// The group; `None` for who mounts.
+    pub gid: Option<u32>,
+    /// Of files: 9 bits.
+    pub file_mode: u16,
+    /// Of directories: 9 bits.
+    pub dir_mode: u16,
+}
+
+impl Default for Rights {
+    fn default() -> Rights {
+        Rights { uid: None, gid: None, file_mode: 0o666 & !DEFAULT_UMASK, dir_mode: 0o777 & !DEFAULT_UMASK }
+    }
 }
 
 /// How what was read is kept on the disk.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::layers::Layers;
 use super::{cache, settings, values};
-use crate::config::CacheConfig;
+use crate::config::{CacheConfig, DEFAULT_UMASK, Rights};
 
 /// The settings that do not belong to the source.
 pub(super) struct MountValues {
@@ -13,6 +13,7 @@ pub(super) struct MountValues {
     pub(super) foreground: bool,
     pub(super) allow_other: bool,
     pub(super) noexec: bool,
+    pub(super) rights: Rights,
     pub(super) nonempty: bool,
     pub(super) ttl: Option<Duration>,
     pub(super) memory_bytes: Option<u64>,
@@ -29,6 +30,7 @@ impl MountValues {
             foreground: layers.switch(&settings::FOREGROUND),
             allow_other: layers.switch(&settings::ALLOW_OTHER),
             noexec: layers.switch(&settings::NOEXEC),
+            rights: rights(layers),
             nonempty: layers.switch(&settings::NONEMPTY),
             ttl: layers.value(&settings::TTL, values::ttl),
             memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
@@ -36,6 +38,17 @@ impl MountValues {
             verbosity: verbosity(layers),
             cache: cache::config(layers),
         }
+    }
+}
+
+/// Whose everything is, and with which rights. A mode that is given says it all; a mask takes rights from what there would be else.
+fn rights(layers: &mut Layers<'_>) -> Rights {
+    let umask = layers.value(&settings::UMASK, values::mode).unwrap_or(DEFAULT_UMASK);
+    Rights {
+        uid: layers.value(&settings::UID, values::user_or_group),
+        gid: layers.value(&settings::GID, values::user_or_group),
+        file_mode: layers.value(&settings::FILE_MODE, values::mode).unwrap_or(0o666 & !umask),
+        dir_mode: layers.value(&settings::DIR_MODE, values::mode).unwrap_or(0o777 & !umask),
     }
 }
 

@@ -161,6 +161,16 @@ settings! {
         "Stay in the foreground and log to standard error";
     ALLOW_OTHER = "allow_other", Switch, Mount, "Mount", "",
         "Let other users in (unless you are root: `user_allow_other` in /etc/fuse.conf)";
+    UID = "uid", Number, Mount, "Mount", "UID",
+        "The user that everything belongs to [default: who mounts]";
+    GID = "gid", Number, Mount, "Mount", "GID",
+        "The group that everything belongs to [default: who mounts]";
+    UMASK = "umask", Number, Mount, "Mount", "MASK",
+        "Rights that nobody has: files get 666 and directories 777 without them [default: 022]";
+    FILE_MODE = "file_mode", Number, Mount, "Mount", "MODE",
+        "Rights of files: 755 lets scripts be run [default: 644]";
+    DIR_MODE = "dir_mode", Number, Mount, "Mount", "MODE",
+        "Rights of directories [default: 755]";
     NOEXEC = "noexec", Switch, Mount, "Mount", "",
         "Let no program of the mount be run";
     NONEMPTY = "nonempty", Switch, Mount, "Mount", "",

@@ -344,6 +344,20 @@ fn switches_come_from_the_environment_and_can_be_turned_off() {
 }
 
 #[test]
+fn mask_takes_rights_from_the_defaults_and_a_mode_says_all() {
+    let rights = |options: &str| mounted(&format!("mount --agent a {LINK} /mnt {options}")).rights;
+    let modes = |options: &str| (rights(options).file_mode, rights(options).dir_mode);
+    assert_eq!(rights(""), config::Rights::default());
+    assert_eq!(modes(""), (0o644, 0o755));
+    assert_eq!(modes("--umask 077"), (0o600, 0o700));
+    assert_eq!(modes("--umask 0 --file-mode 755"), (0o755, 0o777));
+    assert_eq!(modes("--umask 777 --dir-mode=500"), (0, 0o500));
+    assert_eq!((rights("--uid 7 --gid 8").uid, rights("--uid 7 --gid 8").gid), (Some(7), Some(8)));
+    assert!(usage(&format!("mount --agent a {LINK} /mnt --uid bob")).contains("--uid: must be a number"));
+    assert!(usage(&format!("mount --agent a {LINK} /mnt --file-mode 4755")).contains("octal"));
+}
+
+#[test]
 fn help_of_mount_fits_a_terminal_and_names_every_setting() {
     let text = Typed::command().term_width(80).find_subcommand_mut("mount").unwrap().clone().term_width(80);
     let text = text.clone().render_help().to_string();

@@ -190,6 +190,21 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// The number of a user or group. The last one means "none" to Linux (chown(2)).
+pub(crate) fn user_or_group(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(u32::MAX) | Err(_) => Err("must be a number, as id(1) prints it".to_owned()),
+        Ok(id) => Ok(id),
+    }
+}
+
+/// Rights of a file or a directory, in octal digits: those that a read-only mount can give.
+pub(crate) fn mode(text: &str) -> Result<u16, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = u16::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
+    mode.ok_or_else(|| "must be octal digits, 0 to 777".to_owned())
+}
+
 /// How much to log: 0 to 3. More `-v` than that are no more.
 pub(crate) fn verbosity(text: &str) -> Result<u8, String> {
     text.parse().map(|count: u8| count.min(3)).map_err(|_| "must be a number from 0 to 3".to_owned())
@@ -368,6 +383,16 @@ mod tests {
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rights_are_octal_and_ids_are_numbers() {
+        for (text, want) in [("644", Some(0o644)), ("0755", Some(0o755)), ("0", Some(0)), ("1777", None), ("8", None)] {
+            assert_eq!(mode(text).ok(), want, "{text}");
+        }
+        assert!(["", "+7", "u=r", "-1", "99999999"].iter().all(|text| mode(text).is_err()));
+        assert_eq!(user_or_group("65534"), Ok(65_534));
+        assert!(["", "nobody", "-1", "4294967295"].iter().all(|text| user_or_group(text).is_err()));
     }
 
     #[test]

@@ -12,36 +12,41 @@ const PREFERRED_IO_BYTES: u32 = 128 * 1024;
 /// The link count of a directory: 1 means "not counted", as on btrfs. 2 would tell `find` that there are no subdirectories.
 const DIRECTORY_LINKS: u32 = 1;
 
-/// Who owns everything in the mount: whoever mounted it.
+/// Who owns everything in the mount, with which rights, and who may give it orders.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
     /// User id.
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+    /// Rights of files: 9 bits.
+    pub file_mode: u16,
+    /// Rights of directories: 9 bits.
+    pub dir_mode: u16,
+    /// Who has mounted it, whoever owns the files.
+    pub mounter: u32,
 }
 
 impl Owner {
-    /// The user that this process runs as.
-    pub fn this_process() -> Owner {
+    /// The user that this process runs as, if no other is given; rights as given.
+    pub fn of_this_process(uid: Option<u32>, gid: Option<u32>, file_mode: u16, dir_mode: u16) -> Owner {
         // SAFETY: these calls take nothing, cannot fail and touch no memory.
-        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
-        Owner { uid, gid }
+        let (own_uid, own_gid) = unsafe { (libc::getuid(), libc::getgid()) };
+        Owner { uid: uid.unwrap_or(own_uid), gid: gid.unwrap_or(own_gid), file_mode, dir_mode, mounter: own_uid }
     }
 
     /// Whether the user `uid` may have the mount forget what it remembers: that costs the service calls, and other users their time.
     pub fn may_refresh(&self, uid: u32) -> bool {
-        uid == 0 || uid == self.uid
+        uid == 0 || uid == self.mounter
     }
 }
 
-/// `attr` as the kernel wants it: directories 0755, files 0644, owned by `owner`. The mount itself is read-only, whatever the modes
-/// say; they go along with a copy (`cp -r`), whose owner shall be able to change and delete it.
+/// `attr` as the kernel wants it, owned by `owner` and with its rights. The mount itself is read-only, whatever they say.
 pub fn file_attr(attr: &Attr, owner: Owner) -> FileAttr {
     let (kind, perm, nlink) = match attr.kind {
-        NodeKind::Directory => (FileType::Directory, 0o755, DIRECTORY_LINKS),
+        NodeKind::Directory => (FileType::Directory, owner.dir_mode, DIRECTORY_LINKS),
         // The last two show their names only; as files, they are not gone into.
-        NodeKind::File | NodeKind::Unsized | NodeKind::Unreadable(_) => (FileType::RegularFile, 0o644, 1),
+        NodeKind::File | NodeKind::Unsized | NodeKind::Unreadable(_) => (FileType::RegularFile, owner.file_mode, 1),
     };
     FileAttr {
         ino: INodeNo(attr.ino.0),

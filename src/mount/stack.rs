@@ -7,7 +7,7 @@ use super::built::Built;
 use super::cache::Cache;
 use super::error::MountError;
 use crate::clock::{Clock, SystemClock, Timer};
-use crate::config::{MountConfig, Source};
+use crate::config::{MountConfig, Rights, Source};
 use crate::content::{Content, ContentConfig, KeptBlocks, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
 use crate::http::{HttpConfig, ObjectClient};
@@ -90,10 +90,15 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer, remembered);
     let drive = Arc::new(fs);
-    let filesystem = Adapter::new(Arc::clone(&drive), Owner::this_process());
+    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights));
     let kernel_abi = Arc::clone(filesystem.kernel_abi());
     let store = cache.map(|cache| cache.store);
     Ok(Built { filesystem, drive: Some(drive), kernel_abi, store })
+}
+
+fn owner(rights: Rights) -> Owner {
+    let Rights { uid, gid, file_mode, dir_mode } = rights;
+    Owner::of_this_process(uid, gid, file_mode, dir_mode)
 }
 
 /// The remote as seen from `--root`.

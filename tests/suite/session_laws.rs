@@ -14,7 +14,7 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, KernelConfig, ReplyAttr, ReplyDirectory,
     ReplyEntry, Request,
 };
-use koofs::config::{Connection, Edition, MountConfig, ShareConfig, Source};
+use koofs::config::{Connection, Edition, MountConfig, Rights, ShareConfig, Source};
 use koofs::kernel::session;
 use koofs::koodrive::OpenError;
 use koofs::mount::{self, Built, MountError};
@@ -118,6 +118,7 @@ fn child_serves_a_tiny_mount() {
         memory_bytes: 64 << 20,
         allow_other: false,
         noexec: false,
+        rights: Rights::default(),
         cache: None,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.

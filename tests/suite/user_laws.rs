@@ -26,12 +26,12 @@ const AS_NOBODY: &str = r#"
 "#;
 
 /// What every script of the laws begins with: `koofs`, and `mount_here`, which mounts the share on a directory that is this
-/// user's own; `refused` prints the exit code and the line of a command. There are a file `folder/file` in it, and a directory `$DIR/own` to write to.
+/// user's own; `refused` prints the exit code and the line of a command. There are files `folder/file` and `folder/script` in it, and a directory `$DIR/own` to write to.
 const PROLOGUE: &str = r#"
     koofs() { "$DIR/koofs" "$@"; }
     mount_here() {
         trap 'koofs unmount "$DIR/mnt"' EXIT
-        koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt"
+        koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt" "$@"
     }
     refused() { error=$("$@" 2>&1) && code=0 || code=$?; echo "$code $error"; }
     unmount_here() {
@@ -49,6 +49,7 @@ fn as_nobody(as_root: &str, script: &str) -> Option<Said> {
     let source = tempfile::tempdir().unwrap();
     fs::create_dir(source.path().join("folder")).unwrap();
     fs::write(source.path().join("folder/file"), "hello world").unwrap();
+    fs::write(source.path().join("folder/script"), "#!/bin/sh\necho it runs\n").unwrap();
     let emulator = Emulator::serving(source.path());
 
     let directory = tempfile::tempdir().unwrap();
@@ -156,5 +157,94 @@ fn another_users_mount_is_told_by_its_owner() {
     for (index, line) in lines.iter().enumerate() {
         let verb = ["unmount", "refresh", "refresh", "replace"][index % 4];
         holds(line, &["mounted by user 0: only its owner and root may ", verb]);
+    }
+}
+
+#[test]
+fn owner_and_rights_are_as_they_were_asked_for() {
+    let said = as_nobody(
+        "",
+        r#"
+        show() {
+            mount_here "$@"
+            stat -c "%u %g %a" "$DIR/mnt" "$DIR/mnt/folder/file" | paste -s -d " "
+            koofs refresh "$DIR/mnt"
+            unmount_here
+        }
+        show
+        show --umask 027
+        show --uid 1234 --gid 100 --dir-mode 555 --file-mode 444
+        "#,
+    );
+    if let Some(said) = said {
+        assert_eq!(
+            said.well(),
+            "65534 65534 755 65534 65534 644\n65534 65534 750 65534 65534 640\n1234 100 555 1234 100 444\n"
+        );
+    }
+}
+
+/// Runs the script of the mount, and says why it cannot be.
+const RUN: &str = r#"
+    run_it() {
+        mount_here "$@"
+        "$DIR/mnt/folder/script" 2>&1 | sed "s/.*: //"
+        unmount_here
+    }
+    run_it
+    run_it --file-mode 755
+    run_it --file-mode 755 --noexec
+"#;
+
+#[test]
+fn script_is_run_if_its_mode_says_so() {
+    for said in [as_nobody("", RUN), as_nobody(&format!("{PROLOGUE}{RUN}"), "true")].into_iter().flatten() {
+        let out = said.well();
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines, ["Permission denied", "it runs", "Permission denied"]);
+    }
+}
+
+#[test]
+fn others_see_a_mount_of_root_if_asked_for_and_as_far_as_its_rights_go() {
+    let said = as_nobody(
+        r#"
+        for options in "a" "b --allow-other" "c --allow-other --umask 077" "d --allow-other --umask 077 --uid 65534"; do
+            mkdir "$DIR/${options%% *}"
+            "$DIR/koofs" mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/"$options
+        done
+        "#,
+        r#"for name in a b c d; do cat "$DIR/$name/folder/file" 2>&1 | sed "s/.*: //"; echo; done"#,
+    );
+    if let Some(said) = said {
+        let out = said.well();
+        let lines: Vec<&str> = out.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines, ["Permission denied", "hello world", "Permission denied", "hello world"]);
+    }
+}
+
+#[test]
+fn user_other_than_root_lets_others_in_if_the_machine_allows_it() {
+    // As if the package fuse3 had just been installed.
+    let with_conf = |line: &str| {
+        format!(
+            r#"
+            printf '%s' "{line}" > "$DIR/fuse.conf"
+            [ -e /etc/fuse.conf ] || : > /etc/fuse.conf
+            mount --bind "$DIR/fuse.conf" /etc/fuse.conf
+            "#
+        )
+    };
+    let try_it = r#"
+        refused koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/mnt" --allow-other
+        findmnt -n -o OPTIONS "$DIR/mnt" | grep -o allow_other || true
+        koofs unmount "$DIR/mnt" 2>/dev/null || true
+    "#;
+    if let Some(said) = as_nobody(&with_conf(""), try_it) {
+        let out = said.well();
+        holds(out.trim_end(), &["/etc/fuse.conf", "user_allow_other", "--allow-other"]);
+    }
+    if let Some(said) = as_nobody(&with_conf("user_allow_other\n"), try_it) {
+        assert_eq!(said.well(), "0 \nallow_other\n");
     }
 }
