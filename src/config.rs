@@ -1,11 +1,16 @@
 //! Checked plain values that say what to mount and how. Owns the defaults and their reasons; knows neither clap nor the
 //! environment.
 
+mod rights;
+mod space;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy::hash::stable_hash;
+pub use rights::{DEFAULT_UMASK, Rights};
+pub use space::{SpaceSource, TeamKind};
 
 /// How long a listing, with the attributes in it, is used without asking again. Minutes: it must last for a walk of a large tree.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
@@ -210,45 +215,6 @@ impl fmt::Debug for ShareConfig {
     }
 }
 
-/// Which space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpaceSource {
-    /// `space:`: the user's own space.
-    Own,
-    /// `space:CONTAINER_ID`: an individual space.
-    Container(String),
-    /// `team:GROUP_ID`: the space of a department or a group; which of the two is tried in this order if not given.
-    Team {
-        /// The department's or the group's id.
-        group_id: String,
-        /// Department or group.
-        kind: Option<TeamKind>,
-    },
-    /// `sharedfolder:ID`.
-    SharedFolder(String),
-}
-
-/// As `koofs mount` takes it, without the kind of a team, which is an option of its own.
-impl fmt::Display for SpaceSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SpaceSource::Own => f.write_str("space:"),
-            SpaceSource::Container(id) => write!(f, "space:{id}"),
-            SpaceSource::Team { group_id, .. } => write!(f, "team:{group_id}"),
-            SpaceSource::SharedFolder(id) => write!(f, "sharedfolder:{id}"),
-        }
-    }
-}
-
-/// What kind of team a team space belongs to (`team_type` of the API).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeamKind {
-    /// 0.
-    Department,
-    /// 2.
-    Group,
-}
-
 /// How to log in. Files and commands are read when they are needed, again when the service refuses what they gave.
 #[derive(Clone, Debug)]
 pub enum Credentials {
@@ -399,29 +365,6 @@ pub struct MountConfig {
     pub rights: Rights,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
-}
-
-/// What nobody may by default: to write, but for the owner. The mount is read-only whatever the rights say; they go along with a copy
-/// (`cp -r`), whose owner shall be able to change and delete it.
-pub const DEFAULT_UMASK: u16 = 0o022;
-
-/// Whose everything in a mount is, and with which rights: the service tells neither.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// The user; `None` for who mounts.
-    pub uid: Option<u32>,
-    /// The group; `None` for who mounts.
-    pub gid: Option<u32>,
-    /// Of files: 9 bits.
-    pub file_mode: u16,
-    /// Of directories: 9 bits.
-    pub dir_mode: u16,
-}
-
-impl Default for Rights {
-    fn default() -> Rights {
-        Rights { uid: None, gid: None, file_mode: 0o666 & !DEFAULT_UMASK, dir_mode: 0o777 & !DEFAULT_UMASK }
-    }
 }
 
 /// How what was read is kept on the disk.
