@@ -28,7 +28,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     self, CacheAction, CacheCommand, Command, DEFAULT_TTL, HelperCommand, ListConfig, ListFormat, MountConfig, Report,
-    SpacesConfig,
+    SpacesConfig, StatusConfig,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -53,6 +53,18 @@ enum TypedCommand {
     /// Mount a share or space; returns as soon as the mount answers.
     #[command(after_help = help::MOUNT)]
     Mount(TypedMount),
+    /// Say how mounts are: memory, requests, what is being fetched.
+    #[command(after_help = help::STATUS)]
+    Status {
+        /// A mountpoint, or a path in the mount; all of your mounts if absent.
+        mountpoint: Option<PathBuf>,
+        /// One JSON object on a line.
+        #[arg(long)]
+        json: bool,
+        /// Every second, until it is interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Forget what a mount remembers of a directory, so that changes show at once.
     #[command(after_help = help::REFRESH)]
     Refresh {
@@ -204,6 +216,10 @@ where
     let command = match typed.command {
         TypedCommand::Mount(typed) => {
             mount(typed.source, &typed.mountpoint, &typed.options.flags, environment).map(Command::Mount)
+        }
+        TypedCommand::Status { mountpoint, json, watch } => {
+            let path = mountpoint.as_deref().map(|path| absolute("MOUNTPOINT", path)).transpose();
+            path.map(|path| Command::Status(StatusConfig { path, is_json: json, is_watching: watch }))
         }
         TypedCommand::Refresh { path } => absolute("PATH", &path).map(|path| Command::Refresh { path }),
         TypedCommand::Unmount { mountpoint } => {

@@ -78,6 +78,8 @@ pub enum Command {
     Spaces(SpacesConfig),
     /// `koofs cache …`.
     Cache(CacheCommand),
+    /// `koofs status`.
+    Status(StatusConfig),
     /// What mount(8) asks its helper for.
     Helper(HelperCommand),
     /// `koofs config …`: the report to print; nothing else is left to do.
@@ -103,6 +105,17 @@ pub enum HelperCommand {
         /// Nobody has said that it is to stay read-only.
         wants_writing: bool,
     },
+}
+
+/// Everything that `koofs status` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusConfig {
+    /// A path in the mount that is meant, an absolute one; `None` for all of this user's.
+    pub path: Option<PathBuf>,
+    /// One JSON object on a line.
+    pub is_json: bool,
+    /// Every second, until it is interrupted.
+    pub is_watching: bool,
 }
 
 /// Everything that `koofs cache` needs.

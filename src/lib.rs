@@ -14,7 +14,9 @@
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),
 //!                      single_flight (one thread works, others wait), sync (how locks are taken)
-//! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`)
+//!                      stats (counters that the rooms keep of themselves)
+//! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`),
+//!                      status (`koofs status`)
 //! below koodrive       secrets (files and commands that hold them)
 //! on the disk          store (blobs that outlive a mount: blocks of files, complete listings)
 //! ```
@@ -90,9 +92,13 @@ pub mod sync;
 
 pub mod clock;
 
+pub mod stats;
+
 // The commands that do without a mount.
 pub mod listing;
 
 pub mod stored;
 
 pub mod spaces;
+
+pub mod status;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
-use koofs::config::{CacheCommand, Command, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig};
+use koofs::config::{
+    CacheCommand, Command, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig, StatusConfig,
+};
 use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
 use koofs::listing::{self, ListError};
@@ -14,6 +16,7 @@ use koofs::mount::{self, MountError};
 use koofs::policy::printable::one_line;
 use koofs::secrets;
 use koofs::spaces;
+use koofs::status::{self, StatusError};
 use koofs::stored;
 
 /// Exit codes of mount(8): the options or the configuration make no sense; the system fails; the mount fails.
@@ -53,6 +56,7 @@ fn run(command: Command) -> ExitCode {
         // SAFETY: this is still the only thread: `parse` starts none.
         Command::Mount(config) => unsafe { mount::mount(&config) }.map_err(Failure::from),
         Command::Helper(command) => return help_mount(command),
+        Command::Status(config) => status(&config),
         Command::Refresh { path } => mount::refresh(&path).map_err(Failure::from),
         Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(Failure::from).map(|how| {
             if how == Unmounted::Detached {
@@ -135,6 +139,14 @@ fn list(config: &ListConfig) -> Result<(), Failure> {
         // `koofs ls … | head` has seen enough.
         Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
+    }
+}
+
+fn status(config: &StatusConfig) -> Result<(), Failure> {
+    match status::run(config, &SystemClock, io::stdout().is_terminal(), &mut io::stdout().lock()) {
+        // `koofs status --watch | head` has seen enough.
+        Err(StatusError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| Failure { line: one_line(&error), exit_code: ExitCode::FAILURE }),
     }
 }
 

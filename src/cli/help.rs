@@ -88,6 +88,20 @@ pub(super) const CACHE: &str = "\x1b[1mExamples:\x1b[0m
 
 Each may be done while a mount uses the cache: what is gone is read anew.";
 
+pub(super) const STATUS: &str = "\x1b[1mExamples:\x1b[0m
+  koofs status                        # all of your mounts, one on a line
+  koofs status ~/share                # all of one mount
+  koofs status --json ~/share | jq .requests.listing
+
+--watch says it again every second. The mount answers from memory, also while
+the service cannot be reached. Its owner may ask, and root with --allow-other.
+
+--json has, beside figures that explain themselves: \"state\" (alive, dead, silent,
+private), \"requests\" by what they were for (\"p50_us\" and \"p99_us\": microseconds
+to the answer, for content to its first byte; \"errors\" by kind), \"cache\" (hits,
+misses, and late ones, which the disk did not answer in time), \"errors\" (what
+programs were answered), \"fetching\" (path, offset, length, milliseconds).";
+
 pub(super) const REFRESH: &str = "\x1b[1mExamples:\x1b[0m
   koofs refresh ~/share               # everything
   koofs refresh ~/share/Reports       # that directory and all below it

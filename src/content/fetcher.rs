@@ -4,7 +4,6 @@
 //! object store; knows neither handles nor replies.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -42,7 +41,7 @@ pub struct Fetcher {
     op_timeout: Duration,
     pacer: Pacer,
     /// Requests on their way.
-    in_flight: AtomicUsize,
+    in_flight: InFlight,
     /// What is on the disk, which is asked first.
     kept: Option<Arc<KeptBlocks>>,
     /// What is being fetched.
@@ -142,7 +141,7 @@ impl Fetcher {
             jobs,
             op_timeout,
             pacer,
-            in_flight: AtomicUsize::new(0),
+            in_flight: InFlight::default(),
             kept: kept.map(Arc::new),
         })
     }
@@ -185,6 +184,11 @@ impl Fetcher {
         may_look && self.jobs.has_room(class)
     }
 
+    /// What is on its way, and how many attempts were made again.
+    pub(super) fn under_way(&self) -> (&InFlight, u64) {
+        (&self.in_flight, self.jobs.retries())
+    }
+
     /// The links of the objects.
     pub(super) fn links(&self) -> &LinkStore {
         &self.links
@@ -203,7 +207,7 @@ impl Fetcher {
         etag: Option<&str>,
         deadline: Instant,
     ) -> Result<StoreAnswer, ContentError> {
-        let _in_flight = InFlight::start(&self.in_flight, &self.blocks, asked.len());
+        let _in_flight = self.in_flight.start(&self.blocks, asked);
         self.store.get(link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))
     }
 
@@ -349,8 +353,8 @@ impl Fetcher {
                 return Err(ContentError::RangeIgnored(why));
             }
             let etag = object.etag.get().map(String::as_str);
-            let _in_flight = InFlight::start(&self.in_flight, &self.blocks, asked.len());
             let sent = self.clock.now();
+            let _in_flight = self.in_flight.start(&self.blocks, asked).of(object, asked, sent);
             run.note_active(sent);
             let answer = self.store.get(&link, asked, etag, deadline);
             let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
@@ -400,7 +404,7 @@ impl Fetcher {
 
     /// The store has refused a request because too many are running.
     fn note_one_too_many(&self) {
-        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let in_flight = self.in_flight.count();
         self.adjust_pace(|pace, now| pace.on_refusal(in_flight, now));
     }
 
@@ -459,7 +463,7 @@ impl Fetcher {
             }
             let now = self.clock.now();
             let (len, took) = (block.range.len(), now.saturating_duration_since(block_began));
-            let in_flight = self.in_flight.load(Ordering::Relaxed);
+            let in_flight = self.in_flight.count();
             self.adjust_pace(|pace, at| match len {
                 BLOCK_BYTES => pace.on_block(took, in_flight, at),
                 _ if is_first => pace.on_short_answer(took, now.saturating_duration_since(sent), in_flight, at),

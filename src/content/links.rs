@@ -18,6 +18,7 @@ use crate::policy::link_expiry::renew_at;
 use crate::policy::retry::FailureKind;
 use crate::remote::{Link, LinkResults, NodeId, Remote, RemoteError, RemoteErrorKind, Revision};
 use crate::single_flight::{SingleFlight, TimedOut};
+use crate::stats::Counter;
 
 /// The most links that are kept. A link is about 600 bytes, so this is about 20 MiB; a directory of 20,000 files fits.
 const MAX_LINKS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
@@ -44,6 +45,8 @@ pub struct LinkStore {
     remote: Arc<dyn Remote>,
     clock: Arc<dyn Clock>,
     calls: SingleFlight<State>,
+    /// Links that were given up because they had expired or were refused.
+    outlived: Counter,
 }
 
 struct State {
@@ -78,7 +81,7 @@ impl LinkStore {
             batches: VecDeque::new(),
             refused: LruCache::new(MAX_REFUSED),
         };
-        LinkStore { remote, clock, calls: SingleFlight::new(state) }
+        LinkStore { remote, clock, calls: SingleFlight::new(state), outlived: Counter::default() }
     }
 
     /// A link came with a listing. Kept unless it is about to expire.
@@ -92,8 +95,14 @@ impl LinkStore {
     pub fn refuse(&self, file: &Revision, link: &Link) {
         let mut state = self.calls.state();
         if state.links.peek(file) == Some(link) {
+            self.outlived.count();
             state.links.pop(file);
         }
+    }
+
+    /// How many links were given up because they had expired or were refused.
+    pub(super) fn outlived(&self) -> u64 {
+        self.outlived.get()
     }
 
     /// A usable link, from memory or from the service.
@@ -106,6 +115,7 @@ impl LinkStore {
             if self.is_usable(link) {
                 return Ok(link.clone());
             }
+            self.outlived.count();
             state.links.pop(file);
         }
         let (outcome, has_room) = state.wish(file, true, self.batch_max(), self.clock.now());

@@ -34,6 +34,7 @@ use lru::LruCache;
 use blocks::BlockCache;
 pub use error::{ContentError, StoreError};
 use fetcher::{Fetcher, Upcoming};
+pub use in_flight::Fetch;
 pub use kept::KeptBlocks;
 pub use links::LinkStore;
 use object::Object;
@@ -49,6 +50,7 @@ use crate::jobs::JobQueue;
 use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
 use crate::remote::{NodeId, Revision, Version};
+use crate::stats::Report;
 use crate::sync::lock;
 
 /// The most objects whose identity is remembered after their last handle was closed, so that their blocks are found
@@ -162,6 +164,21 @@ impl Content {
             let object = self.object(&id, version);
             self.prefetcher.fetch_missing(&object, ByteRange::new(0, len), upcoming.as_ref(), |_, _| {});
         }
+    }
+
+    /// What is being fetched, the oldest first; as many as there are threads for it, at most.
+    pub fn fetches(&self) -> Vec<Fetch> {
+        self.prefetcher.fetcher.under_way().0.fetches()
+    }
+
+    /// Says how it is.
+    pub fn tell(&self, report: &mut Report) {
+        let (used, peak) = self.memory_usage();
+        report.number("memory.used_bytes", used);
+        report.number("memory.peak_bytes", peak);
+        report.number("memory.budget_bytes", self.memory_budget());
+        report.number("retries.content", self.prefetcher.fetcher.under_way().1);
+        report.number("links.renewed", self.links.outlived());
     }
 
     /// The budget of all cached and prefetched bytes.

@@ -156,6 +156,13 @@ impl InodeTable {
         Ok((Arc::clone(&slot.entry), slot.content.clone()))
     }
 
+    /// The path of a version of a file, if it is known under the number that derives from both.
+    pub fn path_of_file(&self, id: &NodeId, version: Version) -> Option<String> {
+        let node = Node { id: id.clone(), name: String::new(), kind: NodeKind::File, version, link: None };
+        let ino = candidate(Ino::ROOT, &node, 0);
+        self.get(ino).filter(|entry| entry.id == *id).map(|_| self.path(ino))
+    }
+
     /// The store has other content than that of `ino`: it cannot be opened any more. Whether that is new.
     pub fn outdate(&self, ino: Ino) -> bool {
         lock(&self.slots).get_mut(&ino).is_some_and(|slot| !std::mem::replace(&mut slot.is_outdated, true))

@@ -122,6 +122,11 @@ impl Lister {
         })
     }
 
+    /// How many attempts at a page were made again.
+    pub(super) fn retries(&self) -> u64 {
+        self.jobs.retries()
+    }
+
     /// Sets what is called for each listing from the disk that is no longer young, once its entries are in. To be called once.
     pub(super) fn set_when_ageing(&self, refresh: impl Fn(&Arc<Listing>) + Send + Sync + 'static) {
         let _ = self.when_ageing.set(Box::new(refresh));

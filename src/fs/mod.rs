@@ -9,6 +9,7 @@ pub mod attr;
 mod config;
 pub mod dir;
 mod error;
+mod figures;
 mod fresh;
 pub mod handle;
 pub mod inode;
@@ -28,6 +29,7 @@ pub use attr::Attr;
 pub use config::FsConfig;
 use dir::{Answer, Listing, ListingCache};
 pub use error::FsError;
+use figures::Figures;
 use fresh::Freshness;
 pub use fresh::{Change, Changes};
 pub use handle::Fh;
@@ -50,6 +52,11 @@ use crate::jobs::JobQueue;
 use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::range::ByteRange;
 use crate::remote::{Capacity, NodeKind, Remote};
+use crate::stats::Report;
+
+/// How many of the ranges that are being fetched a report tells, and so much of each path: it has 16,000 bytes.
+const MAX_TOLD_FETCHES: usize = 16;
+const MAX_TOLD_CHARS: usize = 120;
 
 /// One mounted drive.
 pub struct DriveFs {
@@ -64,6 +71,7 @@ pub struct DriveFs {
     files: HandleMap<FileHandle>,
     dirs: HandleMap<DirHandle>,
     failed_reads: Arc<FailedReads>,
+    figures: Figures,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
 }
@@ -122,6 +130,7 @@ impl DriveFs {
             files,
             dirs,
             failed_reads,
+            figures: Figures::default(),
             timer,
             clock,
         }
@@ -153,12 +162,16 @@ impl DriveFs {
         };
         match finder.listing.find(name) {
             Answer::NotYet => {
+                self.figures.lookups_waited.count();
                 let owed = self.owe(done);
                 let listing = Arc::clone(&finder.listing);
                 listing.when_name(name, Box::new(move || finder.finish(owed)));
             }
             Answer::Found(entry) if entry.kind == NodeKind::Unsized => finder.finish(self.owe(done)),
-            _ => finder.answer(|result| done(result())),
+            _ => {
+                self.figures.lookups_from_memory.count();
+                finder.answer(|result| done(result()));
+            }
         }
     }
 
@@ -293,8 +306,10 @@ impl DriveFs {
         let range = ByteRange::clamped(offset, u64::from(len), handle.entry.version.size_bytes);
         let begins = offset == 0 && !handle.has_begun.swap(true, Ordering::Relaxed);
         if let Some(data) = handle.reader.read_cached(range) {
+            self.figures.reads_from_memory.count();
             done(Ok(data));
         } else {
+            self.figures.reads_waited.count();
             self.read_missing(&handle, range, done);
         }
         if begins {
@@ -343,6 +358,30 @@ impl DriveFs {
     /// Bytes of content held now, and the most that ever were.
     pub fn memory_usage(&self) -> (u64, u64) {
         self.content.memory_usage()
+    }
+
+    /// A program was answered with `error`.
+    pub fn note_failure(&self, error: &FsError) {
+        self.figures.note_failure(error);
+    }
+
+    /// Says how it is, from memory, the longest part last: what is being fetched, some of them.
+    pub fn tell(&self, report: &mut Report) {
+        self.figures.tell(report);
+        self.content.tell(report);
+        report.number("retries.listing", self.lister.retries());
+        report.number("tree.inodes", self.inodes.len() as u64);
+        report.number("tree.open_files", self.files.len() as u64);
+        report.number("tree.open_directories", self.dirs.len() as u64);
+        for (index, fetch) in self.content.fetches().iter().take(MAX_TOLD_FETCHES).enumerate() {
+            let path = self.inodes.path_of_file(&fetch.id, fetch.version).unwrap_or_else(|| "?".to_owned());
+            let shown: String = path.chars().take(MAX_TOLD_CHARS).collect();
+            let since = self.clock.now().saturating_duration_since(fetch.since);
+            report.text(&format!("fetching.{index}.path"), &shown);
+            report.number(&format!("fetching.{index}.offset"), fetch.range.start);
+            report.number(&format!("fetching.{index}.length"), fetch.range.len());
+            report.number(&format!("fetching.{index}.ms"), u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        }
     }
 
     /// The path of an inode, for log lines.

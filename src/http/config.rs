@@ -1,11 +1,13 @@
 //! The limits of both clients, and how servers are reached.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::proxy::Proxies;
 use super::reach::{EndpointPlaces, Reach};
 use crate::config::Connection;
+use crate::stats::Requests;
 
 /// The most that a server may be silent, before its headers or between two pieces of a body.
 const MAX_STALL: Duration = Duration::from_secs(10);
@@ -25,6 +27,8 @@ pub struct HttpConfig {
     pub ca_file: Option<PathBuf>,
     /// The proxies on the way. None of them is for this machine.
     pub proxies: Proxies,
+    /// What is counted of the requests. Shared by clones.
+    pub requests: Arc<Requests>,
 }
 
 impl HttpConfig {
@@ -39,6 +43,7 @@ impl HttpConfig {
             stall_limit,
             ca_file: None,
             proxies: Proxies::default(),
+            requests: Arc::default(),
         }
     }
 

@@ -15,7 +15,8 @@ use super::reach::{LinkResolver, Reach};
 use super::url::{origin_of, redirected, sendable};
 use crate::clock::Clock;
 use crate::policy::range::ByteRange;
-use crate::remote::Link;
+use crate::remote::{Link, RemoteErrorKind};
+use crate::stats::{Purpose, Requests};
 
 /// The most redirects that one object request follows. OBS sends them on error and website paths only (src/koodrive/API.md,
 /// section 10.3).
@@ -46,7 +47,10 @@ pub struct ObjectAnswer {
 }
 
 /// The body of an [`ObjectAnswer`] as it arrives.
-pub struct ObjectBody(Body);
+pub struct ObjectBody {
+    body: Body,
+    requests: Arc<Requests>,
+}
 
 impl ObjectBody {
     /// Waits for more of the body and copies it to `buffer`; returns how many bytes, 0 only at its end (or for no buffer).
@@ -55,7 +59,12 @@ impl ObjectBody {
     /// `Timeout` when the server stalls or the deadline of the request has passed, `Interrupted` when the connection breaks, also
     /// by ending before the announced length.
     pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
-        self.0.read_some(buffer)
+        let read = self.body.read_some(buffer);
+        match &read {
+            Ok(len) => self.requests.received(Purpose::Content, *len as u64),
+            Err(error) => self.requests.failed(Purpose::Content, error.kind().remote_kind()),
+        }
+        read
     }
 }
 
@@ -102,6 +111,29 @@ impl ObjectClient {
         if_match: Option<&str>,
         deadline: Instant,
     ) -> Result<ObjectAnswer, HttpError> {
+        let under_way = self.config.requests.begin(Purpose::Content);
+        let sent = self.clock.now();
+        let answer = self.send_range(link, range, if_match, deadline);
+        let failure = match &answer {
+            Ok(answer) => {
+                under_way.answered(self.clock.now().saturating_duration_since(sent));
+                failure_of(answer.status)
+            }
+            Err(error) => Some(error.kind().remote_kind()),
+        };
+        if let Some(kind) = failure {
+            self.config.requests.failed(Purpose::Content, kind);
+        }
+        answer
+    }
+
+    fn send_range(
+        &self,
+        link: &Link,
+        range: ByteRange,
+        if_match: Option<&str>,
+        deadline: Instant,
+    ) -> Result<ObjectAnswer, HttpError> {
         if range.is_empty() {
             return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
         }
@@ -116,7 +148,10 @@ impl ObjectClient {
             let body = send(request, &origin, &self.config, &self.clock, deadline)?;
             match redirect_target(&body.response) {
                 Some(location) => url = redirected(&url, location, &self.config, &self.reach)?,
-                None => return Ok(object_answer(body, &[link.secret_url(), url.as_str()])),
+                None => {
+                    let requests = Arc::clone(&self.config.requests);
+                    return Ok(object_answer(body, &[link.secret_url(), url.as_str()], requests));
+                }
             }
         }
         Err(HttpError::new(HttpErrorKind::RedirectRefused, format!("{}: too many redirects", origin_of(&url))))
@@ -127,9 +162,23 @@ impl ObjectClient {
     }
 }
 
+/// What an error status of the store counts as; `None` for an answer that is none. What is made of it is not decided here.
+fn failure_of(status: u16) -> Option<RemoteErrorKind> {
+    match status {
+        ..=399 => None,
+        401 | 403 => Some(RemoteErrorKind::Denied),
+        404 | 410 => Some(RemoteErrorKind::NotFound),
+        412 | 416 => Some(RemoteErrorKind::Changed),
+        // Many stores and gateways say no more than 503 when they are asked for too much at a time.
+        429 | 503 => Some(RemoteErrorKind::Throttled),
+        500.. => Some(RemoteErrorKind::Unavailable),
+        _ => Some(RemoteErrorKind::Unusable),
+    }
+}
+
 /// What the store has answered to a request for the last of `urls`. Its error code goes into logs, so one that is a part of a
 /// link is none.
-fn object_answer(mut body: Body, urls: &[&str]) -> ObjectAnswer {
+fn object_answer(mut body: Body, urls: &[&str], requests: Arc<Requests>) -> ObjectAnswer {
     let head = Head::of(&body.response);
     let headers = body.response.headers();
     let content_range = text_of(headers, &CONTENT_RANGE).map(str::to_owned);
@@ -144,6 +193,6 @@ fn object_answer(mut body: Body, urls: &[&str]) -> ObjectAnswer {
         etag,
         retry_after: head.retry_after,
         error_code,
-        body: ObjectBody(body),
+        body: ObjectBody { body, requests },
     }
 }

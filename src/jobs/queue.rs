@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timer;
+use crate::stats::Counter;
 use crate::sync::lock;
 
 /// The most foreground jobs that may be under way, waiting ones included. Far above what the kernel keeps in flight
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) timer: Arc<Timer>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Attempts that were made again.
+    pub(super) retries: Counter,
 }
 
 struct State {
@@ -93,6 +96,7 @@ impl JobQueue {
             timer: Arc::clone(timer),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            retries: Counter::default(),
         });
         shared.spawn(true)?;
         Ok(JobQueue { shared })
@@ -132,6 +136,11 @@ impl JobQueue {
     pub fn set_background_limit(&self, limit: usize) {
         lock(&self.shared.state).background_limit = limit;
         self.shared.call_thread();
+    }
+
+    /// How many attempts of tasks have failed and were made again.
+    pub fn retries(&self) -> u64 {
+        self.shared.retries.get()
     }
 
     /// What a ticket needs of the queue.

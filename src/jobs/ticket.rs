@@ -254,6 +254,9 @@ impl Ticket {
                 } else {
                     retry::decide(failure.kind, state.tries, left, failure.retry_after, fastrand::f64())
                 };
+                if decision != Decision::GiveUp {
+                    self.0.queue.retries.count();
+                }
                 match decision {
                     Decision::GiveUp => return self.finish(state, Some(End::Failed)),
                     Decision::Again(Duration::ZERO) => self.queue(&mut state, Side::Back),

@@ -17,6 +17,7 @@ use fuser::{
 
 use super::attr::{Owner, file_attr};
 use super::errno::{NOT_OUR_IOCTL, NOT_OWNER, errno, is_expected};
+use super::inquiry::{FOR_ORDERS, MAX_STATUS_BYTES, ORDERS, STATUS, TellStatus};
 use super::{refresh, session};
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
@@ -40,6 +41,7 @@ pub struct Adapter {
     owner: Owner,
     /// The FUSE version of the kernel, once it has said so.
     kernel_abi: Arc<OnceLock<(u32, u32)>>,
+    tell_status: TellStatus,
 }
 
 impl Adapter {
@@ -48,9 +50,9 @@ impl Adapter {
         &self.fs
     }
 
-    /// Serves `fs`, everything in it owned by `owner`.
-    pub fn new(fs: Arc<DriveFs>, owner: Owner) -> Adapter {
-        Adapter { fs, owner, kernel_abi: Arc::default() }
+    /// Serves `fs`, everything in it owned by `owner`; whoever asks how it is, is told by `tell_status`.
+    pub fn new(fs: Arc<DriveFs>, owner: Owner, tell_status: TellStatus) -> Adapter {
+        Adapter { fs, owner, kernel_abi: Arc::default(), tell_status }
     }
 
     /// The FUSE version of the kernel: known once it is mounted.
@@ -65,8 +67,9 @@ fn guarded(handler: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(handler));
 }
 
-/// Turns a failure into an errno, and logs it once, with its causes and the path.
-fn refuse(operation: &str, path: impl FnOnce() -> String, error: &FsError) -> Errno {
+/// Turns a failure into an errno, counts it, and logs it once, with its causes and the path.
+fn refuse(operation: &str, fs: &DriveFs, path: impl FnOnce() -> String, error: &FsError) -> Errno {
+    fs.note_failure(error);
     let level = if is_expected(error) { log::Level::Debug } else { log::Level::Warn };
     if log::log_enabled!(level) {
         log::log!(level, "{operation} {}: {}", path(), one_line(error));
@@ -90,7 +93,7 @@ impl Filesystem for Adapter {
                     reply.entry(&validity, &file_attr(&attr, owner), GENERATION);
                 }
                 Ok(Lookup::Absent(validity)) => reply.entry(&validity, &no_entry(owner), GENERATION),
-                Err(error) => reply.error(refuse("lookup in", || fs.path(parent), &error)),
+                Err(error) => reply.error(refuse("lookup in", &fs, || fs.path(parent), &error)),
             };
             self.fs.lookup(parent, name.as_encoded_bytes(), Box::new(done));
         });
@@ -104,7 +107,7 @@ impl Filesystem for Adapter {
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         guarded(|| match self.fs.getattr(Ino(ino.0)) {
             Ok((attr, validity)) => reply.attr(&validity, &file_attr(&attr, self.owner)),
-            Err(error) => reply.error(refuse("stat", || self.fs.path(Ino(ino.0)), &error)),
+            Err(error) => reply.error(refuse("stat", &self.fs, || self.fs.path(Ino(ino.0)), &error)),
         });
     }
 
@@ -113,7 +116,7 @@ impl Filesystem for Adapter {
             // Safe always: changed content is another inode, so kept pages are never stale. Without it the open drops
             // the page cache, and reading again is 5.5 times slower (measured: LINUX.md, section 2).
             Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::FOPEN_KEEP_CACHE),
-            Err(error) => reply.error(refuse("open", || self.fs.path(Ino(ino.0)), &error)),
+            Err(error) => reply.error(refuse("open", &self.fs, || self.fs.path(Ino(ino.0)), &error)),
         });
     }
 
@@ -132,7 +135,7 @@ impl Filesystem for Adapter {
             let (fs, fh) = (Arc::clone(&self.fs), Fh(fh.0));
             let done = move |result: Result<ReadData, FsError>| match result {
                 Ok(data) => reply.data(&data.bytes()),
-                Err(error) => reply.error(refuse("read", || fs.path_of_file(fh), &error)),
+                Err(error) => reply.error(refuse("read", &fs, || fs.path_of_file(fh), &error)),
             };
             self.fs.read(fh, offset, size, Box::new(done));
         });
@@ -154,10 +157,13 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.0 & FOR_ORDERS != 0 {
+            return reply.opened(FileHandle(ORDERS), FopenFlags::empty());
+        }
         guarded(|| match self.fs.opendir(Ino(ino.0), request.pid()) {
             Ok(fh) => reply.opened(FileHandle(fh.0), dir_flags(self.fs.dir_keeping(fh))),
-            Err(error) => reply.error(refuse("opendir", || self.fs.path(Ino(ino.0)), &error)),
+            Err(error) => reply.error(refuse("opendir", &self.fs, || self.fs.path(Ino(ino.0)), &error)),
         });
     }
 
@@ -212,15 +218,19 @@ impl Filesystem for Adapter {
     ) {
         guarded(|| {
             let (fs, ino) = (Arc::clone(&self.fs), Ino(ino.0));
-            if cmd != refresh::REFRESH {
+            if cmd != refresh::REFRESH && cmd != STATUS {
                 return reply.error(NOT_OUR_IOCTL);
             }
-            if !self.owner.may_refresh(request.uid()) {
+            if !self.owner.may_give_orders(request.uid()) {
                 return reply.error(NOT_OWNER);
+            }
+            if cmd == STATUS {
+                let status = (self.tell_status)(MAX_STATUS_BYTES);
+                return reply.ioctl(i32::try_from(status.len()).unwrap_or(0), &status);
             }
             let done = move |result| match result {
                 Ok(()) => reply.ioctl(0, &[]),
-                Err(error) => reply.error(refuse("refresh", || fs.path(ino), &error)),
+                Err(error) => reply.error(refuse("refresh", &fs, || fs.path(ino), &error)),
             };
             self.fs.refresh(ino, Box::new(done));
         });
@@ -322,8 +332,8 @@ impl DirSink for DirectoryReply {
         match (result, reply) {
             (Ok(()), Entries::Names(reply)) => reply.ok(),
             (Ok(()), Entries::Plus(reply)) => reply.ok(),
-            (Err(error), Entries::Names(reply)) => reply.error(refuse("readdir", || fs.path(ino), &error)),
-            (Err(error), Entries::Plus(reply)) => reply.error(refuse("readdir", || fs.path(ino), &error)),
+            (Err(error), Entries::Names(reply)) => reply.error(refuse("readdir", &fs, || fs.path(ino), &error)),
+            (Err(error), Entries::Plus(reply)) => reply.error(refuse("readdir", &fs, || fs.path(ino), &error)),
         }
     }
 }

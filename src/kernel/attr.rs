@@ -35,8 +35,9 @@ impl Owner {
         Owner { uid: uid.unwrap_or(own_uid), gid: gid.unwrap_or(own_gid), file_mode, dir_mode, mounter: own_uid }
     }
 
-    /// Whether the user `uid` may have the mount forget what it remembers: that costs the service calls, and other users their time.
-    pub fn may_refresh(&self, uid: u32) -> bool {
+    /// Whether the user `uid` may have the mount forget what it remembers, which costs the service calls, and other users their time; and
+    /// may know how it is.
+    pub fn may_give_orders(&self, uid: u32) -> bool {
         uid == 0 || uid == self.mounter
     }
 }

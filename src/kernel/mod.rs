@@ -5,6 +5,7 @@
 pub mod adapter;
 pub mod attr;
 pub mod errno;
+pub mod inquiry;
 pub mod mountinfo;
 pub mod notify;
 pub mod process;

@@ -15,6 +15,7 @@ use crate::clock::{Clock, patiently};
 use crate::config::Secret;
 use crate::http::{ApiClient, ApiRequest, HttpConfig, HttpError};
 use crate::policy::server_time::ServerOffset;
+use crate::stats::{Purpose, Requests};
 
 /// The length that `X-Traceid` must have, in characters (2).
 const TRACE_ID_CHARS: usize = 58;
@@ -100,12 +101,14 @@ pub(super) struct Caller {
     clock: Arc<dyn Clock>,
     /// [`ServerOffset`] of the last answer that had a date, in milliseconds.
     offset_millis: AtomicI64,
+    requests: Arc<Requests>,
 }
 
 impl Caller {
     pub(super) fn new(endpoint: &str, http: HttpConfig, clock: Arc<dyn Clock>) -> Result<Caller, HttpError> {
+        let requests = Arc::clone(&http.requests);
         let api = ApiClient::new(endpoint, http, Arc::clone(&clock))?;
-        Ok(Caller { api, clock, offset_millis: AtomicI64::new(0) })
+        Ok(Caller { api, clock, offset_millis: AtomicI64::new(0), requests })
     }
 
     pub(super) fn origin(&self) -> &str {
@@ -138,13 +141,36 @@ impl Caller {
         secrets: &[&str],
         deadline: Instant,
     ) -> Result<(Envelope, Moment), CallError> {
+        let purpose = purpose_of(call.name);
+        let answer = self.attempt_as(purpose, call, headers, secrets, deadline);
+        if let Err(error) = &answer {
+            self.requests.failed(purpose, error.kind());
+        }
+        answer
+    }
+
+    fn attempt_as(
+        &self,
+        purpose: Purpose,
+        call: &Call<'_>,
+        headers: &[(&'static str, &str)],
+        secrets: &[&str],
+        deadline: Instant,
+    ) -> Result<(Envelope, Moment), CallError> {
         let trace = trace_id();
         let common = [("language", "en-US"), ("x-traceid", trace.as_str())];
         let headers: Vec<_> = common.iter().chain(headers).chain(call.headers).copied().collect();
         let (started, sent_at) = (self.clock.now(), self.clock.utc());
         let request = ApiRequest { path: call.path, query: call.query, headers: &headers, body: call.body };
+        let under_way = self.requests.begin(purpose);
         let result = self.api.call(request, deadline);
-        let took_ms = self.clock.now().saturating_duration_since(started).as_millis();
+        let took = self.clock.now().saturating_duration_since(started);
+        if let Ok(answer) = &result {
+            under_way.answered(took);
+            self.requests.received(purpose, answer.body.len() as u64);
+        }
+        drop(under_way);
+        let took_ms = took.as_millis();
         let received_at = self.clock.utc();
         let answer = match result {
             Ok(answer) => answer,
@@ -174,6 +200,16 @@ impl Caller {
     ) -> Result<T, CallError> {
         let judge = |error: &CallError| (error.failure_kind_at_open(), error.retry_after());
         patiently(self.clock(), deadline, attempt, judge)
+    }
+}
+
+/// What a call is counted as.
+fn purpose_of(name: &str) -> Purpose {
+    match name {
+        "files" => Purpose::Listing,
+        "download" => Purpose::Links,
+        "login" | "refreshToken" | "userInfo" | "verify" => Purpose::Login,
+        _ => Purpose::Other,
     }
 }
 

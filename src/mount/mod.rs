@@ -8,6 +8,7 @@ mod cache;
 mod daemon;
 mod end;
 mod error;
+mod figures;
 mod helper;
 mod log_file;
 mod log_queue;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::built::Built;
 use super::cache::Cache;
 use super::error::MountError;
+use super::figures;
 use crate::clock::{Clock, SystemClock, Timer};
 use crate::config::{MountConfig, Rights, Source};
 use crate::content::{Content, ContentConfig, KeptBlocks, LinkStore};
@@ -58,6 +59,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     bound_allocator();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let http = HttpConfig::of(config.source.connection());
+    let requests = Arc::clone(&http.requests);
     let timer = Timer::new(Arc::clone(&clock));
     let running = Arc::clone(&timer);
     std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
@@ -90,9 +92,10 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer, remembered);
     let drive = Arc::new(fs);
-    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights));
-    let kernel_abi = Arc::clone(filesystem.kernel_abi());
     let store = cache.map(|cache| cache.store);
+    let tell_status = figures::teller(config, requests, store.clone(), Arc::clone(&drive));
+    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status);
+    let kernel_abi = Arc::clone(filesystem.kernel_abi());
     Ok(Built { filesystem, drive: Some(drive), kernel_abi, store })
 }
 

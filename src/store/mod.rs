@@ -129,6 +129,8 @@ pub struct StoreStats {
     pub scans: u64,
     /// The most bytes that the store takes.
     pub limit_bytes: u64,
+    /// What it takes, as this process has last seen it; `None` if it was never counted.
+    pub used_bytes: Option<u64>,
 }
 
 impl Blob {
@@ -271,6 +273,7 @@ impl Store {
             evicted: self.space.evicted_blobs(),
             scans: self.space.scans(),
             limit_bytes: self.space.limit_bytes(),
+            used_bytes: self.disk.usage().and_then(usage::Usage::last_known),
         }
     }
 }

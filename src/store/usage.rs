@@ -12,6 +12,7 @@ use std::hash::Hasher;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -23,6 +24,9 @@ use crate::sync::lock;
 /// So often the lock is tried, at pauses of [`LOCK_PAUSE`]: a tenth of a second, thousands of times as long as it is held.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
+
+/// No number of bytes.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Two sums and a checksum over them, little-endian.
 const COUNT_BYTES: usize = 24;
@@ -51,6 +55,8 @@ pub(super) struct Usage {
     /// One thread of this process at a time, since `flock` does not tell threads apart that share a file. What was removed while the
     /// lock could not be had: taken off with the next change.
     owed: Mutex<u64>,
+    /// The bytes in use as they were last seen; [`UNKNOWN`] if never.
+    last: AtomicU64,
 }
 
 impl Count {
@@ -83,7 +89,12 @@ impl Count {
 impl Usage {
     /// The count that is kept in `file`, which is open for reading and writing.
     pub(super) fn new(file: File) -> Usage {
-        Usage { file, owed: Mutex::new(0) }
+        Usage { file, owed: Mutex::new(0), last: AtomicU64::new(UNKNOWN) }
+    }
+
+    /// The bytes in use as this process has last seen them, without a look at the disk; `None` if nobody knows.
+    pub(super) fn last_known(&self) -> Option<u64> {
+        Some(self.last.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN)
     }
 
     /// The count now; `None` if nobody knows.
@@ -173,6 +184,7 @@ impl Usage {
             self.file.write_all_at(&count.bytes(), 0)?;
         }
         *owed = 0;
+        self.last.store(count.map_or(UNKNOWN, Count::in_use), Ordering::Relaxed);
         Ok(answer)
     }
 }

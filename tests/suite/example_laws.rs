@@ -13,7 +13,7 @@ use crate::mounted::{c_path, koofs, mounts_are_allowed};
 use crate::readme_laws::{fenced, readme};
 
 /// The commands that have examples in their help.
-const HELPS: [&str; 4] = ["mount", "ls", "spaces", "refresh"];
+const HELPS: [&str; 5] = ["mount", "ls", "spaces", "refresh", "status"];
 
 /// A home directory with what the examples name, an emulator for the service, and a shell.
 struct Stage {
@@ -142,6 +142,11 @@ fn every_example_of_the_help_runs_as_printed() {
                 "refresh" => {
                     stage.run("koofs mount work: ~/share");
                     assert_eq!(stage.run(example), "", "{example}");
+                    stage.run("koofs unmount ~/share");
+                }
+                "status" => {
+                    stage.run("koofs mount work: ~/share");
+                    assert_ne!(stage.run(example), "", "{example} prints something");
                     stage.run("koofs unmount ~/share");
                 }
                 _ => assert_ne!(stage.run(example), "", "{example} prints something"),

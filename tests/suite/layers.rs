@@ -18,24 +18,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `clock` for the deadlines of those who wait.
     ("single_flight", &["clock", "sync"]),
     // `policy` for which failure is worth another attempt.
-    ("jobs", &["clock", "policy", "sync"]),
+    ("jobs", &["clock", "policy", "stats", "sync"]),
     ("remote", &["policy"]),
+    // What the rooms count of themselves; `remote` for the kinds of failures.
+    ("stats", &["policy", "remote"]),
     // Files and commands that hold secrets; `policy` for what a message says to type.
     ("secrets", &["config", "policy"]),
     // Blobs on the disk: neither what a listing holds nor who reads.
     ("store", &["clock", "jobs", "policy", "sync"]),
-    ("http", &["clock", "config", "policy", "remote"]),
-    ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight", "sync"]),
+    ("http", &["clock", "config", "policy", "remote", "stats"]),
+    ("koodrive", &["clock", "config", "http", "policy", "remote", "secrets", "single_flight", "stats", "sync"]),
     // `http` only in content/object_store.rs, behind the trait ObjectStore (see RULES).
     // `store` only in content/kept.rs: what outlives the mount.
-    ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight", "store", "sync"]),
+    ("content", &["clock", "http", "jobs", "policy", "remote", "single_flight", "stats", "store", "sync"]),
     // `store` only in fs/remembered.rs: what outlives the mount.
-    ("fs", &["clock", "content", "jobs", "policy", "remote", "store", "sync"]),
+    ("fs", &["clock", "content", "jobs", "policy", "remote", "stats", "store", "sync"]),
     // `content` and `remote` for the types in fs's own results: bytes that were read, kinds of nodes and of failures.
     ("kernel", &["content", "fs", "policy", "remote"]),
     // `koofs ls`, beside the filesystem.
     ("listing", &["clock", "config", "policy", "remote"]),
     ("spaces", &["koodrive", "policy"]),
+    // `koofs status`: asks through `kernel`.
+    ("status", &["clock", "config", "kernel", "policy"]),
     // `koofs cache`.
     ("stored", &["config", "policy", "store"]),
     // `policy` for lines that are fit for a terminal.
@@ -45,12 +49,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         "mount",
         &[
             "clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "policy", "remote",
-            "store", "sync",
+            "stats", "store", "sync",
         ],
     ),
     (
         "main",
-        &["cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces", "stored"],
+        &[
+            "cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces",
+            "status", "stored",
+        ],
     ),
     ("lib", &[]),
 ];

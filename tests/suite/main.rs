@@ -63,6 +63,7 @@ mod share_refusals;
 mod soak;
 mod soak_laws;
 mod space_client;
+mod status_laws;
 mod store_laws;
 mod user_laws;
 mod walk_laws;

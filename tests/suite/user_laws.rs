@@ -147,13 +147,19 @@ fn another_users_mount_is_told_by_its_owner() {
             refused koofs refresh "$DIR/$name"
             refused koofs refresh "$DIR/$name/folder/file"
             refused koofs mount --endpoint "$ENDPOINT" --agent "$AGENT" "$SOURCE" "$DIR/$name"
+            refused koofs status "$DIR/$name"
         done
         "#,
     );
     let Some(said) = said else { return };
     let out = said.well();
     let lines: Vec<&str> = out.lines().collect();
-    assert_eq!(lines.len(), 8, "{out}");
+    assert_eq!(lines.len(), 10, "{out}");
+    let (status, lines): (Vec<&str>, Vec<&str>) = lines.into_iter().partition(|line| line.contains("may ask"));
+    for line in &status {
+        holds(line, &["mounted by user 0: only its owner may ask"]);
+    }
+    assert_eq!(status.len(), 2);
     for (index, line) in lines.iter().enumerate() {
         let verb = ["unmount", "refresh", "refresh", "replace"][index % 4];
         holds(line, &["mounted by user 0: only its owner and root may ", verb]);

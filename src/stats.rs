@@ -1,0 +1,283 @@
+//! What a mount counts of itself, for `koofs status`: counters and histograms of fixed size, each a handful of relaxed atomics.
+//!
+//! Knows no other room but the kinds of failures. Threads: any. No locks. A count may be read while others go on: the figures of one
+//! report need not add up.
+
+mod report;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::remote::RemoteErrorKind;
+pub use report::Report;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Of the doublings of a time: what is shorter than the shortest or longer than the longest is counted with that. 64 µs to 19 hours.
+const MIN_DOUBLING: u32 = 6;
+const MAX_DOUBLING: u32 = 36;
+
+/// Each doubling has so many buckets, so that a quantile is at most a quarter too large.
+const PARTS: u32 = 4;
+
+const BUCKETS: usize = ((MAX_DOUBLING - MIN_DOUBLING) * PARTS) as usize;
+
+/// How long things took.
+#[derive(Debug)]
+pub struct Histogram([AtomicU64; BUCKETS]);
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Histogram {
+    /// Something took so long.
+    pub fn note(&self, took: Duration) {
+        let micros =
+            u64::try_from(took.as_micros()).unwrap_or(u64::MAX).clamp(1 << MIN_DOUBLING, (1 << MAX_DOUBLING) - 1);
+        let doubling = micros.ilog2();
+        // The two bits behind the first.
+        let part = (micros >> (doubling - 2)) & u64::from(PARTS - 1);
+        let bucket = u64::from((doubling - MIN_DOUBLING) * PARTS) + part;
+        if let Some(bucket) = usize::try_from(bucket).ok().and_then(|bucket| self.0.get(bucket)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What `permille` of a thousand did not take longer than, rounded up to the end of a bucket; `None` if there was nothing yet.
+    pub fn quantile(&self, permille: u64) -> Option<Duration> {
+        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let sum: u64 = counts.iter().sum();
+        let rank = sum.saturating_mul(permille).div_ceil(1000).max(1);
+        let mut below = 0;
+        let bucket = counts.iter().position(|count| {
+            below += count;
+            below >= rank
+        })?;
+        let (doubling, part) =
+            (bucket as u64 / u64::from(PARTS) + u64::from(MIN_DOUBLING), bucket as u64 % u64::from(PARTS));
+        Some(Duration::from_micros((1 << doubling) + (part + 1) * (1 << (doubling - 2))))
+    }
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A page of a listing.
+    Listing,
+    /// Links to the content of files.
+    Links,
+    /// Logins, and what keeps them alive.
+    Login,
+    /// Other calls of the service.
+    Other,
+    /// Content of a file, from the object store.
+    Content,
+}
+
+/// All of them, as they are called in a report.
+const PURPOSES: [(Purpose, &str); 5] = [
+    (Purpose::Listing, "listing"),
+    (Purpose::Links, "links"),
+    (Purpose::Login, "login"),
+    (Purpose::Other, "other"),
+    (Purpose::Content, "content"),
+];
+
+/// How many kinds of failures there are.
+const FAILURES: usize = 12;
+
+/// A kind of failure: its place, and its name in a report.
+fn failure(kind: RemoteErrorKind) -> (usize, &'static str) {
+    match kind {
+        RemoteErrorKind::NotFound => (0, "not_found"),
+        RemoteErrorKind::Denied => (1, "denied"),
+        RemoteErrorKind::NeedsLogin => (2, "needs_login"),
+        RemoteErrorKind::LoginNotReady => (3, "login_not_ready"),
+        RemoteErrorKind::Throttled => (4, "throttled"),
+        RemoteErrorKind::Timeout => (5, "timeout"),
+        RemoteErrorKind::Interrupted => (6, "interrupted"),
+        RemoteErrorKind::Unavailable => (7, "unavailable"),
+        RemoteErrorKind::Changed => (8, "changed"),
+        RemoteErrorKind::Malformed => (9, "malformed"),
+        RemoteErrorKind::CursorRefused => (10, "cursor_refused"),
+        RemoteErrorKind::Unusable => (11, "unusable"),
+    }
+}
+
+/// All kinds of failures.
+const KINDS: [RemoteErrorKind; FAILURES] = [
+    RemoteErrorKind::NotFound,
+    RemoteErrorKind::Denied,
+    RemoteErrorKind::NeedsLogin,
+    RemoteErrorKind::LoginNotReady,
+    RemoteErrorKind::Throttled,
+    RemoteErrorKind::Timeout,
+    RemoteErrorKind::Interrupted,
+    RemoteErrorKind::Unavailable,
+    RemoteErrorKind::Changed,
+    RemoteErrorKind::Malformed,
+    RemoteErrorKind::CursorRefused,
+    RemoteErrorKind::Unusable,
+];
+
+/// The requests of a mount, by purpose.
+#[derive(Debug, Default)]
+pub struct Requests([OfPurpose; PURPOSES.len()]);
+
+/// The requests of one purpose.
+#[derive(Debug, Default)]
+struct OfPurpose {
+    begun: Counter,
+    ended: Counter,
+    bytes: Counter,
+    latency: Histogram,
+    failures: [Counter; FAILURES],
+}
+
+impl Requests {
+    /// A request goes out. It is under way until its head is in, or all of a call's answer, and the result is dropped.
+    pub fn begin(&self, purpose: Purpose) -> UnderWay<'_> {
+        let of = &self.0[purpose as usize];
+        of.begun.count();
+        UnderWay(of)
+    }
+
+    /// So many bytes of an answer have come.
+    pub fn received(&self, purpose: Purpose, bytes: u64) {
+        self.0[purpose as usize].bytes.add(bytes);
+    }
+
+    /// A request has failed, or broke on its way.
+    pub fn failed(&self, purpose: Purpose, kind: RemoteErrorKind) {
+        self.0[purpose as usize].failures[failure(kind).0].count();
+    }
+
+    /// How often the service or the store has asked for fewer requests.
+    pub fn throttles(&self) -> u64 {
+        self.0.iter().map(|of| of.failures[failure(RemoteErrorKind::Throttled).0].get()).sum()
+    }
+
+    /// Says all of it, under `requests.`; what has never been is left out.
+    pub fn tell(&self, report: &mut Report) {
+        for (purpose, name) in PURPOSES {
+            let of = &self.0[purpose as usize];
+            let (ended, begun) = (of.ended.get(), of.begun.get());
+            report.number(&format!("requests.{name}.count"), begun);
+            report.number(&format!("requests.{name}.running"), begun.saturating_sub(ended));
+            report.number(&format!("requests.{name}.bytes"), of.bytes.get());
+            for (quantile, permille) in [("p50_us", 500), ("p99_us", 990)] {
+                if let Some(took) = of.latency.quantile(permille) {
+                    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                    report.number(&format!("requests.{name}.{quantile}"), micros);
+                }
+            }
+            for kind in KINDS {
+                let (index, failure) = failure(kind);
+                if let count @ 1.. = of.failures[index].get() {
+                    report.number(&format!("requests.{name}.errors.{failure}"), count);
+                }
+            }
+        }
+    }
+}
+
+/// A request that is under way.
+pub struct UnderWay<'a>(&'a OfPurpose);
+
+impl UnderWay<'_> {
+    /// It was answered, whatever the answer, after so long.
+    pub fn answered(&self, took: Duration) {
+        self.0.latency.note(took);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.ended.count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn quantile_is_never_too_small_and_at_most_a_quarter_too_large() {
+        for micros in [64, 65, 100, 127, 128, 1000, 50_000, 1_234_567, 60_000_000] {
+            let histogram = Histogram::default();
+            histogram.note(Duration::from_micros(micros));
+            let told = histogram.quantile(500).unwrap().as_micros();
+            assert!(told >= u128::from(micros) && told <= u128::from(micros) * 5 / 4 + 1, "{micros}: {told}");
+        }
+        let histogram = Histogram::default();
+        assert_eq!(histogram.quantile(500), None);
+        for took in [Duration::ZERO, Duration::MAX] {
+            histogram.note(took);
+        }
+        assert!(histogram.quantile(1).unwrap() < Duration::from_millis(1));
+        assert!(histogram.quantile(1000).unwrap() > Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn quantiles_part_the_fast_from_the_slow() {
+        let histogram = Histogram::default();
+        (0..985).for_each(|_| histogram.note(Duration::from_millis(10)));
+        (0..15).for_each(|_| histogram.note(Duration::from_secs(1)));
+        assert!(histogram.quantile(500).unwrap() < Duration::from_millis(14));
+        assert!(histogram.quantile(990).unwrap() >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn requests_are_told_by_purpose_and_failures_by_kind() {
+        let requests = Requests::default();
+        for (index, kind) in KINDS.into_iter().enumerate() {
+            assert_eq!(failure(kind).0, index);
+        }
+        for (index, (purpose, _)) in PURPOSES.into_iter().enumerate() {
+            assert_eq!(purpose as usize, index);
+        }
+        requests.begin(Purpose::Listing).answered(Duration::from_millis(3));
+        let running = requests.begin(Purpose::Listing);
+        requests.received(Purpose::Listing, 500);
+        requests.failed(Purpose::Content, RemoteErrorKind::Throttled);
+        requests.failed(Purpose::Links, RemoteErrorKind::Throttled);
+        let mut report = Report::default();
+        requests.tell(&mut report);
+        drop(running);
+        let text = String::from_utf8(report.into_bytes(10_000)).unwrap();
+        for line in [
+            "requests.listing.count\t2",
+            "requests.listing.running\t1",
+            "requests.listing.bytes\t500",
+            "requests.content.errors.throttled\t1",
+        ] {
+            assert!(text.lines().any(|other| other == line), "no {line} in\n{text}");
+        }
+        assert!(!text.contains("content.p50_us") && text.contains("listing.p99_us"));
+        assert_eq!(requests.throttles(), 2);
+    }
+}
