@@ -42,7 +42,7 @@ use source::{TypedPath, TypedSource};
 
 /// Mount a Huawei Cloud KooDrive share or space as a read-only filesystem.
 #[derive(Parser)]
-#[command(name = "koofs", version, about, arg_required_else_help = true, after_help = help::EXIT_CODES)]
+#[command(name = "koofs", version = help::VERSION, about, arg_required_else_help = true, after_help = help::EXIT_CODES)]
 struct Typed {
     #[command(subcommand)]
     command: TypedCommand,
@@ -191,6 +191,11 @@ pub enum Refusal {
     },
     /// The command line, the environment or the configuration is not valid: one line for standard error; exit code 2.
     Usage(String),
+}
+
+/// The command lines, for manuals and completions: of koofs, and of mount.koofs.
+pub fn definitions() -> [clap::Command; 2] {
+    [Typed::command(), TypedHelper::command()]
 }
 
 /// Whether `arguments` (the program's name first) are those of mount(8) to its helper.

@@ -1,5 +1,11 @@
 //! The texts of `--help` that are not options. 80 columns.
 
+/// The version, and of a build that was told it, the commit that it is of.
+pub(super) const VERSION: &str = match option_env!("KOOFS_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 pub(super) const EXIT_CODES: &str = "\x1b[1mExit codes:\x1b[0m
   0  done; mount: the mount answers (-f: it has ended as it was asked to)
   1  failed; one line on standard error says why (config check: its findings)

@@ -11,7 +11,7 @@ use super::settings::{ALL, Flags, Kind, NOEXEC, SECRETS, VERBOSE};
 
 /// Mount a Huawei Cloud KooDrive share or space: the helper of mount(8) for the type koofs.
 #[derive(Parser)]
-#[command(name = "mount.koofs", version, after_help = super::help::HELPER)]
+#[command(name = "mount.koofs", version = super::help::VERSION, after_help = super::help::HELPER)]
 pub(super) struct TypedHelper {
     /// As for `koofs mount`.
     pub(super) source: String,

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use clap::builder::OsStringValueParser;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,9 @@ impl Setting {
         let arg = Arg::new(self.key).long(self.key.replace('_', "-")).help(help).help_heading(self.heading);
         let arg = arg.value_parser(OsStringValueParser::new());
         let arg = match self.kind {
-            Kind::Text | Kind::Path | Kind::Number => arg.value_name(self.value_name),
+            Kind::Text | Kind::Number => arg.value_name(self.value_name),
+            Kind::Path if self.value_name == "DIR" => arg.value_name(self.value_name).value_hint(ValueHint::DirPath),
+            Kind::Path => arg.value_name(self.value_name).value_hint(ValueHint::FilePath),
             Kind::Switch => arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true"),
             // clap's own number: no value is typed.
             Kind::Count => arg.value_parser(clap::value_parser!(u8)).action(ArgAction::Count),

@@ -51,6 +51,7 @@ mod mount_walk_laws;
 mod mounted;
 mod network;
 mod object_client;
+mod package_laws;
 mod privacy_laws;
 mod readme_laws;
 mod refusals;
