@@ -148,6 +148,10 @@ fn helper_fails_with_the_exit_codes_of_mount_and_names_what_is_wrong() {
     assert!(refused(1, stage.help([&share, stage.mnt(), "-o", "no_cache"])).contains("--endpoint"));
     assert!(refused(1, stage.help([&share])).contains("MOUNTPOINT"));
     assert!(refused(1, stage.help(["work:", stage.mnt(), "-o", "config=/nonexistent"])).contains("/nonexistent"));
+    if !Path::new("/etc/koofs/config.toml").exists() {
+        // Without a user there is only the machine's.
+        assert!(refused(1, stage.help(["work:", stage.mnt()])).contains("/etc/koofs/config.toml"));
+    }
     // Faked: all but the mount.
     assert_eq!(stage.help([&share, stage.mnt(), "-f", "-s", "-o", &format!("{service},alow_other")]).well(), "");
     assert!(refused(1, stage.help(["nonsense", stage.mnt(), "-f"])).contains("SOURCE"));
