@@ -1,6 +1,7 @@
 //! Calls of one API endpoint: small JSON answers, read whole. No redirect is followed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Url;
@@ -113,6 +114,7 @@ impl ApiClient {
                 Err(_) => builder.header(*name, *value),
             });
         let mut body = send(builder, &self.origin, &self.config, &self.clock, deadline)?;
+        self.config.has_answered.store(true, Ordering::Relaxed);
         if let Some(address) = body.response.remote_addr() {
             self.watch.note_answer(address.ip());
         }

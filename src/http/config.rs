@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::proxy::Proxies;
@@ -21,6 +22,8 @@ pub struct HttpConfig {
     pub allow_private_links: bool,
     /// Where the endpoint has answered from: noted by the API client, asked by the object client. Shared by clones.
     pub endpoint_places: EndpointPlaces,
+    /// The endpoint has answered something, whatever: noted by the API client. Shared by clones.
+    pub has_answered: Arc<AtomicBool>,
     /// The most that a server may be silent, before its headers or between two pieces of a body.
     pub stall_limit: Duration,
     /// PEM certificates that are trusted beside the system's.
@@ -40,6 +43,7 @@ impl HttpConfig {
             allow_http,
             allow_private_links: false,
             endpoint_places: EndpointPlaces::default(),
+            has_answered: Arc::default(),
             stall_limit,
             ca_file: None,
             proxies: Proxies::default(),

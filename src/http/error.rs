@@ -16,7 +16,9 @@ pub enum HttpErrorKind {
     Connect,
     /// The connection is not a trustworthy TLS connection: certificate, protocol.
     Tls,
-    /// The connection, the headers or the body took too long.
+    /// No connection within the time that one may take to come up.
+    ConnectTimeout,
+    /// The headers or the body took too long.
     Timeout,
     /// The connection broke: reset, closed before the answer, body shorter than announced, compressed body that is damaged. An idle
     /// connection that the server closes just as we use it looks like this, so the first further try needs no pause.
@@ -43,7 +45,9 @@ impl HttpErrorKind {
         match self {
             HttpErrorKind::Timeout => RemoteErrorKind::Timeout,
             HttpErrorKind::Interrupted => RemoteErrorKind::Interrupted,
-            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls => RemoteErrorKind::Unavailable,
+            HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::ConnectTimeout | HttpErrorKind::Tls => {
+                RemoteErrorKind::Unreachable
+            }
             // The documented service does none of these: HTTPS only, no redirects, URLs that are URLs.
             HttpErrorKind::InsecureUrl
             | HttpErrorKind::PrivateAddress
@@ -100,6 +104,7 @@ impl HttpError {
             HttpErrorKind::Dns => "the host name does not resolve",
             HttpErrorKind::Connect => "no connection",
             HttpErrorKind::Tls => "no trustworthy TLS connection",
+            HttpErrorKind::ConnectTimeout => "no connection in time",
             HttpErrorKind::Timeout => "no answer in time",
             HttpErrorKind::Interrupted => "the connection broke",
             _ => "the request could not be made",
@@ -135,7 +140,7 @@ impl Error for HttpError {
 /// What a failure of reqwest means. Any failure of an established connection counts as an interruption.
 fn kind_of(error: &reqwest::Error) -> HttpErrorKind {
     if error.is_timeout() {
-        HttpErrorKind::Timeout
+        if error.is_connect() { HttpErrorKind::ConnectTimeout } else { HttpErrorKind::Timeout }
     } else if error.is_builder() {
         HttpErrorKind::Other
     } else if error.is_dns() {

@@ -43,6 +43,10 @@ fn remote_errno(kind: RemoteErrorKind) -> Errno {
         RemoteErrorKind::Denied | RemoteErrorKind::NeedsLogin | RemoteErrorKind::LoginNotReady => Errno::EACCES,
         RemoteErrorKind::Timeout => Errno::ETIMEDOUT,
         RemoteErrorKind::Changed => Errno::ESTALE,
+        // The network may be there, and the service is not.
+        RemoteErrorKind::Unreachable | RemoteErrorKind::Foreign => Errno::EHOSTUNREACH,
+        // Nothing was sent.
+        RemoteErrorKind::Offline => Errno::ENETUNREACH,
         RemoteErrorKind::Throttled
         | RemoteErrorKind::Interrupted
         | RemoteErrorKind::Unavailable
@@ -55,13 +59,20 @@ fn remote_errno(kind: RemoteErrorKind) -> Errno {
 /// Whether a failure is not worth a warning: a normal answer to a normal question, or one that was logged when its directory was
 /// listed.
 pub fn is_expected(error: &FsError) -> bool {
-    matches!(
-        error,
-        FsError::NotFound
-            | FsError::NotADirectory
-            | FsError::IsADirectory
-            | FsError::NameTooLong
-            | FsError::Unreadable(_)
-            | FsError::Outdated
-    )
+    let is_offline = match error {
+        FsError::Listing(error) => error.kind() == RemoteErrorKind::Offline,
+        FsError::Content(error) => error.kind() == RemoteErrorKind::Offline,
+        _ => false,
+    };
+    // That it is offline was said when it began.
+    is_offline
+        || matches!(
+            error,
+            FsError::NotFound
+                | FsError::NotADirectory
+                | FsError::IsADirectory
+                | FsError::NameTooLong
+                | FsError::Unreadable(_)
+                | FsError::Outdated
+        )
 }

@@ -18,7 +18,7 @@ const MAX_MSG_CHARS: usize = 160;
 pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str]) -> Result<Envelope, CallError> {
     let status = answer.status;
     let Some(envelope) = Envelope::parse(&answer.body) else {
-        let Some(kind) = kind_of_status(status) else { return Err(CallError::Foreign { status }) };
+        let Some(kind) = kind_of_status(status) else { return Err(CallError::Foreign { status, is_json: false }) };
         let detail = format!("HTTP {status}");
         return Err(CallError::Refused(ServiceRefusal {
             reason: Reason::Known(kind),
@@ -46,7 +46,7 @@ pub(super) fn judge(answer: &ApiAnswer, payload_keys: &[&str], secrets: &[&str])
             (Some(Reason::Unknown) | None, Some(kind)) => Reason::Known(kind),
             (Some(reason), _) => reason,
             (None, None) if envelope.has_error && (is_2xx || status == 400) => Reason::Unknown,
-            (None, None) => return Err(CallError::Foreign { status }),
+            (None, None) => return Err(CallError::Foreign { status, is_json: true }),
         },
     };
     let detail = describe(status, &envelope, secrets);

@@ -23,6 +23,8 @@ pub(super) enum CallError {
     Foreign {
         /// HTTP status.
         status: u16,
+        /// It is a JSON object all the same: a gateway of the service's, rather than a page of somebody else's.
+        is_json: bool,
     },
     /// The service refuses the call.
     Refused(ServiceRefusal),
@@ -117,7 +119,7 @@ impl CallError {
                 Reason::Parameters | Reason::Cursor | Reason::Unknown => refusal.status == 400,
                 Reason::NoSpace => false,
             },
-            CallError::Foreign { status } => *status == 400,
+            CallError::Foreign { status, .. } => *status == 400,
             CallError::Http(_) | CallError::Bad(_) | CallError::NoLink | CallError::Login(_) => false,
         }
     }
@@ -154,9 +156,16 @@ impl CallError {
     /// What the failure means for the caller.
     pub(super) fn kind(&self) -> RemoteErrorKind {
         match self {
-            CallError::Http(error) => error.kind().remote_kind(),
+            CallError::Http(error) => match error.kind() {
+                // The service redirects nobody.
+                HttpErrorKind::RedirectRefused => RemoteErrorKind::Foreign,
+                kind => kind.remote_kind(),
+            },
             CallError::Refused(refusal) => refusal.reason.kind(),
-            CallError::Foreign { .. } | CallError::Bad(_) | CallError::NoLink => RemoteErrorKind::Malformed,
+            CallError::Foreign { is_json: false, .. } => RemoteErrorKind::Foreign,
+            CallError::Foreign { is_json: true, .. } | CallError::Bad(_) | CallError::NoLink => {
+                RemoteErrorKind::Malformed
+            }
             CallError::Login(error) => error.kind(),
         }
     }
@@ -167,7 +176,10 @@ impl CallError {
     pub(super) fn failure_kind_at_open(&self) -> FailureKind {
         match self {
             CallError::Http(error)
-                if matches!(error.kind(), HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls) =>
+                if matches!(
+                    error.kind(),
+                    HttpErrorKind::Dns | HttpErrorKind::Connect | HttpErrorKind::Tls | HttpErrorKind::RedirectRefused
+                ) =>
             {
                 FailureKind::Permanent
             }
@@ -205,7 +217,7 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CallError::Http(error) => error.fmt(f),
-            CallError::Foreign { status } => write!(f, "HTTP {status} and no KooDrive answer"),
+            CallError::Foreign { status, .. } => write!(f, "HTTP {status} and no KooDrive answer"),
             CallError::Refused(refusal) => f.write_str(&refusal.detail),
             CallError::Bad(BadField { field, why }) => write!(f, "unusable answer: {field}: {why}"),
             CallError::NoLink => f.write_str(

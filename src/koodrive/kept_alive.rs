@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::CallError;
 use crate::clock::{Clock, Ticker};
@@ -65,5 +65,9 @@ impl Remote for KeptAlive {
 
     fn capacity(&self) -> Option<Capacity> {
         self.inner.capacity()
+    }
+
+    fn expires_at(&self) -> Option<SystemTime> {
+        self.inner.expires_at()
     }
 }

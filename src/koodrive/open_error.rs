@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::convert::Share;
@@ -15,7 +16,7 @@ use super::share_state::{Ended, ended, ended_text};
 use super::shown::cleaned;
 use crate::config::{Credentials, LoginConfig};
 use crate::http::{HttpError, HttpErrorKind};
-use crate::remote::RemoteErrorKind;
+use crate::remote::{RemoteError, RemoteErrorKind};
 
 /// How much of the operating system's or the TLS library's own reason is shown, in characters.
 const MAX_REASON_CHARS: usize = 120;
@@ -132,6 +133,30 @@ impl OpenError {
         }
     }
 
+    /// How the service was not reached, if that is why there is no answer of its own: in words.
+    pub fn outage(&self) -> Option<String> {
+        const LOGIN_PAGE: &str = "does this network want a login?";
+        match self {
+            OpenError::UnknownHost { endpoint, .. } => Some(format!("the host of {endpoint} does not resolve")),
+            OpenError::Unreachable { endpoint, source } if source.kind() == HttpErrorKind::Connect => {
+                Some(format!("cannot reach {endpoint} ({})", reason(source)))
+            }
+            OpenError::Tls { endpoint, source } => {
+                Some(format!("no trustworthy TLS connection to {endpoint} ({}); {LOGIN_PAGE}", reason(source)))
+            }
+            OpenError::NotKooDrive { endpoint, source }
+            | OpenError::Timeout { endpoint, source }
+            | OpenError::Unavailable { endpoint, source } => match kind_of(source.as_ref())? {
+                RemoteErrorKind::Unreachable => Some(format!("cannot reach {endpoint} ({source})")),
+                RemoteErrorKind::Foreign => {
+                    Some(format!("something else answers at {endpoint} ({source}); {LOGIN_PAGE}"))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Why the HTTP client could not be made.
     pub(super) fn of_setup(source: HttpError, endpoint: &str) -> OpenError {
         match source.kind() {
@@ -216,7 +241,9 @@ impl OpenError {
             HttpErrorKind::Dns => OpenError::UnknownHost { endpoint, source },
             HttpErrorKind::Connect | HttpErrorKind::Interrupted => OpenError::Unreachable { endpoint, source },
             HttpErrorKind::Tls => OpenError::Tls { endpoint, source },
-            HttpErrorKind::Timeout => OpenError::Timeout { endpoint, source: source.into() },
+            HttpErrorKind::ConnectTimeout | HttpErrorKind::Timeout => {
+                OpenError::Timeout { endpoint, source: source.into() }
+            }
             HttpErrorKind::InsecureUrl => OpenError::PlainHttp { endpoint, source },
             HttpErrorKind::RedirectRefused
             | HttpErrorKind::TooLarge
@@ -357,6 +384,18 @@ impl Error for OpenError {
             OpenError::Deleted | OpenError::Expired { .. } | OpenError::UserIdMissing => None,
         }
     }
+}
+
+/// What kind of failure a cause is.
+fn kind_of(cause: &(dyn Error + Send + Sync + 'static)) -> Option<RemoteErrorKind> {
+    if let Some(error) = cause.downcast_ref::<HttpError>() {
+        return Some(match error.kind() {
+            HttpErrorKind::RedirectRefused => RemoteErrorKind::Foreign,
+            kind => kind.remote_kind(),
+        });
+    }
+    let call = cause.downcast_ref::<CallError>().map(CallError::kind);
+    call.or_else(|| cause.downcast_ref::<Arc<RemoteError>>().map(|error| error.kind()))
 }
 
 /// The innermost cause of a failure: the system's own words, such as "Connection refused (os error 111)".

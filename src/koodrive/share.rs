@@ -4,7 +4,7 @@
 //! Owns the order of calls and what a refusal leads to. Must not know HTTP or JSON. Threads: any; no lock is held during a call.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::attempts::Resend;
 use super::auth::{Access, Credential, RenewError};
@@ -45,6 +45,8 @@ pub(super) struct ShareClient {
     access: Access,
     /// Stands for the top level. It is no file's id: those begin with `F`.
     share_id: NodeId,
+    /// When it ends, as the service said at its opening.
+    expires_at: Option<SystemTime>,
     /// The first page of the top level, and when it was asked for, until it has been used.
     opening_page: Mutex<Option<(Instant, Page)>>,
 }
@@ -90,7 +92,8 @@ impl ShareClient {
         let no_id = || failed(Step::Info)(CallError::missing("link.shareId"));
         let share_id = NodeId::new(&share_id.ok_or_else(no_id)?);
         let opening_page = Mutex::new(Some((asked, page)));
-        Ok(ShareClient { access: Access::new(access_code.cloned(), token), calls, share_id, opening_page })
+        let (access, expires_at) = (Access::new(access_code.cloned(), token), share.expires_at);
+        Ok(ShareClient { access, calls, share_id, expires_at, opening_page })
     }
 
     /// The page that opening has listed, once, if it is fresh.
@@ -224,5 +227,9 @@ impl Remote for ShareClient {
     /// No call tells a share's size (API.md, section 8.2).
     fn capacity(&self) -> Option<Capacity> {
         None
+    }
+
+    fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
     }
 }

@@ -1,6 +1,6 @@
 //! The trait of a drive.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::error::RemoteError;
 use super::link::LinkResults;
@@ -43,4 +43,21 @@ pub trait Remote: Send + Sync + 'static {
     /// Figures for `statfs`, from memory: this call alone never blocks and never touches the network. `None` where the service
     /// does not tell them, or has not yet.
     fn capacity(&self) -> Option<Capacity>;
+
+    /// When the service ends to give this caller anything, as far as it has said so; on the service's clock.
+    fn expires_at(&self) -> Option<SystemTime> {
+        None
+    }
+
+    /// Whether the service cannot be reached, so that every call fails at once with
+    /// [`Offline`](super::RemoteErrorKind::Offline). From memory.
+    fn is_offline(&self) -> bool {
+        false
+    }
+
+    /// The object store cannot be reached: perhaps the service cannot, either. Never blocks.
+    fn doubt(&self) {}
+
+    /// Somebody needs the service now: one that could not be reached is tried again soon. Never blocks.
+    fn try_soon(&self) {}
 }

@@ -24,8 +24,14 @@ pub enum RemoteErrorKind {
     Timeout,
     /// The connection broke under the request: reset, or closed before the end of the answer.
     Interrupted,
-    /// The service does not work or cannot be reached: no connection, 5xx.
+    /// The service does not work: 5xx.
     Unavailable,
+    /// The service cannot be reached: its name does not resolve, no connection can be made, or none that can be trusted.
+    Unreachable,
+    /// Something else answers in the service's place: a login page of the network, a proxy, another server.
+    Foreign,
+    /// Nobody was asked, as the service could not be reached for a long time: see [`super::Remote::is_offline`].
+    Offline,
     /// The thing is no longer what was asked for: another version.
     Changed,
     /// The answer is not of the documented form, or contradicts itself. The next one may be right.
@@ -44,16 +50,18 @@ impl RemoteErrorKind {
         match self {
             RemoteErrorKind::Throttled => FailureKind::Throttled,
             RemoteErrorKind::Interrupted => FailureKind::Interrupted,
-            RemoteErrorKind::Timeout | RemoteErrorKind::Unavailable | RemoteErrorKind::LoginNotReady => {
-                FailureKind::Transient
-            }
+            RemoteErrorKind::Timeout
+            | RemoteErrorKind::Unavailable
+            | RemoteErrorKind::Unreachable
+            | RemoteErrorKind::LoginNotReady => FailureKind::Transient,
             // An answer that is cut short or is a proxy's error page; the next one may be whole.
-            RemoteErrorKind::Malformed => FailureKind::Unclear,
+            RemoteErrorKind::Malformed | RemoteErrorKind::Foreign => FailureKind::Unclear,
             RemoteErrorKind::NotFound
             | RemoteErrorKind::Denied
             | RemoteErrorKind::NeedsLogin
             | RemoteErrorKind::Changed
             | RemoteErrorKind::CursorRefused
+            | RemoteErrorKind::Offline
             | RemoteErrorKind::Unusable => FailureKind::Permanent,
         }
     }

@@ -1,7 +1,7 @@
 //! A drive seen from one of its folders: the same remote with another root.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::drive::{Capacity, Remote};
 use super::error::RemoteError;
@@ -41,5 +41,21 @@ impl Remote for Rooted {
 
     fn capacity(&self) -> Option<Capacity> {
         self.inner.capacity()
+    }
+
+    fn expires_at(&self) -> Option<SystemTime> {
+        self.inner.expires_at()
+    }
+
+    fn is_offline(&self) -> bool {
+        self.inner.is_offline()
+    }
+
+    fn doubt(&self) {
+        self.inner.doubt();
+    }
+
+    fn try_soon(&self) {
+        self.inner.try_soon();
     }
 }

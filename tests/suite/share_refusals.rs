@@ -86,15 +86,15 @@ fn answer_that_is_no_json_is_judged_by_its_status() {
     let server = ScriptedServer::new();
     let client = opened(&server);
     for (status, kind) in
-        [(200, Malformed), (404, Malformed), (400, Malformed), (302, Malformed), (502, Unavailable), (429, Throttled)]
+        [(200, Foreign), (404, Foreign), (400, Foreign), (302, Foreign), (502, Unavailable), (429, Throttled)]
     {
         server.push(Answer::new(status, "<html>Bad Gateway</html>"));
         assert_eq!(list(&client).unwrap_err().kind(), kind, "{status}");
     }
     server.push(Answer::new(200, [0xff, 0xfe, b'{']));
-    assert_eq!(list(&client).unwrap_err().kind(), Malformed);
+    assert_eq!(list(&client).unwrap_err().kind(), Foreign);
     server.push(Answer::new(200, "[".repeat(100_000)));
-    assert_eq!(list(&client).unwrap_err().kind(), Malformed);
+    assert_eq!(list(&client).unwrap_err().kind(), Foreign);
 }
 
 #[test]
