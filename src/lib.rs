@@ -15,6 +15,7 @@
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),
 //!                      single_flight (one thread works, others wait), sync (how locks are taken)
 //!                      stats (counters that the rooms keep of themselves)
+//! between them         offline (a drive that may be out of reach: fails at once, tries in the background, is known from before)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`),
 //!                      status (`koofs status`)
 //! below koodrive       secrets (files and commands that hold them)
@@ -73,6 +74,9 @@ pub mod content;
 
 // What outlives the mount.
 pub mod store;
+
+// What may be out of reach.
+pub mod offline;
 
 // The service.
 pub mod koodrive;

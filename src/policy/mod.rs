@@ -9,6 +9,7 @@ pub mod hash;
 pub mod link_expiry;
 pub mod linux;
 pub mod name;
+pub mod outage;
 pub mod overdue;
 pub mod pace;
 pub mod percent;
