@@ -44,12 +44,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stored", &["config", "policy", "store"]),
     // `policy` for lines that are fit for a terminal.
     ("cli", &["config", "policy"]),
+    // A drive that may be out of reach: `policy` for when it is.
+    ("offline", &["clock", "policy", "remote", "sync"]),
     // The composition root: every constructor, but not what the user typed.
     (
         "mount",
         &[
-            "clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "policy", "remote",
-            "stats", "store", "sync",
+            "clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "offline", "policy",
+            "remote", "stats", "store", "sync",
         ],
     ),
     (
