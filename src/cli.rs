@@ -27,8 +27,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    self, CacheAction, CacheCommand, Command, DEFAULT_TTL, HelperCommand, ListConfig, ListFormat, MountConfig, Report,
-    SpacesConfig, StatusConfig,
+    self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, HelperCommand, ListConfig, ListFormat,
+    MountConfig, Report, SpacesConfig, StatusConfig,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -305,6 +305,7 @@ fn mount(
         verbosity: values.verbosity,
         log_file: values.log_file,
         ttl: values.ttl.unwrap_or(DEFAULT_TTL),
+        offline_for: values.offline_for.unwrap_or(DEFAULT_OFFLINE_FOR),
         memory_bytes: values.memory_bytes.unwrap_or_else(default_memory_bytes),
         allow_other: values.allow_other,
         noexec: values.noexec,

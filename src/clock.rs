@@ -73,8 +73,8 @@ pub fn monotonic_usec() -> u64 {
     seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
 }
 
-/// What is remembered from before the machine was started has a time, too: for as long as it may be believed at most, a week.
-const BEFORE_BOOT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What is remembered from before the machine was started has a time, too: for as long as it may be believed at most, 90 days.
+const BEFORE_BOOT: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]

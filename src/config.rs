@@ -25,6 +25,12 @@ pub const MIN_TTL: Duration = Duration::from_secs(1);
 /// The most that `--ttl` may be: a week. Longer is a copy, not a mount.
 pub const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The default of `--offline-for`: a week's journey.
+pub const DEFAULT_OFFLINE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The most that `--offline-for` may be: clocks count as far back from the start of the machine.
+pub const MAX_OFFLINE_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
+
 /// The least that `--op-timeout` may be: one round trip to a far region, with a TLS handshake.
 pub const MIN_OP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -155,6 +161,11 @@ impl Secret {
     /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
+    }
+
+    /// A hash of it together with `salt`, which is no secret. A part of it may be kept to tell this secret from others.
+    pub fn hash_with(&self, salt: &str) -> u64 {
+        stable_hash(&[b"secret", salt.as_bytes(), self.0.as_bytes()])
     }
 
     /// The secret itself, for the request that needs it.
@@ -368,6 +379,8 @@ pub struct MountConfig {
     pub log_file: Option<PathBuf>,
     /// See [`DEFAULT_TTL`].
     pub ttl: Duration,
+    /// How long listings are believed, and the source is known, while the service cannot be reached; zero for never.
+    pub offline_for: Duration,
     /// The budget of all cached and prefetched bytes.
     pub memory_bytes: u64,
     /// Other users may use the mount.

@@ -106,7 +106,7 @@ const PURPOSES: [(Purpose, &str); 5] = [
 ];
 
 /// How many kinds of failures there are.
-const FAILURES: usize = 12;
+const FAILURES: usize = 15;
 
 /// A kind of failure: its place, and its name in a report.
 fn failure(kind: RemoteErrorKind) -> (usize, &'static str) {
@@ -123,6 +123,9 @@ fn failure(kind: RemoteErrorKind) -> (usize, &'static str) {
         RemoteErrorKind::Malformed => (9, "malformed"),
         RemoteErrorKind::CursorRefused => (10, "cursor_refused"),
         RemoteErrorKind::Unusable => (11, "unusable"),
+        RemoteErrorKind::Unreachable => (12, "unreachable"),
+        RemoteErrorKind::Foreign => (13, "foreign"),
+        RemoteErrorKind::Offline => (14, "offline"),
     }
 }
 
@@ -140,6 +143,9 @@ const KINDS: [RemoteErrorKind; FAILURES] = [
     RemoteErrorKind::Malformed,
     RemoteErrorKind::CursorRefused,
     RemoteErrorKind::Unusable,
+    RemoteErrorKind::Unreachable,
+    RemoteErrorKind::Foreign,
+    RemoteErrorKind::Offline,
 ];
 
 /// The requests of a mount, by purpose.

@@ -179,6 +179,8 @@ settings! {
         "Mount over a directory that is not empty, and hide what is in it";
     TTL = "ttl", Number, Mount, "Mount", "TIME",
         "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
+    OFFLINE_FOR = "offline_for", Number, Mount, "Mount", "TIME",
+        "How long what is remembered is shown while the service cannot be reached; 0: never [default: 7d]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
         "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
     CACHE_DIR = "cache_dir", Path, Cache, "Mount", "DIR",

@@ -124,6 +124,11 @@ pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
     duration(text, config::MIN_TTL, config::MAX_TTL)
 }
 
+/// A time within the bounds of `--offline-for`.
+pub(crate) fn offline_for(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::ZERO, config::MAX_OFFLINE_FOR)
+}
+
 /// A time within the bounds of `--op-timeout`.
 pub(crate) fn op_timeout(text: &str) -> Result<Duration, String> {
     duration(text, config::MIN_OP_TIMEOUT, config::MAX_OP_TIMEOUT)

@@ -15,7 +15,7 @@ use super::look::Look;
 use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
 use super::pacer::Pacer;
-use super::progress::Progress;
+use super::progress::{Held, Progress};
 use super::runs::{Run, Runs};
 use super::{ContentError, LinkStore};
 use crate::clock::{Clock, Timer};
@@ -59,21 +59,9 @@ struct FetchTask {
     progress: Mutex<Option<Progress>>,
 }
 
-/// A fetch's progress in the hands of the thread that works on it. Put back in any case, so that nothing is lost by a panic.
-struct Held<'a> {
-    task: &'a FetchTask,
-    progress: Option<Progress>,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        *lock(&self.task.progress) = self.progress.take();
-    }
-}
-
 impl Task for FetchTask {
     fn attempt(&self, ticket: &Ticket, deadline: Instant) -> Attempt {
-        let mut held = Held { task: self, progress: lock(&self.progress).take() };
+        let mut held = Held::of(&self.progress);
         let Some(progress) = held.progress.as_mut() else { return Attempt::Done };
         progress.has_progressed = false;
         let _entered = self.fetcher.runs.enter(&self.run);
@@ -208,7 +196,24 @@ impl Fetcher {
         deadline: Instant,
     ) -> Result<StoreAnswer, ContentError> {
         let _in_flight = self.in_flight.start(&self.blocks, asked);
-        self.store.get(link, asked, etag, deadline).map_err(|error| ContentError::Store(Arc::new(error)))
+        self.ask(link, asked, etag, deadline)
+    }
+
+    /// Asks the object store, unless nothing can be reached at all.
+    fn ask(
+        &self,
+        link: &Link,
+        asked: ByteRange,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<StoreAnswer, ContentError> {
+        self.links.reachable()?;
+        self.store.get(link, asked, etag, deadline).map_err(|error| {
+            if error.kind == RemoteErrorKind::Unreachable {
+                self.links.doubt_service();
+            }
+            ContentError::Store(Arc::new(error))
+        })
     }
 
     /// Starts to fetch a run of new blocks of `object`, in order and without a gap: from the disk, and the rest from the object
@@ -342,6 +347,14 @@ impl Fetcher {
                 self.give_up_filling(progress);
             }
             let deadline = ticket.deadline().unwrap_or(deadline);
+            if let Err(offline) = self.links.reachable() {
+                // A block that was begun on the line is begun again when the line is back.
+                self.give_up_filling(progress);
+                if let Some(kept) = &self.kept {
+                    kept.take_all(run, &self.blocks, self.clock.as_ref(), deadline);
+                }
+                return if run.is_done() { Ok(()) } else { Err(offline) };
+            }
             let link = self.links.get(&object.revision(), deadline)?;
             let whole = run.wanted();
             let wanted = ByteRange::new(whole.start + progress.filled as u64, whole.end);
@@ -356,8 +369,7 @@ impl Fetcher {
             let sent = self.clock.now();
             let _in_flight = self.in_flight.start(&self.blocks, asked).of(object, asked, sent);
             run.note_active(sent);
-            let answer = self.store.get(&link, asked, etag, deadline);
-            let answer = answer.map_err(|error| ContentError::Store(Arc::new(error)))?;
+            let answer = self.ask(&link, asked, etag, deadline)?;
             let waited = self.clock.now().saturating_duration_since(sent);
             match range::judge(asked, object.size(), answer.head()) {
                 Verdict::Use { .. } if !object.is_same_version(answer.etag.as_deref()) => {

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use lru::LruCache;
 
@@ -17,6 +18,8 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::buffers::Buffer;
 use super::object::Object;
+use super::runs::Run;
+use crate::clock::Clock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
 use crate::remote::{NodeId, Version};
 use crate::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
@@ -90,6 +93,27 @@ impl KeptBlocks {
                 }
             });
         }
+    }
+
+    /// Nobody else can be asked: takes what the disk has of the blocks that `run` lacks, up to the first that it has not. A disk that is
+    /// slow is waited for, until `until`. Blocks: for worker threads.
+    pub(super) fn take_all(&self, run: &Run, blocks: &BlockCache, clock: &dyn Clock, until: Instant) {
+        while let Some(block) = run.first() {
+            let unit = self.get_patiently(&run.object, &block, clock, until);
+            let Some(buffer) = unit.and_then(|unit| unit.read(&block, blocks)) else { return };
+            if run.remove(&block) {
+                blocks.complete(&run.object, &block, buffer);
+            } else {
+                blocks.refund(&block);
+            }
+        }
+    }
+
+    fn get_patiently(&self, object: &Object, block: &Block, clock: &dyn Clock, until: Instant) -> Option<KeptUnit> {
+        let index = unit_of(block.range);
+        let identity = self.identity(object, index).filter(|_| self.is_trusted(object))?;
+        let blob = self.store.get_patiently(&identity, clock, until)?;
+        self.agrees(object, &blob, &identity).then_some(KeptUnit { blob, start: index * BLOB_BYTES })
     }
 
     /// Whether the blob is of the version of the object store that the object is of: the first that is known of it. One that is not is

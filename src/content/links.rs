@@ -177,6 +177,24 @@ impl LinkStore {
         self.calls.fly(call, |state, answer| state.land(&files, answer, self.clock.now()));
     }
 
+    /// Whether the service can be asked, as far as is known.
+    ///
+    /// # Errors
+    /// That it cannot; it is tried soon.
+    pub(super) fn reachable(&self) -> Result<(), ContentError> {
+        if !self.remote.is_offline() {
+            return Ok(());
+        }
+        self.remote.try_soon();
+        let error = RemoteError::new(RemoteErrorKind::Offline, "offline: the service cannot be reached");
+        Err(ContentError::Link(Arc::new(error)))
+    }
+
+    /// The object store could not be reached.
+    pub(super) fn doubt_service(&self) {
+        self.remote.doubt();
+    }
+
     fn batch_max(&self) -> usize {
         self.remote.max_links_per_call().max(1)
     }

@@ -1,6 +1,6 @@
 //! How far a fetch has come. Plain values of one thread at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::block::Block;
 use super::buffers::Buffer;
@@ -8,6 +8,7 @@ use super::object::Object;
 use super::{ContentError, LinkStore};
 use crate::policy::printable::one_line;
 use crate::remote::Link;
+use crate::sync::lock;
 
 /// How many links in a row the store may refuse before the refusal is believed: the one at hand, which may have expired,
 /// a fresh one, and one more for a store that has not seen the fresh one yet.
@@ -26,6 +27,25 @@ pub(super) struct Progress {
     pub(super) has_progressed: bool,
     /// How the last attempt failed.
     pub(super) error: Option<ContentError>,
+}
+
+/// A fetch's progress in the hands of the thread that works on it. Put back in any case, so that nothing is lost by a panic.
+pub(super) struct Held<'a> {
+    place: &'a Mutex<Option<Progress>>,
+    pub(super) progress: Option<Progress>,
+}
+
+impl Held<'_> {
+    /// What is in `place`, until this is dropped.
+    pub(super) fn of(place: &Mutex<Option<Progress>>) -> Held<'_> {
+        Held { progress: lock(place).take(), place }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *lock(self.place) = self.progress.take();
+    }
 }
 
 impl Progress {

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct FsConfig {
     /// For how long a complete listing is believed.
     pub ttl: Duration,
+    /// The same while the service cannot be reached, if it is longer.
+    pub offline_for: Duration,
     /// The deadline of every operation.
     pub op_timeout: Duration,
     /// Whether a process is still there; asked on worker threads, for what is only worth doing if it is.

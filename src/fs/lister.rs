@@ -176,7 +176,7 @@ impl Lister {
 
     /// Whether another listing may be loaded behind its readers now.
     pub fn may_load_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed) < MAX_BEHIND && self.may_guess()
+        self.behind.load(Ordering::Relaxed) < MAX_BEHIND && !self.remote.is_offline() && self.may_guess()
     }
 
     /// Whether another listing may be loaded without anybody's asking: not while the service asks for a pause, nor while as many
@@ -267,7 +267,7 @@ impl Task for LoadTask {
     fn attempt(&self, ticket: &Ticket, deadline: Instant) -> Attempt {
         let Some(listing) = self.listing.upgrade() else { return Attempt::Cancelled };
         let cursor = lock(&self.progress).cursor.clone();
-        if self.may_recall && cursor.is_none() && listing.is_empty() && self.recall(&listing) {
+        if self.may_recall && cursor.is_none() && listing.is_empty() && self.recall(&listing, deadline) {
             return Attempt::Done;
         }
         match self.lister.remote.list_page(&listing.id, cursor.as_ref(), deadline) {
@@ -345,12 +345,15 @@ impl LoadTask {
     }
 
     /// Fills the listing with what the disk has of it; `false` if that is nothing.
-    fn recall(&self, listing: &Arc<Listing>) -> bool {
+    fn recall(&self, listing: &Arc<Listing>, deadline: Instant) -> bool {
         let lister = &self.lister;
         let Some(remembered) = &lister.remembered else { return false };
-        let Some((nodes, complete_at)) = remembered.take(&listing.id) else { return false };
+        let until = lister.remote.is_offline().then_some(deadline);
+        let Some((nodes, complete_at)) = remembered.take(&listing.id, lister.clock.as_ref(), until) else {
+            return false;
+        };
         let age = lister.clock.utc().duration_since(complete_at).ok();
-        let (at, is_ageing) = lister.listings.recalled(age, lister.clock.boot());
+        let Some((at, is_ageing)) = lister.listings.recalled(age, lister.clock.boot()) else { return false };
         log::debug!("{} is on the disk: {} entries", listing.path(), nodes.len());
         listing.accept(nodes, None, at);
         lister.listings.weigh(listing);

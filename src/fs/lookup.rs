@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attr::Attr;
+use super::belief::Belief;
 use super::dir::{Answer, Listing};
 use super::fresh::Freshness;
 use super::inode::{Entry, InodeTable};
@@ -30,13 +31,14 @@ pub(super) struct Finder {
     pub(super) content: Arc<Content>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: FsConfig,
+    pub(super) belief: Belief,
     pub(super) name: Box<str>,
 }
 
 impl Finder {
     /// The result of a lookup that is settled. A found entry counts as looked up from here on.
     fn result(&self) -> Result<Lookup, FsError> {
-        let validity = self.listing.validity(self.clock.boot(), self.config.ttl);
+        let validity = self.belief.validity(&self.listing, self.clock.boot());
         match self.listing.find(&self.name) {
             Answer::Found(entry) => {
                 entry.readable()?;

@@ -6,6 +6,7 @@
 
 mod ahead;
 pub mod attr;
+mod belief;
 mod config;
 pub mod dir;
 mod error;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use ahead::Ahead;
 pub use attr::Attr;
+use belief::Belief;
 pub use config::FsConfig;
 use dir::{Answer, Listing, ListingCache};
 pub use error::FsError;
@@ -51,7 +53,7 @@ use crate::content::{Content, ContentError, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::range::ByteRange;
-use crate::remote::{Capacity, NodeKind, Remote};
+use crate::remote::{Capacity, NodeKind, Remote, RemoteError, RemoteErrorKind};
 use crate::stats::Report;
 
 /// How many of the ranges that are being fetched a report tells, and so much of each path: it has 16,000 bytes.
@@ -61,6 +63,7 @@ const MAX_TOLD_CHARS: usize = 120;
 /// One mounted drive.
 pub struct DriveFs {
     config: FsConfig,
+    belief: Belief,
     remote: Arc<dyn Remote>,
     inodes: Arc<InodeTable>,
     listings: Arc<ListingCache>,
@@ -90,7 +93,8 @@ impl DriveFs {
         let clock = Arc::clone(timer.clock());
         let mounted_ms = clock.utc().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
         let inodes = Arc::new(InodeTable::new(remote.root(), i64::try_from(mounted_ms).unwrap_or(0)));
-        let listings = Arc::new(ListingCache::new(&inodes, config.ttl));
+        let belief = Belief::new(config.ttl, config.offline_for, &remote);
+        let listings = Arc::new(ListingCache::new(&inodes, belief.clone()));
         let links = Arc::clone(content.links());
         let lister = Lister::new(
             Arc::clone(&remote),
@@ -120,6 +124,7 @@ impl DriveFs {
         let (files, dirs, failed_reads) = (HandleMap::default(), HandleMap::default(), Arc::default());
         DriveFs {
             config,
+            belief,
             remote,
             inodes,
             listings,
@@ -158,6 +163,7 @@ impl DriveFs {
             content: Arc::clone(&self.content),
             clock: Arc::clone(&self.clock),
             config: self.config,
+            belief: self.belief.clone(),
             name: name.into(),
         };
         match finder.listing.find(name) {
@@ -209,8 +215,9 @@ impl DriveFs {
     pub fn dir_keeping(&self, fh: Fh) -> (bool, bool) {
         let Ok(handle) = self.dirs.get(fh) else { return (false, false) };
         let listing = handle.listing();
-        match listing.expires_at(self.config.ttl) {
+        match listing.expires_at(self.belief.time()) {
             Some(expires_at) if !listing.is_outdated() => {
+                let expires_at = expires_at.min(self.clock.boot() + self.config.ttl);
                 self.expire_with(&handle, expires_at);
                 (true, listing.set_kept())
             }
@@ -232,12 +239,29 @@ impl DriveFs {
     }
 
     /// Forgets what is remembered of the directory `ino` and of all below it, and has the kernel forget it, too; then `done`.
-    /// For a file, that is done for the directory that holds it.
+    /// For a file, that is done for the directory that holds it. While the service cannot be reached nothing is forgotten, as it could
+    /// not be had again: that is an error, and the service is tried soon.
     pub fn refresh(&self, ino: Ino, done: Done<()>) {
         let Some(entry) = self.inodes.get(ino) else { return done(Err(FsError::NotFound)) };
+        if self.remote.is_offline() {
+            self.remote.try_soon();
+            let why = "the service cannot be reached: nothing is forgotten, as it could not be had again";
+            return done(Err(FsError::Listing(Arc::new(RemoteError::new(RemoteErrorKind::Offline, why)))));
+        }
         let dir = if entry.kind == NodeKind::Directory { entry.ino } else { entry.parent };
         let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(done));
         self.lister.forget_remembered(move || freshness.forget_below(dir, owed));
+    }
+
+    /// The service is reached again after a time without: what the kernel was told meanwhile is asked for anew.
+    pub fn service_is_back(&self) {
+        self.freshness.doubt_all();
+    }
+
+    /// The service refuses all of it: nothing that is remembered is shown any longer.
+    pub fn forget_everything(&self) {
+        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(Box::new(|_| {})));
+        self.lister.forget_remembered(move || freshness.forget_below(Ino::ROOT, owed));
     }
 
     /// What the kernel is to be told, for the one thread that tells it; `None` if there is one already.
@@ -256,7 +280,7 @@ impl DriveFs {
         }
         let listing = handle.listing();
         let emitter = Emitter {
-            validity: listing.validity(self.clock.boot(), self.config.ttl),
+            validity: self.belief.validity(&listing, self.clock.boot()),
             listing,
             inodes: Arc::clone(&self.inodes),
             freshness: Arc::clone(&self.freshness),

@@ -8,11 +8,12 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use lru::LruCache;
 
 use super::inode::Entry;
+use crate::clock::Clock;
 use crate::remote::{Node, NodeId, NodeKind, RemoteErrorKind, Version};
 use crate::store::Store;
 use crate::store::identity::{Identity, Source};
@@ -51,13 +52,23 @@ impl Remembered {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The listing of `dir` and when it was complete, if there is one and this is the first time that it is asked for.
-    pub(super) fn take(&self, dir: &NodeId) -> Option<(Vec<Node>, SystemTime)> {
+    /// The listing of `dir` and when it was complete, if there is one and this is the first time that it is asked for. While nobody
+    /// else can be asked there is an `until`: then it is asked for each time, and a disk that is slow is waited for until then.
+    pub(super) fn take(
+        &self,
+        dir: &NodeId,
+        clock: &dyn Clock,
+        until: Option<Instant>,
+    ) -> Option<(Vec<Node>, SystemTime)> {
         let generation = self.generation();
-        if lock(&self.asked).put(dir.clone(), ()).is_some() {
+        if lock(&self.asked).put(dir.clone(), ()).is_some() && until.is_none() {
             return None;
         }
-        let blob = self.store.get(&self.identity(dir)?)?;
+        let identity = self.identity(dir)?;
+        let blob = match until {
+            None => self.store.get(&identity),
+            Some(until) => self.store.get_patiently(&identity, clock, until),
+        }?;
         let Some(nodes) = decode(blob.data()) else {
             log::debug!("a listing on the disk makes no sense: its directory is listed anew");
             return None;

@@ -1,16 +1,21 @@
 //! The cache on the disk: opens it if possible, and names the sources under which blocks and listings are kept.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::clock::Timer;
-use crate::config::{CacheConfig, Credentials, LoginConfig, Source};
+use crate::config::{CacheConfig, Credentials, LoginConfig, ShareConfig, Source};
 use crate::fs::Remembered;
+use crate::offline::Facts;
 use crate::policy::printable::one_line;
+use crate::store::identity::Identity;
 use crate::store::{self, Store, identity};
 
 /// How long the disk is waited for: a request to the service takes about as long, and a disk that turns for many readers less.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How old what is known of a source may grow on the disk while the service answers: it is known for days, from then on.
+const KEPT_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 /// What outlives the mount.
 pub(super) struct Cache {
@@ -19,11 +24,19 @@ pub(super) struct Cache {
     pub(super) blocks: identity::Source,
     listings: identity::Source,
     is_share: bool,
+    /// What the last opening of this source, with this access code and from this root on, has told.
+    opening: Option<Identity>,
 }
 
 impl Cache {
     /// The cache for `source`, in which `queue_bytes` may wait to be written; `None`, with a warning, if it cannot be used.
-    pub(super) fn open(config: &CacheConfig, source: &Source, queue_bytes: u64, timer: &Arc<Timer>) -> Option<Cache> {
+    pub(super) fn open(
+        config: &CacheConfig,
+        source: &Source,
+        root: &[String],
+        queue_bytes: u64,
+        timer: &Arc<Timer>,
+    ) -> Option<Cache> {
         let CacheConfig { directory, limit_bytes } = config;
         let config =
             store::Config { directory: directory.clone(), limit_bytes: *limit_bytes, queue_bytes, patience: PATIENCE };
@@ -39,7 +52,27 @@ impl Cache {
             &format!("{label}{}", identity::LISTINGS_LABEL),
         );
         let is_share = matches!(source, Source::Share(_));
-        Some(Cache { store: Arc::new(store), blocks, listings, is_share })
+        let opening = Identity::opening(&blocks, &access_mark(source), &root.join("/"));
+        Some(Cache { store: Arc::new(store), blocks, listings, is_share, opening })
+    }
+
+    /// What the last opening of the source has told, if that is at most `age` old at `now`. A clock that was turned back does no harm.
+    pub(super) fn known(&self, age: Duration, now: SystemTime) -> Option<Facts> {
+        let blob = self.store.get(self.opening.as_ref()?)?;
+        let is_young = now.duration_since(blob.complete_at).unwrap_or_default() < age;
+        Facts::decode(blob.data()).filter(|_| is_young)
+    }
+
+    /// Keeps what is known of the source, as it was when the service answered last; not again if that has not changed in a while.
+    pub(super) fn keep(&self, facts: &Facts, answered_at: SystemTime) {
+        let Some((opening, bytes)) = self.opening.as_ref().zip(facts.encode()) else { return };
+        let is_kept = self.store.get(opening).is_some_and(|blob| {
+            let age = answered_at.duration_since(blob.complete_at).unwrap_or_default();
+            blob.data() == bytes && age < KEPT_AGAIN_AFTER
+        });
+        if !is_kept {
+            self.store.put_listing(opening, answered_at, bytes);
+        }
     }
 
     /// The listings that are kept.
@@ -54,6 +87,17 @@ impl Cache {
                 log::warn!("what is kept on disk of it cannot be forgotten ({error}): run koofs cache clear");
             }
         }
+    }
+}
+
+/// Tells one access code of a share from most others, and gives away next to nothing of it: 16 bits of a hash. A code has some 47, and
+/// whoever can read this can read all that the code is for.
+fn access_mark(source: &Source) -> String {
+    match source {
+        Source::Share(ShareConfig { code, access_code: Some(access_code), .. }) => {
+            format!("{:04x}", access_code.hash_with(code) >> 48)
+        }
+        Source::Share(_) | Source::Space(_) => String::new(),
     }
 }
 
@@ -79,9 +123,7 @@ fn exact_name(source: &Source) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{
-        Connection, DEFAULT_OP_TIMEOUT, Edition, Secret, SecretSource, ShareConfig, SpaceConfig, SpaceSource,
-    };
+    use crate::config::{Connection, DEFAULT_OP_TIMEOUT, Edition, Secret, SecretSource, SpaceConfig, SpaceSource};
 
     fn connection() -> Connection {
         Connection {

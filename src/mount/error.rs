@@ -206,6 +206,14 @@ impl fmt::Display for MountError {
             MountError::Refresh(path, cause) if cause.raw_os_error() == Some(NOT_A_MOUNT_OF_OURS) => {
                 write!(f, "{} is not in a KooFS mount: nothing to refresh", path.display())
             }
+            MountError::Refresh(path, cause) if cause.kind() == io::ErrorKind::NetworkUnreachable => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path} is not refreshed: the service cannot be reached, and what is remembered could not be "
+                )?;
+                f.write_str("had again; it is tried again now")
+            }
             MountError::Refresh(path, _) => write!(f, "cannot refresh {}", path.display()),
             MountError::Unmount(path, _) => write!(f, "cannot unmount {}", path.display()),
         }

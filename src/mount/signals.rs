@@ -13,9 +13,10 @@ use log::{error, info, warn};
 use super::logging;
 use super::supervisor::Supervisor;
 use super::users::users_of;
-use crate::fs::{DriveFs, Ino};
+use crate::fs::{DriveFs, FsError, Ino};
 use crate::kernel::mountinfo::MountEntry;
 use crate::kernel::unmount::{self, Detachment};
+use crate::policy::printable::one_line;
 use crate::sync::lock;
 
 /// How long processes that still use the mount may finish their reads after a signal, before this process ends regardless.
@@ -56,7 +57,12 @@ impl Shared {
             // Before the mount is there, "ready" is not ours to say.
             let supervisor = Some(self.supervisor.clone()).filter(|_| self.lock().is_some());
             supervisor.iter().for_each(Supervisor::reloading);
-            let done = move |_| supervisor.iter().for_each(Supervisor::reloaded);
+            let done = move |result: Result<(), FsError>| {
+                if let Err(error) = result {
+                    warn!("nothing is forgotten: {}", one_line(&error));
+                }
+                supervisor.iter().for_each(Supervisor::reloaded);
+            };
             drive.refresh(Ino::ROOT, Box::new(done));
         }
     }

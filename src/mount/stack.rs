@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::built::Built;
 use super::cache::Cache;
@@ -18,8 +19,9 @@ use crate::kernel::attr::Owner;
 use crate::kernel::process;
 use crate::koodrive;
 use crate::listing;
+use crate::offline::{self, Event, Failed, Meaning, Plan, Reconnecting};
 use crate::policy::budget::{Budget, LISTING_THREADS};
-use crate::remote::{Remote, Rooted};
+use crate::remote::{Remote, RemoteErrorKind, Rooted};
 
 /// Opens what is to be mounted or listed. Blocks until it is known to be open, or the time limit of one operation.
 ///
@@ -66,15 +68,12 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
 
     let budget = Budget::new(config.memory_bytes);
     let unwritten_bytes = budget.unwritten_bytes();
-    let cache = config.cache.as_ref().and_then(|cache| Cache::open(cache, &config.source, unwritten_bytes, &timer));
-    let opened = koodrive::open(&config.source, &http, Arc::clone(&clock));
-    if let (Err(error), Some(cache)) = (&opened, &cache)
-        && error.is_refusal()
-    {
-        cache.forget_all();
-    }
-    let remote = opened.map_err(MountError::Open)?;
-    let remote = rooted(remote, config, clock.as_ref())?;
+    let cache = config
+        .cache
+        .as_ref()
+        .and_then(|cache| Cache::open(cache, &config.source, &config.root, unwritten_bytes, &timer).map(Arc::new));
+    let opened = open_or_know(config, &http, &clock, cache.as_ref())?;
+    let remote = rooted(&opened, config, clock.as_ref())?;
     let op_timeout = config.source.connection().op_timeout;
     let store = Arc::new(ObjectClient::new(http, Arc::clone(&clock)).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
@@ -87,12 +86,22 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let content_config = ContentConfig { budget, op_timeout };
     let content = Arc::new(Content::new(content_config, store, links, jobs, clock, kept));
 
-    let remembered = cache.as_ref().map(Cache::remembered);
+    let remembered = cache.as_deref().map(Cache::remembered);
     let jobs = start_jobs("koofs-list", LISTING_THREADS, &timer)?;
-    let fs_config = FsConfig { ttl: config.ttl, op_timeout, is_alive: process::is_alive };
+    let fs_config =
+        FsConfig { ttl: config.ttl, offline_for: config.offline_for, op_timeout, is_alive: process::is_alive };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer, remembered);
     let drive = Arc::new(fs);
-    let store = cache.map(|cache| cache.store);
+    let told = Arc::downgrade(&drive);
+    opened.listen(move |event| {
+        if let Some(drive) = told.upgrade() {
+            match event {
+                Event::Back => drive.service_is_back(),
+                Event::TakenAway => drive.forget_everything(),
+            }
+        }
+    });
+    let store = cache.map(|cache| Arc::clone(&cache.store));
     let tell_status = figures::teller(config, requests, store.clone(), Arc::clone(&drive));
     let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status);
     let kernel_abi = Arc::clone(filesystem.kernel_abi());
@@ -104,16 +113,71 @@ fn owner(rights: Rights) -> Owner {
     Owner::of_this_process(uid, gid, file_mode, dir_mode)
 }
 
+/// Opens what is to be mounted; if the service cannot be reached, goes on with what `cache` knows of it.
+fn open_or_know(
+    config: &MountConfig,
+    http: &HttpConfig,
+    clock: &Arc<dyn Clock>,
+    cache: Option<&Arc<Cache>>,
+) -> Result<Arc<Reconnecting>, MountError> {
+    let may_be_offline = !config.offline_for.is_zero();
+    let answered = Arc::clone(&http.has_answered);
+    let (keeping, forgetting) = (cache.cloned(), cache.cloned());
+    let plan = Plan {
+        clock: Arc::clone(clock),
+        op_timeout: config.source.connection().op_timeout,
+        may_be_offline,
+        known: cache.filter(|_| may_be_offline).and_then(|cache| cache.known(config.offline_for, clock.utc())),
+        has_answered: Box::new(move || answered.load(Ordering::Relaxed)),
+        keep: Box::new(move |facts, answered_at| {
+            if let Some(cache) = &keeping {
+                cache.keep(facts, answered_at);
+            }
+        }),
+        take_away: Box::new(move || {
+            if let Some(cache) = &forgetting {
+                cache.forget_all();
+            }
+        }),
+    };
+    let (source, http, clock) = (config.source.clone(), http.clone(), Arc::clone(clock));
+    let open = move || {
+        koodrive::open(&source, &http, Arc::clone(&clock)).map_err(|error| Failed {
+            meaning: match error.outage() {
+                Some(how) => Meaning::Unreached(how),
+                None if error.refuses_credentials() => Meaning::Refused(RemoteErrorKind::NeedsLogin),
+                None if error.is_refusal() => Meaning::Refused(RemoteErrorKind::Denied),
+                None => Meaning::Other,
+            },
+            error: Box::new(MountError::Open(error)),
+        })
+    };
+    let opened = offline::open(plan, open, |error| Box::new(no_thread(error))).map_err(|error| *error)?;
+    if let Some(how) = opened.notice() {
+        let notice =
+            format!("offline: {how}: what was read before is shown, and the service is tried in the background");
+        log::warn!("{notice}");
+        if config.log_file.is_some() {
+            eprintln!("koofs: {notice}");
+        }
+    }
+    Ok(opened)
+}
+
 /// The remote as seen from `--root`.
-fn rooted(remote: Arc<dyn Remote>, config: &MountConfig, clock: &dyn Clock) -> Result<Arc<dyn Remote>, MountError> {
-    if config.root.is_empty() {
-        return Ok(remote);
-    }
-    let found = listing::find_directory(remote.as_ref(), clock, &config.source, &config.root);
-    match found.map_err(MountError::Root)? {
-        Some(root) => Ok(Arc::new(Rooted::new(remote, root))),
-        None => Err(MountError::RootIsAFile(config.root.join("/"))),
-    }
+fn rooted(opened: &Arc<Reconnecting>, config: &MountConfig, clock: &dyn Clock) -> Result<Arc<dyn Remote>, MountError> {
+    let remote: Arc<dyn Remote> = Arc::clone(opened) as _;
+    let is_known = opened.notice().is_some();
+    let root = match config.root.is_empty() {
+        true => remote.root(),
+        false if is_known => opened.known_root(),
+        false => {
+            let found = listing::find_directory(remote.as_ref(), clock, &config.source, &config.root);
+            found.map_err(MountError::Root)?.ok_or_else(|| MountError::RootIsAFile(config.root.join("/")))?
+        }
+    };
+    opened.set_shown_root(root.clone());
+    Ok(if root == remote.root() { remote } else { Arc::new(Rooted::new(remote, root)) })
 }
 
 fn start_jobs(name: &str, threads: usize, timer: &Arc<Timer>) -> Result<JobQueue, MountError> {

@@ -61,12 +61,12 @@ pub struct Identity {
     kind: Kind,
 }
 
-/// The two kinds of blobs.
+/// The kinds of blobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// These bytes of a file; never empty.
     Block(ByteRange),
-    /// A complete listing, of any length.
+    /// A complete listing, or what an opening has told: of any length.
     Listing,
 }
 
@@ -120,6 +120,15 @@ impl Identity {
         let mut spelling = Spelling::new(b'L', source);
         spelling.text(who)?;
         spelling.text(directory)?;
+        Some(spelling.identity(source, Kind::Listing))
+    }
+
+    /// What the opening of the source has told that was opened as `how`, from the directory `path` on. `None` for a path of which
+    /// no blob is kept.
+    pub fn opening(source: &Source, how: &str, path: &str) -> Option<Identity> {
+        let mut spelling = Spelling::new(b'O', source);
+        spelling.text(how)?;
+        spelling.text(path)?;
         Some(spelling.identity(source, Kind::Listing))
     }
 
@@ -280,12 +289,13 @@ mod tests {
             all.extend(Identity::block(&source(exact), "other", &VERSION, 0, BLOB_BYTES));
             for (who, directory) in [("", "ab"), ("a", "b"), ("ab", ""), ("", "node")] {
                 all.extend(Identity::listing(&source(exact), who, directory));
+                all.extend(Identity::opening(&source(exact), who, directory));
             }
         }
         let count = all.len();
         all.sort_by_key(Identity::name);
         all.dedup_by_key(|identity| identity.name());
-        assert_eq!((all.len(), count), (16, 16));
+        assert_eq!((all.len(), count), (24, 24));
     }
 
     #[test]

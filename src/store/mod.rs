@@ -1,6 +1,6 @@
 //! What was read once, on the disk: blobs that outlive the mount, by what they are of.
 //!
-//! Two kinds of blobs, blocks of files and complete listings, each a file of its own that says what it is and is checked as a whole
+//! Three kinds of blobs, blocks of files, complete listings and what the opening of a source has told, each a file of its own that says what it is and is checked as a whole
 //! whenever it is read: what is not exactly as it was written is a miss, and goes. Several mounts of one user share a directory
 //! without knowing of each other. A store is never needed: whatever is wrong with it is a miss, and nothing waits for it long.
 //!
@@ -31,7 +31,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use blob::Damage;
 use disk::{Disk, Place};
@@ -44,9 +44,12 @@ pub use part::Part;
 use space::Space;
 use writer::{Unwritten, Writer};
 
-use crate::clock::Timer;
+use crate::clock::{Clock, Timer};
 use crate::policy::room;
 use crate::sync::lock;
+
+/// After so long a disk that was not asked is asked again by whoever has nobody else to ask.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// How a store is kept.
 #[derive(Clone, Debug)]
@@ -189,6 +192,18 @@ impl Store {
     pub fn get(&self, identity: &Identity) -> Option<Blob> {
         let look = self.look(identity)?;
         self.counts.counted(self.lookups.get(look))
+    }
+
+    /// The same where nobody else has it: a disk that is slow, or is asked for too much, is asked again until `until`.
+    pub fn get_patiently(&self, identity: &Identity, clock: &dyn Clock, until: Instant) -> Option<Blob> {
+        loop {
+            let answer = self.lookups.get(self.look(identity)?);
+            let is_over = clock.now() + AGAIN_AFTER >= until;
+            if is_over || !matches!(answer, Err(NoAnswer::Late | NoAnswer::NotAsked)) {
+                return self.counts.counted(answer);
+            }
+            clock.sleep(AGAIN_AFTER);
+        }
     }
 
     /// What looks for a blob; `None` if it must not be found.

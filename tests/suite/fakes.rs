@@ -488,7 +488,12 @@ impl Bench {
         let content_config = ContentConfig { budget: Budget::new(config.memory_bytes), op_timeout: config.op_timeout };
         let content =
             Content::new(content_config, Arc::clone(&store) as _, links, jobs, Arc::clone(&config.clock), None);
-        let fs_config = FsConfig { ttl: config.ttl, op_timeout: config.op_timeout, is_alive: config.is_alive };
+        let fs_config = FsConfig {
+            ttl: config.ttl,
+            offline_for: config.ttl,
+            op_timeout: config.op_timeout,
+            is_alive: config.is_alive,
+        };
         let jobs = JobQueue::start("listing", 4, &timer).unwrap();
         let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer), None);
         let bench = Bench { remote, store, timer, fs: Arc::new(fs) };

@@ -115,6 +115,7 @@ fn child_serves_a_tiny_mount() {
         verbosity: 3,
         log_file: std::env::var_os("KOOFS_TEST_LOG").map(Into::into),
         ttl: Duration::from_secs(60),
+        offline_for: koofs::config::DEFAULT_OFFLINE_FOR,
         memory_bytes: 64 << 20,
         allow_other: false,
         noexec: false,

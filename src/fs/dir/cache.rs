@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use super::super::belief::Belief;
 use super::super::inode::{Ino, InodeTable};
 use super::Listing;
 use crate::clock::BootTime;
@@ -25,7 +26,7 @@ const MAX_RECALLED_BELIEVED: Duration = Duration::from_secs(30);
 pub struct ListingCache {
     state: Mutex<State>,
     inodes: Arc<InodeTable>,
-    ttl: Duration,
+    belief: Belief,
     /// See [`MAX_CACHED_ENTRIES`].
     weight_max: usize,
 }
@@ -43,38 +44,46 @@ struct Cached {
 }
 
 impl ListingCache {
-    /// An empty cache that believes a complete listing for `ttl`.
-    pub fn new(inodes: &Arc<InodeTable>, ttl: Duration) -> ListingCache {
-        ListingCache::with_max(inodes, ttl, MAX_CACHED_ENTRIES)
+    /// An empty cache that believes a complete listing for as long as `belief` says.
+    pub fn new(inodes: &Arc<InodeTable>, belief: Belief) -> ListingCache {
+        ListingCache::with_max(inodes, belief, MAX_CACHED_ENTRIES)
     }
 
-    fn with_max(inodes: &Arc<InodeTable>, ttl: Duration, weight_max: usize) -> ListingCache {
+    fn with_max(inodes: &Arc<InodeTable>, belief: Belief, weight_max: usize) -> ListingCache {
         let state = State { listings: LruCache::unbounded(), weight: 0 };
-        ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), ttl, weight_max }
+        ListingCache { state: Mutex::new(state), inodes: Arc::clone(inodes), belief, weight_max }
     }
 
     /// Whether a listing that is still believed should be loaded anew behind its readers.
     pub fn is_ageing(&self, listing: &Listing, now: BootTime) -> bool {
-        listing.is_ageing(now, self.ttl)
+        !self.belief.is_offline() && listing.is_ageing(now, self.belief.ttl())
     }
 
     /// For a listing from the disk that is `age` old: the time to take it as complete at, and whether it must be refreshed in the
-    /// background. One that is older than the time to live, or of unknown age, is believed for a short while.
-    pub fn recalled(&self, age: Option<Duration>, now: BootTime) -> (BootTime, bool) {
-        match age.filter(|age| *age < self.ttl).and_then(|age| now.earlier(age)) {
-            Some(at) => (at, now.since(at) >= self.ttl / 2),
+    /// background. One that is older than the time to live, or of unknown age, is believed for a short while. While nobody can be
+    /// asked, one of unknown age is believed as if it were new (a machine without a network may have no clock either), and one that is
+    /// older than may be believed is not (`None`).
+    pub fn recalled(&self, age: Option<Duration>, now: BootTime) -> Option<(BootTime, bool)> {
+        if self.belief.is_offline() {
+            let age = age.unwrap_or_default();
+            let at = if age < self.belief.time() { now.earlier(age) } else { None };
+            return at.map(|at| (at, false));
+        }
+        let ttl = self.belief.ttl();
+        Some(match age.filter(|age| *age < ttl).and_then(|age| now.earlier(age)) {
+            Some(at) => (at, now.since(at) >= ttl / 2),
             None => {
-                let age = self.ttl - MAX_RECALLED_BELIEVED.min(self.ttl / 2);
+                let age = ttl - MAX_RECALLED_BELIEVED.min(ttl / 2);
                 (now.earlier(age).unwrap_or(now), true)
             }
-        }
+        })
     }
 
     /// The current listing of a directory, and whether it is a new one whose loading the caller must start.
     pub fn current(&self, dir: Ino, id: &NodeId, now: BootTime) -> (Arc<Listing>, bool) {
         let mut state = lock(&self.state);
         if let Some(cached) = state.listings.get(&dir)
-            && cached.listing.is_current(now, self.ttl)
+            && cached.listing.is_current(now, self.belief.time())
         {
             return (Arc::clone(&cached.listing), false);
         }
@@ -92,7 +101,7 @@ impl ListingCache {
     }
 
     fn is_enough(&self, listing: &Listing, now: BootTime) -> bool {
-        listing.is_current(now, self.ttl) || listing.is_resting(now)
+        listing.is_current(now, self.belief.time()) || listing.is_resting(now)
     }
 
     /// A new listing of a directory that the caller is to load ahead; `None` if it needs none.
@@ -113,7 +122,7 @@ impl ListingCache {
     pub fn peek(&self, dir: Ino, now: BootTime) -> Option<Arc<Listing>> {
         let state = lock(&self.state);
         let Cached { listing, .. } = state.listings.peek(&dir)?;
-        if listing.is_current(now, self.ttl) { Some(Arc::clone(listing)) } else { None }
+        if listing.is_current(now, self.belief.time()) { Some(Arc::clone(listing)) } else { None }
     }
 
     /// Replaces an older listing of the same directory by a complete one, if the older is still the current one.
@@ -214,7 +223,7 @@ mod tests {
 
     fn bench(weight_max: usize) -> ListingCache {
         let inodes = Arc::new(InodeTable::new(NodeId::new("root"), 0));
-        ListingCache::with_max(&inodes, TTL, weight_max)
+        ListingCache::with_max(&inodes, Belief::of(TTL), weight_max)
     }
 
     /// A complete listing of directory `dir` with `count` files.
@@ -244,7 +253,7 @@ mod tests {
         for (age, left, is_ageing) in
             [(Some(0), 60, false), (Some(29), 31, false), (Some(30), 30, true), (Some(60), 30, true), (None, 30, true)]
         {
-            let (at, ageing) = cache.recalled(age.map(Duration::from_secs), now);
+            let (at, ageing) = cache.recalled(age.map(Duration::from_secs), now).expect("it is online");
             assert_eq!((60 - now.since(at).as_secs(), ageing), (left, is_ageing), "{age:?}");
         }
     }

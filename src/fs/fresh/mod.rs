@@ -149,8 +149,13 @@ impl Freshness {
         };
         if is_new {
             log::info!("this machine was suspended: names are looked up anew");
-            self.tell(Change::Forgotten(self.listings.all()));
+            self.doubt_all();
         }
+    }
+
+    /// What the kernel was told of any directory is no longer to be believed without asking.
+    pub(super) fn doubt_all(&self) {
+        self.tell(Change::Forgotten(self.listings.all()));
     }
 
     /// What the failure of a read of `file` comes to. One that shows that the file is not (any more) what its directory says
