@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use super::super::FsError;
 use super::super::belief::Belief;
 use super::super::inode::{Ino, InodeTable};
 use super::Listing;
 use crate::clock::BootTime;
-use crate::remote::NodeId;
+use crate::remote::{NodeId, RemoteErrorKind};
 use crate::sync::lock;
 
 /// The most entries that the cached listings may hold together; listings that the kernel has open come on top. At under
@@ -83,7 +84,7 @@ impl ListingCache {
     pub fn current(&self, dir: Ino, id: &NodeId, now: BootTime) -> (Arc<Listing>, bool) {
         let mut state = lock(&self.state);
         if let Some(cached) = state.listings.get(&dir)
-            && cached.listing.is_current(now, self.belief.time())
+            && self.is_current(&cached.listing, now)
         {
             return (Arc::clone(&cached.listing), false);
         }
@@ -100,8 +101,18 @@ impl ListingCache {
         state.listings.peek(&dir).is_some_and(|cached| self.is_enough(&cached.listing, now))
     }
 
+    /// Whether a new caller may be answered from it. That one has failed on the line is no answer when the disk is asked by now.
+    fn is_current(&self, listing: &Listing, now: BootTime) -> bool {
+        let is_from_before = || match listing.failure() {
+            Some(FsError::Listing(error)) => error.kind() != RemoteErrorKind::Offline,
+            Some(_) => true,
+            None => false,
+        };
+        listing.is_current(now, self.belief.time()) && !(self.belief.is_offline() && is_from_before())
+    }
+
     fn is_enough(&self, listing: &Listing, now: BootTime) -> bool {
-        listing.is_current(now, self.belief.time()) || listing.is_resting(now)
+        self.is_current(listing, now) || listing.is_resting(now)
     }
 
     /// A new listing of a directory that the caller is to load ahead; `None` if it needs none.
@@ -122,7 +133,7 @@ impl ListingCache {
     pub fn peek(&self, dir: Ino, now: BootTime) -> Option<Arc<Listing>> {
         let state = lock(&self.state);
         let Cached { listing, .. } = state.listings.peek(&dir)?;
-        if listing.is_current(now, self.belief.time()) { Some(Arc::clone(listing)) } else { None }
+        if self.is_current(listing, now) { Some(Arc::clone(listing)) } else { None }
     }
 
     /// Replaces an older listing of the same directory by a complete one, if the older is still the current one.
