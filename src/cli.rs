@@ -28,7 +28,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, HelperCommand, ListConfig, ListFormat,
-    MountConfig, Report, SpacesConfig, StatusConfig,
+    MountConfig, Report, SpacesConfig, StatusConfig, WarmCommand,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -70,6 +70,16 @@ enum TypedCommand {
     Refresh {
         /// The mountpoint, or a directory below it.
         path: PathBuf,
+    },
+    /// Have listings, and with --data files, of a mount on disk ahead of a journey.
+    #[command(after_help = help::WARM)]
+    Warm {
+        /// Directories of a mount, with all below them, or files.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Files too, not only the listings of directories.
+        #[arg(long)]
+        data: bool,
     },
     /// Unmount a share or space, dead or alive.
     #[command(visible_alias = "umount")]
@@ -227,6 +237,10 @@ where
             path.map(|path| Command::Status(StatusConfig { path, is_json: json, is_watching: watch }))
         }
         TypedCommand::Refresh { path } => absolute("PATH", &path).map(|path| Command::Refresh { path }),
+        TypedCommand::Warm { paths, data } => {
+            let paths: Result<_, _> = paths.iter().map(|path| absolute("PATH", path)).collect();
+            paths.map(|paths| Command::Warm(WarmCommand { paths, with_data: data }))
+        }
         TypedCommand::Unmount { mountpoint } => {
             absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
         }

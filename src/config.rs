@@ -73,6 +73,8 @@ pub enum Command {
         /// A directory or file of a mount: an absolute path.
         path: PathBuf,
     },
+    /// `koofs warm`.
+    Warm(WarmCommand),
     /// `koofs unmount`.
     Unmount {
         /// Where the mount is: an absolute path.
@@ -122,6 +124,15 @@ pub struct StatusConfig {
     pub is_json: bool,
     /// Every second, until it is interrupted.
     pub is_watching: bool,
+}
+
+/// Everything that `koofs warm` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WarmCommand {
+    /// Directories and files of mounts: absolute paths.
+    pub paths: Vec<PathBuf>,
+    /// Files too, not only the listings of directories.
+    pub with_data: bool,
 }
 
 /// Everything that `koofs cache` needs.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
 use koofs::config::{
-    CacheCommand, Command, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig, StatusConfig,
+    CacheCommand, Command, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig, StatusConfig, WarmCommand,
 };
 use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
@@ -18,6 +18,7 @@ use koofs::secrets;
 use koofs::spaces;
 use koofs::status::{self, StatusError};
 use koofs::stored;
+use koofs::warm;
 
 /// Exit codes of mount(8): the options or the configuration make no sense; the system fails; the mount fails.
 const MISUSED: u8 = 1;
@@ -58,6 +59,7 @@ fn run(command: Command) -> ExitCode {
         Command::Helper(command) => return help_mount(command),
         Command::Status(config) => status(&config),
         Command::Refresh { path } => mount::refresh(&path).map_err(Failure::from),
+        Command::Warm(command) => return warm(&command),
         Command::Unmount { mountpoint } => mount::unmount(&mountpoint).map_err(Failure::from).map(|how| {
             if how == Unmounted::Detached {
                 eprintln!(
@@ -166,6 +168,14 @@ fn spaces(config: &SpacesConfig) -> Result<(), Failure> {
 fn cache(command: &CacheCommand) -> Result<Report, Failure> {
     mount::logging::start(0, None)?;
     stored::run(command).map_err(|error| Failure { line: one_line(&error), exit_code: ExitCode::FAILURE })
+}
+
+fn warm(command: &WarmCommand) -> ExitCode {
+    let warmed = warm::warm(command);
+    for line in &warmed.complaints {
+        eprintln!("koofs: {line}");
+    }
+    say(&Report { lines: vec![warmed.summary], is_well: warmed.complaints.is_empty() })
 }
 
 fn say(report: &Report) -> ExitCode {

@@ -108,6 +108,14 @@ to the answer, for content to its first byte; \"errors\" by kind), \"cache\" (hi
 misses, and late ones, which the disk did not answer in time), \"errors\" (what
 programs were answered), \"fetching\" (path, offset, length, milliseconds).";
 
+pub(super) const WARM: &str = "\x1b[1mExamples:\x1b[0m
+  koofs warm --data ~/share/Reports   # all of it, to be read without a network
+  koofs warm ~/share                  # the tree only, for find and ls
+
+What is on disk already is not asked for again, so it goes on where it was
+interrupted. Exit code 1 if something is not kept: it says what and why. What is
+kept stays until it is the least recently used and --cache-size is reached.";
+
 pub(super) const REFRESH: &str = "\x1b[1mExamples:\x1b[0m
   koofs refresh ~/share               # everything
   koofs refresh ~/share/Reports       # that directory and all below it

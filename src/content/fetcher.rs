@@ -37,13 +37,13 @@ pub struct Fetcher {
     links: Arc<LinkStore>,
     blocks: Arc<BlockCache>,
     clock: Arc<dyn Clock>,
-    jobs: JobQueue,
+    pub(super) jobs: JobQueue,
     op_timeout: Duration,
     pacer: Pacer,
     /// Requests on their way.
     in_flight: InFlight,
     /// What is on the disk, which is asked first.
-    kept: Option<Arc<KeptBlocks>>,
+    pub(super) kept: Option<Arc<KeptBlocks>>,
     /// What is being fetched.
     runs: Runs,
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
@@ -18,6 +18,7 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::buffers::Buffer;
 use super::object::Object;
+use super::parked::ReadData;
 use super::runs::Run;
 use crate::clock::Clock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
@@ -32,6 +33,12 @@ const MAX_LOOKUPS_AHEAD: usize = 192;
 
 /// How many versions are remembered that disagreed with the object store.
 const MAX_DISAGREED: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
+/// How often a unit is put again that finds no room among those that wait to be written: others who wait as well put theirs first.
+const MAX_PUTS: u32 = 256;
+
+/// How long somebody who waits for the disk to have written waits at most, each time.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 
 /// The blocks of one source on the disk.
 pub struct KeptBlocks {
@@ -55,6 +62,41 @@ impl KeptBlocks {
         let units = Mutex::new(Units { parts: LruCache::unbounded(), bytes: 0, bytes_max });
         let disagreed = Mutex::new(LruCache::new(MAX_DISAGREED));
         KeptBlocks { store, source, units, disagreed, lookups: AtomicUsize::new(0) }
+    }
+
+    /// The most bytes that the disk keeps.
+    pub(super) fn limit_bytes(&self) -> u64 {
+        self.store.stats().limit_bytes
+    }
+
+    /// Whether the unit with byte `offset` of `object` is on the disk, whole and of its version. Blocks until `until` at most.
+    pub(super) fn has(&self, object: &Object, offset: u64, until: Instant) -> bool {
+        let identity = self.identity(object, offset / BLOB_BYTES).filter(|_| self.is_trusted(object));
+        let blob = identity.as_ref().and_then(|identity| self.store.get_by(identity, until));
+        identity.zip(blob).is_some_and(|(identity, blob)| self.agrees(object, &blob, &identity))
+    }
+
+    /// Puts a unit that has been read, unless it is there by now, and waits until it is written. Says whether it is there.
+    pub(super) fn put_now(&self, object: &Object, offset: u64, data: &ReadData, until: Instant) -> bool {
+        let Some(identity) = self.identity(object, offset / BLOB_BYTES) else { return false };
+        // What has come from the line is most often on its way.
+        self.store.flush(WRITTEN_WITHIN);
+        if self.has(object, offset, until) {
+            return true;
+        }
+        if object.is_changed() || !self.is_trusted(object) {
+            return false;
+        }
+        let parts: Vec<Part> = vec![Arc::new(data.bytes().to_vec())];
+        let etag = object.etag.get().map(String::as_str);
+        for _ in 0..MAX_PUTS {
+            let is_queued = self.store.put_block(&identity, etag, parts.clone());
+            self.store.flush(WRITTEN_WITHIN);
+            if is_queued {
+                return self.has(object, offset, until);
+            }
+        }
+        false
     }
 
     /// Whether more may be looked for that nobody waits for.
@@ -217,6 +259,11 @@ impl KeptUnit {
         buffer.copy_from_slice(bytes);
         Some(buffer)
     }
+}
+
+/// The unit of a file of `size` bytes that holds byte `offset`; empty behind its end.
+pub(super) fn unit_around(offset: u64, size: u64) -> ByteRange {
+    ByteRange::clamped(offset / BLOB_BYTES * BLOB_BYTES, BLOB_BYTES, size)
 }
 
 fn unit_of(range: ByteRange) -> u64 {

@@ -46,7 +46,7 @@ pub use sizes::SizeDone;
 use sizes::Sizes;
 
 use crate::clock::Clock;
-use crate::jobs::JobQueue;
+use crate::jobs::{Class, JobQueue};
 use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
 use crate::remote::{NodeId, Revision, Version};
@@ -179,6 +179,16 @@ impl Content {
         report.number("memory.budget_bytes", self.memory_budget());
         report.number("retries.content", self.prefetcher.fetcher.under_way().1);
         report.number("links.renewed", self.links.outlived());
+    }
+
+    /// Has `work`, which waits for nothing but the disk, done on a thread of the content's. Dropped if too much waits.
+    pub fn soon(&self, work: impl FnOnce() + Send + 'static) {
+        self.prefetcher.fetcher.jobs.push(Class::Foreground, work);
+    }
+
+    /// The most bytes that the disk keeps; `None` if nothing is kept.
+    pub fn kept_limit(&self) -> Option<u64> {
+        self.prefetcher.fetcher.kept.as_ref().map(|kept| kept.limit_bytes())
     }
 
     /// The budget of all cached and prefetched bytes.

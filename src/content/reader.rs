@@ -11,6 +11,7 @@ use super::ContentError;
 use super::block::within;
 use super::blocks::{Acquired, BlockCache, new_runs};
 use super::fetcher::Fetcher;
+use super::kept::unit_around;
 use super::object::Object;
 use super::parked::{ParkedRead, ReadData, ReadDone};
 use super::prefetcher::Prefetcher;
@@ -67,6 +68,24 @@ impl FileReader {
         let plan = self.plan(range, false);
         self.fetch_ahead(plan);
         Some(data)
+    }
+
+    /// The bytes that are kept together with byte `offset`.
+    pub fn piece(&self, offset: u64) -> ByteRange {
+        unit_around(offset, self.object.size())
+    }
+
+    /// Whether the piece with byte `offset` is on the disk; an empty one always is. Blocks as long as the disk takes, until `until` at
+    /// most.
+    pub fn is_kept(&self, offset: u64, until: Instant) -> bool {
+        self.piece(offset).is_empty()
+            || self.fetcher().kept.as_ref().is_some_and(|kept| kept.has(&self.object, offset, until))
+    }
+
+    /// Puts `data`, which was read from here, on the disk as the piece with byte `offset`, unless it is there by now. Says whether it
+    /// is in the end. Blocks as [`FileReader::is_kept`].
+    pub fn keep(&self, offset: u64, data: &ReadData, until: Instant) -> bool {
+        self.fetcher().kept.as_ref().is_some_and(|kept| kept.put_now(&self.object, offset, data, until))
     }
 
     /// Reads `range`, which must lie within the file: calls `done` with exactly its bytes, or with why they cannot be had.

@@ -36,6 +36,10 @@ pub enum FsError {
     EndlessListing,
     /// A read failed.
     Content(ContentError),
+    /// Nothing is kept on the disk by this mount.
+    NothingIsKept,
+    /// The disk does not keep what it was to keep.
+    NotKept,
     /// A fault of ours: a worker panicked.
     Internal,
 }
@@ -56,6 +60,8 @@ impl fmt::Display for FsError {
             FsError::Listing(_) => "the listing failed",
             FsError::EndlessListing => "the service's listing does not end",
             FsError::Content(_) => "the content could not be read",
+            FsError::NothingIsKept => "this mount keeps nothing on disk",
+            FsError::NotKept => "the cache directory does not take it",
             FsError::Internal => "internal fault, see the log above",
         })
     }

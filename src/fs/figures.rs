@@ -4,7 +4,7 @@ use super::FsError;
 use crate::stats::{Counter, Report};
 
 /// How many kinds of failures are told.
-const FAILURES: usize = 10;
+const FAILURES: usize = 11;
 
 /// The figures of one mount.
 #[derive(Debug, Default)]
@@ -19,7 +19,11 @@ pub(super) struct Figures {
 /// A kind of failure: its place, and its name in a report. `None` for what is an everyday answer to an everyday question.
 fn failure(error: &FsError) -> Option<(usize, &'static str)> {
     Some(match error {
-        FsError::NotFound | FsError::NotADirectory | FsError::IsADirectory | FsError::NameTooLong => return None,
+        FsError::NotFound
+        | FsError::NotADirectory
+        | FsError::IsADirectory
+        | FsError::NameTooLong
+        | FsError::NothingIsKept => return None,
         FsError::BadHandle => (0, "bad_handle"),
         FsError::Outdated => (1, "outdated"),
         FsError::Disputed(_) => (2, "disputed"),
@@ -30,6 +34,7 @@ fn failure(error: &FsError) -> Option<(usize, &'static str)> {
         FsError::EndlessListing => (7, "endless_listing"),
         FsError::Content(_) => (8, "content"),
         FsError::Internal => (9, "internal"),
+        FsError::NotKept => (10, "not_kept"),
     })
 }
 
@@ -45,6 +50,7 @@ const NAMES: [&str; FAILURES] = [
     "endless_listing",
     "content",
     "internal",
+    "not_kept",
 ];
 
 impl Figures {

@@ -147,6 +147,18 @@ impl Lister {
         });
     }
 
+    /// Has a complete listing on the disk, and waits until it is written; the most bytes that the disk keeps. Blocks until `until` at
+    /// most, as long as the disk takes.
+    ///
+    /// # Errors
+    /// [`FsError::NothingIsKept`], [`FsError::NotKept`].
+    pub(super) fn keep(&self, listing: &Listing, until: Instant) -> Result<u64, FsError> {
+        let remembered = self.remembered.as_ref().ok_or(FsError::NothingIsKept)?;
+        let age = listing.complete_at().map(|at| self.clock.boot().since(at)).ok_or(FsError::Internal)?;
+        let complete_at = self.clock.utc().checked_sub(age).ok_or(FsError::NotKept)?;
+        remembered.put_now(&listing.id, &listing.entries(), complete_at, until).ok_or(FsError::NotKept)
+    }
+
     /// Starts to load a new listing that somebody asks for, from its first page to its last.
     pub fn load(self: &Arc<Self>, listing: &Arc<Listing>) {
         if self.jobs.has_room(Class::Foreground) {

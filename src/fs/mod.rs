@@ -14,6 +14,7 @@ mod figures;
 mod fresh;
 pub mod handle;
 pub mod inode;
+mod keeping;
 pub mod lister;
 mod lookup;
 pub mod owed;
@@ -262,6 +263,23 @@ impl DriveFs {
     pub fn forget_everything(&self) {
         let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(Box::new(|_| {})));
         self.lister.forget_remembered(move || freshness.forget_below(Ino::ROOT, owed));
+    }
+
+    /// Has the listing of the directory `ino`, or of a file the piece with byte `offset`, on the disk for sure: `done` is told, when it
+    /// is there, the most bytes that the disk keeps in all.
+    pub fn keep(&self, ino: Ino, fh: Fh, offset: u64, done: Done<u64>) {
+        let deadline = self.clock.now() + self.config.op_timeout;
+        match self.directory(ino) {
+            Ok(dir) => {
+                let (listing, _) = self.current_listing(&dir);
+                keeping::keep_listing(&self.lister, &listing, deadline, self.owe(done));
+            }
+            Err(FsError::NotADirectory) => match self.files.get(fh) {
+                Ok(handle) => keeping::keep_piece(&self.content, &handle, offset, deadline, self.owe(done)),
+                Err(error) => done(Err(error)),
+            },
+            Err(error) => done(Err(error)),
+        }
     }
 
     /// What the kernel is to be told, for the one thread that tells it; `None` if there is one already.

@@ -8,7 +8,7 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
 
@@ -22,6 +22,12 @@ use crate::sync::lock;
 /// For how many directories it is remembered that the disk was asked, at about 100 bytes each. A directory beyond that may be
 /// shown once more as it was before the mount, until it is refreshed in the background.
 const MAX_ASKED: NonZeroUsize = NonZeroUsize::new(131_072).expect("not zero");
+
+/// How long somebody who waits for the disk to have written waits at most, each time.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
+
+/// Two times of one listing differ by less, which were read of two clocks.
+const AS_NEW_AS: Duration = Duration::from_secs(2);
 
 /// Changed whenever the same bytes would mean something else.
 const FORMAT: u8 = 1;
@@ -84,6 +90,32 @@ impl Remembered {
         {
             self.store.put_listing(&identity, complete_at, listing);
         }
+    }
+
+    /// Keeps a listing unless there is one by now that is as new, and waits until it is written; the most bytes that the disk keeps, or
+    /// `None` if it is not there in the end.
+    pub(super) fn put_now(
+        &self,
+        dir: &NodeId,
+        entries: &[Arc<Entry>],
+        complete_at: SystemTime,
+        until: Instant,
+    ) -> Option<u64> {
+        let (identity, generation) = (self.identity(dir)?, self.generation());
+        let bytes = encode(entries)?;
+        let is_kept = || {
+            self.store.flush(WRITTEN_WITHIN);
+            let blob = self.store.get_by(&identity, until);
+            // One that came from the disk itself is not made younger.
+            blob.is_some_and(|blob| blob.complete_at + AS_NEW_AS >= complete_at || blob.data() == bytes)
+        };
+        if !is_kept() {
+            self.put(dir, entries, complete_at, generation);
+            if !is_kept() {
+                return None;
+            }
+        }
+        Some(self.store.stats().limit_bytes)
     }
 
     /// Forgets all listings.

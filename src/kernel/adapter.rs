@@ -18,7 +18,7 @@ use fuser::{
 use super::attr::{Owner, file_attr};
 use super::errno::{NOT_OUR_IOCTL, NOT_OWNER, errno, is_expected};
 use super::inquiry::{FOR_ORDERS, MAX_STATUS_BYTES, ORDERS, STATUS, TellStatus};
-use super::{refresh, session};
+use super::{keep, refresh, session};
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
 use crate::policy::name::MAX_NAME_BYTES;
@@ -209,16 +209,16 @@ impl Filesystem for Adapter {
         &self,
         request: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
+        fh: FileHandle,
         _flags: IoctlFlags,
         cmd: u32,
-        _in_data: &[u8],
+        in_data: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
         guarded(|| {
             let (fs, ino) = (Arc::clone(&self.fs), Ino(ino.0));
-            if cmd != refresh::REFRESH && cmd != STATUS {
+            if !matches!(cmd, refresh::REFRESH | keep::KEEP | STATUS) {
                 return reply.error(NOT_OUR_IOCTL);
             }
             if !self.owner.may_give_orders(request.uid()) {
@@ -227,6 +227,14 @@ impl Filesystem for Adapter {
             if cmd == STATUS {
                 let status = (self.tell_status)(MAX_STATUS_BYTES);
                 return reply.ioctl(i32::try_from(status.len()).unwrap_or(0), &status);
+            }
+            if cmd == keep::KEEP {
+                let offset = in_data.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+                let done = move |result| match result {
+                    Ok(limit_bytes) => reply.ioctl(i32::try_from(limit_bytes >> 20).unwrap_or(i32::MAX), &[]),
+                    Err(error) => reply.error(refuse("keep", &fs, || fs.path(ino), &error)),
+                };
+                return self.fs.keep(ino, Fh(fh.0), offset, Box::new(done));
             }
             let done = move |result| match result {
                 Ok(()) => reply.ioctl(0, &[]),

@@ -22,6 +22,8 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::Outdated => Errno::ESTALE,
         FsError::NameTooLong => Errno::ENAMETOOLONG,
         FsError::DeadlinePassed => Errno::ETIMEDOUT,
+        FsError::NothingIsKept => Errno::EOPNOTSUPP,
+        FsError::NotKept => Errno::ENOSPC,
         // Not EAGAIN, which would tell a program that the file is non-blocking.
         FsError::Unreadable(_)
         | FsError::Overloaded

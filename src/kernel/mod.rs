@@ -6,6 +6,7 @@ pub mod adapter;
 pub mod attr;
 pub mod errno;
 pub mod inquiry;
+pub mod keep;
 pub mod mountinfo;
 pub mod notify;
 pub mod process;

@@ -206,6 +206,11 @@ impl Store {
         }
     }
 
+    /// [`Store::get_patiently`] by the store's own clock.
+    pub fn get_by(&self, identity: &Identity, until: Instant) -> Option<Blob> {
+        self.get_patiently(identity, self.timer.clock().as_ref(), until)
+    }
+
     /// What looks for a blob; `None` if it must not be found.
     fn look(&self, identity: &Identity) -> Option<impl FnOnce() -> io::Result<Option<Blob>> + Send + use<>> {
         if lock(&self.hidden).contains(&identity.source().key()) {

@@ -40,6 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spaces", &["koodrive", "policy"]),
     // `koofs status`: asks through `kernel`.
     ("status", &["clock", "config", "kernel", "policy"]),
+    // `koofs warm`: it asks a mount by `kernel`.
+    ("warm", &["config", "kernel", "policy", "sync"]),
     // `koofs cache`.
     ("stored", &["config", "policy", "store"]),
     // `policy` for lines that are fit for a terminal.
@@ -58,7 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "main",
         &[
             "cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces",
-            "status", "stored",
+            "status", "stored", "warm",
         ],
     ),
     ("lib", &[]),
@@ -95,6 +97,7 @@ const RULES: &[Rule] = &[
     rule("serde", Only(&["koodrive/wire"]), "serialisable types stop at koodrive/wire.rs and what is below it"),
     rule("serde_json", Only(&["koodrive/wire"]), "JSON stops at koodrive/wire.rs and what is below it"),
     rule("clap", Only(&["cli.rs", "cli/helper.rs", "cli/settings.rs"]), "the command line is known to cli only"),
+    rule("indicatif", Only(&["warm/progress.rs"]), "one file draws bars"),
     rule("toml", Only(&["cli/file.rs"]), "one file knows the language of the configuration"),
     rule("now(", NotIn(&["policy/"]), "policy has no clock: its caller says what time it is"),
     rule("std::fs", NotIn(&["policy/", "remote/", "koodrive/", "content/", "fs/"]), "files are not its business"),

@@ -70,3 +70,4 @@ mod status_laws;
 mod store_laws;
 mod user_laws;
 mod walk_laws;
+mod warm_laws;

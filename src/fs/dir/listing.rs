@@ -235,6 +235,22 @@ impl Listing {
         }
     }
 
+    /// When it was complete, if it is.
+    pub(in crate::fs) fn complete_at(&self) -> Option<BootTime> {
+        match lock(&self.state).progress {
+            Progress::Complete(at) => Some(at),
+            Progress::Loading | Progress::Failed(..) => None,
+        }
+    }
+
+    /// How it has failed, if it has.
+    pub(in crate::fs) fn failure(&self) -> Option<FsError> {
+        match &lock(&self.state).progress {
+            Progress::Failed(_, error) => Some(error.clone()),
+            Progress::Loading | Progress::Complete(_) => None,
+        }
+    }
+
     /// Marks that another one is being loaded to replace it; `false` if that was marked already.
     pub(in crate::fs) fn begin_refresh(&self) -> bool {
         !self.is_refreshed.swap(true, Ordering::AcqRel)

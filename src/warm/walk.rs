@@ -1,0 +1,115 @@
+//! The walk: directories and files of a mount, by a few threads.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::outcome::{Outcome, Warmed};
+use super::progress::Progress;
+use super::todo::{Step, Todo};
+use crate::config::WarmCommand;
+use crate::kernel::keep::keep;
+use crate::sync::lock;
+
+/// Steps at a time: enough small requests to keep a line busy, and few enough that whoever uses the mount besides is served.
+const MAX_THREADS: usize = 16;
+
+/// What a mount keeps of a file at a time, in bytes: a piece, whatever its own idea of one is, is no longer.
+const PIECE_BYTES: u64 = 1 << 20;
+
+struct Walk {
+    with_data: bool,
+    todo: Todo,
+    outcome: Mutex<Outcome>,
+    progress: Progress,
+}
+
+/// Has what is below `command.paths` kept. Returns when it is, or cannot be; may be ended at any time without harm.
+pub fn warm(command: &WarmCommand) -> Warmed {
+    let walk = Walk {
+        with_data: command.with_data,
+        todo: Todo::default(),
+        outcome: Mutex::default(),
+        progress: Progress::start(),
+    };
+    for path in &command.paths {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => walk.todo.push([Step::Directory(path.clone(), found.dev())]),
+            Ok(found) => walk.todo.push([Step::File { path: path.clone(), size: found.len(), offset: 0 }]),
+            Err(error) => lock(&walk.outcome).complain(path, &error),
+        }
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..MAX_THREADS {
+            scope.spawn(|| walk.run());
+        }
+    });
+    walk.progress.end();
+    walk.outcome.into_inner().unwrap_or_default().finish()
+}
+
+impl Walk {
+    fn run(&self) {
+        while let Some(step) = self.todo.next() {
+            // The others only empty the list.
+            if !lock(&self.outcome).is_over() {
+                self.make(&step);
+            }
+            self.todo.done();
+        }
+    }
+
+    fn make(&self, step: &Step) {
+        let (path, made) = match step {
+            Step::Directory(path, device) => (path, self.directory(path, *device)),
+            Step::File { path, size, offset } => (path, self.piece(path, *size, *offset)),
+        };
+        if let Err(error) = made {
+            lock(&self.outcome).complain(path, &error);
+        }
+    }
+
+    fn directory(&self, path: &Path, device: u64) -> io::Result<()> {
+        keep(&File::open(path)?, 0)?;
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let path = entry?.path();
+            match fs::symlink_metadata(&path) {
+                // What is mounted inside the mount is not the mount's.
+                Ok(found) if found.dev() != device => {}
+                Ok(found) if found.is_dir() => steps.push(Step::Directory(path, device)),
+                Ok(found) if self.with_data && found.is_file() => {
+                    self.progress.found(found.len());
+                    steps.push(Step::File { path, size: found.len(), offset: 0 });
+                }
+                Ok(_) => {}
+                Err(error) => lock(&self.outcome).complain(&path, &error),
+            }
+        }
+        // Popped from the end: the first entry first.
+        steps.reverse();
+        lock(&self.outcome).kept.directories += 1;
+        self.todo.push(steps);
+        Ok(())
+    }
+
+    fn piece(&self, path: &Path, size: u64, offset: u64) -> io::Result<()> {
+        let end = offset.saturating_add(PIECE_BYTES).min(size);
+        let is_last = end == size;
+        if !is_last {
+            // Others go on with the file meanwhile.
+            self.todo.push([Step::File { path: path.to_owned(), size, offset: end }]);
+        }
+        let limit_mib = keep(&File::open(path)?, offset)?;
+        let mut outcome = lock(&self.outcome);
+        outcome.kept.bytes += end - offset;
+        outcome.kept.files += u64::from(is_last);
+        self.progress.kept(outcome.kept);
+        if outcome.kept.bytes >> 20 >= u64::from(limit_mib) {
+            outcome.overflow(limit_mib);
+        }
+        Ok(())
+    }
+}
