@@ -1,7 +1,6 @@
 //! Loads listings: one page after the other on worker threads, the next one asked for as soon as its cursor is known.
 //!
-//! Owns how many listings may be loaded ahead: fewer after a refusal, none while the service asks for a pause, more again as
-//! pages come in; and how many pages of a listing are loaded ahead. Knows nothing of replies or of who waits.
+//! Owns how many pages of a listing are loaded ahead. Knows nothing of replies or of who waits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -9,18 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::FsError;
 use super::dir::{Listing, ListingCache, Next};
+use super::guesses::Guesses;
 use super::inode::Ino;
 use super::remembered::Remembered;
 use crate::clock::{Clock, Timer};
 use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
-use crate::policy::budget::{MAX_LISTINGS_AHEAD, START_LISTINGS_AHEAD};
 use crate::policy::retry::FailureKind;
 use crate::remote::{Cursor, Page, Remote, RemoteError, RemoteErrorKind, Revision};
 use crate::sync::lock;
-
-/// So many pages must come in before one more listing is loaded ahead again: the most are reached after 128 pages without a refusal.
-const PAGES_PER_RAISE: usize = 8;
 
 /// So many pages of a directory are loaded before anybody asks for it, 400 entries: most directories have fewer, and of one that has
 /// more, the rest comes while the first ones are read.
@@ -30,24 +26,15 @@ const MAX_PAGES_AHEAD: usize = 4;
 /// the listings ahead of it. Directories beyond that are refreshed when they are used again, or listed anew after their time.
 const MAX_BEHIND: usize = 64;
 
-/// How long nothing is listed ahead after a refusal that named no pause, the first time; doubled for each further one, up to the
-/// most, until a page comes in.
-const MIN_REST: Duration = Duration::from_secs(1);
-const MAX_REST: Duration = Duration::from_secs(60);
-
-/// The longest pause between listings ahead, whatever the service asks for.
-const MAX_ASKED_REST: Duration = Duration::from_secs(3600);
-
-/// Loads listings, and decides how many at a time.
+/// Loads listings.
 pub struct Lister {
     remote: Arc<dyn Remote>,
     links: Arc<LinkStore>,
     listings: Arc<ListingCache>,
-    jobs: JobQueue,
-    timer: Arc<Timer>,
+    jobs: Arc<JobQueue>,
     clock: Arc<dyn Clock>,
     page_timeout: Duration,
-    ahead: Mutex<Ahead>,
+    guesses: Arc<Guesses>,
     /// How many listings are being loaded behind their readers.
     behind: Arc<AtomicUsize>,
     remembered: Option<Remembered>,
@@ -57,17 +44,6 @@ pub struct Lister {
 
 /// See [`Lister::set_when_ageing`].
 type WhenAgeing = Box<dyn Fn(&Arc<Listing>) + Send + Sync>;
-
-/// How many listings may be loaded ahead.
-struct Ahead {
-    limit: usize,
-    /// Pages since the limit was last raised.
-    pages: usize,
-    /// Nothing is listed ahead before this.
-    rests_until: Option<Instant>,
-    /// How long the next rest is.
-    rest: Duration,
-}
 
 /// The loading of one listing. Holds it weakly: loading stops when nobody holds the listing any more.
 struct LoadTask {
@@ -98,12 +74,12 @@ impl Lister {
         links: Arc<LinkStore>,
         listings: Arc<ListingCache>,
         jobs: JobQueue,
-        timer: Arc<Timer>,
+        timer: &Arc<Timer>,
         page_timeout: Duration,
         remembered: Option<Remembered>,
     ) -> Arc<Lister> {
-        jobs.set_background_limit(START_LISTINGS_AHEAD);
-        let ahead = Mutex::new(Ahead { limit: START_LISTINGS_AHEAD, pages: 0, rests_until: None, rest: MIN_REST });
+        let jobs = Arc::new(jobs);
+        let guesses = Guesses::new(&jobs, timer);
         let clock = Arc::clone(timer.clock());
         let behind = Arc::default();
         let when_ageing = OnceLock::new();
@@ -112,10 +88,9 @@ impl Lister {
             links,
             listings,
             jobs,
-            timer,
             clock,
             page_timeout,
-            ahead,
+            guesses,
             behind,
             remembered,
             when_ageing,
@@ -194,8 +169,7 @@ impl Lister {
     /// Whether another listing may be loaded without anybody's asking: not while the service asks for a pause, nor while as many
     /// guesses as may be are under way.
     pub fn may_guess(&self) -> bool {
-        let is_resting = lock(&self.ahead).rests_until.is_some_and(|until| self.clock.now() < until);
-        !is_resting && self.jobs.has_room(Class::Background)
+        self.guesses.may_guess()
     }
 
     /// Promotes a listing that may have been loaded ahead, as somebody asks for it: from now on it has priority and a deadline.
@@ -230,49 +204,6 @@ impl Lister {
         listing.set_ticket(&ticket);
         ticket.start(urgency);
     }
-
-    /// A page has come in: after enough of them, one more listing may be loaded ahead.
-    fn raise_ahead(&self) {
-        let mut ahead = lock(&self.ahead);
-        ahead.pages += 1;
-        ahead.rest = MIN_REST;
-        if ahead.pages < PAGES_PER_RAISE || ahead.limit >= MAX_LISTINGS_AHEAD {
-            return;
-        }
-        (ahead.limit, ahead.pages) = (ahead.limit + 1, 0);
-        self.apply(&ahead);
-    }
-
-    /// The service asks for fewer requests: nothing is listed ahead for as long as it says, then half as many as before.
-    fn lower_ahead(self: &Arc<Self>, asked: Option<Duration>) {
-        let now = self.clock.now();
-        let mut ahead = lock(&self.ahead);
-        let pause = asked.unwrap_or(Duration::ZERO).min(MAX_ASKED_REST).max(ahead.rest);
-        (ahead.limit, ahead.pages) = ((ahead.limit / 2).max(1), 0);
-        ahead.rest = (ahead.rest * 2).min(MAX_REST);
-        let until = now + pause;
-        if ahead.rests_until.is_some_and(|earlier| until <= earlier) {
-            return;
-        }
-        ahead.rests_until = Some(until);
-        self.apply(&ahead);
-        drop(ahead);
-        log::debug!("the service asks for fewer requests: nothing is listed ahead for {pause:?}");
-        let lister = Arc::clone(self);
-        self.timer.at(until, move || lister.end_rest(until));
-    }
-
-    fn end_rest(&self, until: Instant) {
-        let mut ahead = lock(&self.ahead);
-        if ahead.rests_until == Some(until) {
-            ahead.rests_until = None;
-            self.apply(&ahead);
-        }
-    }
-
-    fn apply(&self, ahead: &Ahead) {
-        self.jobs.set_background_limit(if ahead.rests_until.is_some() { 0 } else { ahead.limit });
-    }
 }
 
 impl Task for LoadTask {
@@ -292,7 +223,7 @@ impl Task for LoadTask {
             Err(error) => {
                 let (kind, retry_after) = (error.failure_kind(), error.retry_after());
                 if kind == FailureKind::Throttled {
-                    self.lister.lower_ahead(retry_after);
+                    self.lister.guesses.lower(retry_after);
                 }
                 if let Some(remembered) = &self.lister.remembered {
                     remembered.note_refusal(&listing.id, listing.dir == Ino::ROOT, error.kind());
@@ -325,7 +256,7 @@ impl Task for LoadTask {
 
 impl LoadTask {
     fn take_in(&self, listing: &Arc<Listing>, mut page: Page) -> Attempt {
-        self.lister.raise_ahead();
+        self.lister.guesses.raise();
         for node in &mut page.nodes {
             if let Some(link) = node.link.take() {
                 self.lister.links.offer(&Revision::new(&node.id, node.version), link);

@@ -12,6 +12,7 @@ pub mod dir;
 mod error;
 mod figures;
 mod fresh;
+mod guesses;
 pub mod handle;
 pub mod inode;
 mod keeping;
@@ -97,15 +98,8 @@ impl DriveFs {
         let belief = Belief::new(config.ttl, config.offline_for, &remote);
         let listings = Arc::new(ListingCache::new(&inodes, belief.clone()));
         let links = Arc::clone(content.links());
-        let lister = Lister::new(
-            Arc::clone(&remote),
-            links,
-            Arc::clone(&listings),
-            jobs,
-            Arc::clone(&timer),
-            config.op_timeout,
-            remembered,
-        );
+        let lister =
+            Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, &timer, config.op_timeout, remembered);
         let ahead = Ahead::new(
             Arc::clone(&listings),
             Arc::clone(&lister),
