@@ -10,6 +10,7 @@ use super::FsError;
 use super::dir::{Listing, ListingCache, Next};
 use super::guesses::Guesses;
 use super::inode::Ino;
+use super::probe::Probes;
 use super::remembered::Remembered;
 use crate::clock::{Clock, Timer};
 use crate::content::LinkStore;
@@ -35,15 +36,21 @@ pub struct Lister {
     clock: Arc<dyn Clock>,
     page_timeout: Duration,
     guesses: Arc<Guesses>,
+    probes: Arc<Probes>,
     /// How many listings are being loaded behind their readers.
     behind: Arc<AtomicUsize>,
     remembered: Option<Remembered>,
     /// What becomes of a listing from the disk that is no longer young.
     when_ageing: OnceLock<WhenAgeing>,
+    /// What becomes of names that a listing tells otherwise than they were told before.
+    when_contradicted: OnceLock<WhenContradicted>,
 }
 
 /// See [`Lister::set_when_ageing`].
 type WhenAgeing = Box<dyn Fn(&Arc<Listing>) + Send + Sync>;
+
+/// See [`Lister::set_when_contradicted`].
+type WhenContradicted = Box<dyn Fn(Ino, Vec<Box<str>>) + Send + Sync>;
 
 /// The loading of one listing. Holds it weakly: loading stops when nobody holds the listing any more.
 struct LoadTask {
@@ -81,8 +88,9 @@ impl Lister {
         let jobs = Arc::new(jobs);
         let guesses = Guesses::new(&jobs, timer);
         let clock = Arc::clone(timer.clock());
+        let probes = Probes::new(&remote, &links, &listings, (&jobs, &guesses), &clock, page_timeout);
         let behind = Arc::default();
-        let when_ageing = OnceLock::new();
+        let (when_ageing, when_contradicted) = (OnceLock::new(), OnceLock::new());
         Arc::new(Lister {
             remote,
             links,
@@ -91,9 +99,11 @@ impl Lister {
             clock,
             page_timeout,
             guesses,
+            probes,
             behind,
             remembered,
             when_ageing,
+            when_contradicted,
         })
     }
 
@@ -105,6 +115,18 @@ impl Lister {
     /// Sets what is called for each listing from the disk that is no longer young, once its entries are in. To be called once.
     pub(super) fn set_when_ageing(&self, refresh: impl Fn(&Arc<Listing>) + Send + Sync + 'static) {
         let _ = self.when_ageing.set(Box::new(refresh));
+    }
+
+    /// Sets what is called with a directory and those of its names that a lookup was told of before the listing came to them, and that
+    /// are something else by now. To be called once.
+    pub(super) fn set_when_contradicted(&self, tell: impl Fn(Ino, Vec<Box<str>>) + Send + Sync + 'static) {
+        let _ = self.when_contradicted.set(Box::new(tell));
+    }
+
+    /// Asks the service for the names that somebody waits for in `listing`, if it is long. To be called after those who wait are
+    /// registered.
+    pub(super) fn ask_for_names(&self, listing: &Arc<Listing>) {
+        self.probes.ask(listing);
     }
 
     /// Calls `then` when all listings on the disk are forgotten: on a lister thread, or at once if there is no disk. Dropped if
@@ -179,9 +201,11 @@ impl Lister {
             return true;
         }
         let until = self.clock.now() + self.page_timeout;
+        // Before it is promoted: from then on, it may come to rest again at any time.
+        listing.set_asked();
         let is_alive = listing.ticket().is_none_or(|ticket| ticket.promote(until)) || listing.is_complete();
-        if is_alive {
-            listing.set_asked();
+        if !is_alive {
+            listing.set_guess();
         }
         is_alive
     }
@@ -214,7 +238,7 @@ impl Task for LoadTask {
             return Attempt::Done;
         }
         match self.lister.remote.list_page(&listing.id, cursor.as_ref(), deadline) {
-            Ok(page) => self.take_in(&listing, page),
+            Ok(page) => self.take_in(ticket, &listing, page),
             Err(error) if error.kind() == RemoteErrorKind::CursorRefused && cursor.is_some() && listing.restart() => {
                 log::debug!("{} is listed from its first page again: {error}", listing.path());
                 lock(&self.progress).cursor = None;
@@ -255,7 +279,7 @@ impl Task for LoadTask {
 }
 
 impl LoadTask {
-    fn take_in(&self, listing: &Arc<Listing>, mut page: Page) -> Attempt {
+    fn take_in(&self, ticket: &Ticket, listing: &Arc<Listing>, mut page: Page) -> Attempt {
         self.lister.guesses.raise();
         for node in &mut page.nodes {
             if let Some(link) = node.link.take() {
@@ -268,12 +292,25 @@ impl LoadTask {
         }
         let next = listing.accept(page.nodes, page.next, self.lister.clock.boot());
         self.lister.listings.weigh(listing);
+        let contradicted = listing.take_contradicted();
+        if !contradicted.is_empty()
+            && let Some(tell) = self.lister.when_contradicted.get()
+        {
+            tell(listing.dir, contradicted);
+        }
         match next {
             Next::Page(cursor) => {
-                let mut progress = lock(&self.progress);
-                progress.cursor = Some(cursor);
-                progress.pages += 1;
-                if progress.pages >= self.pages_ahead { Attempt::Enough } else { Attempt::Next }
+                let is_enough = {
+                    let mut progress = lock(&self.progress);
+                    progress.cursor = Some(cursor);
+                    progress.pages += 1;
+                    progress.pages >= self.pages_ahead
+                };
+                self.lister.probes.ask(listing);
+                if is_enough {
+                    self.rest_if_unwanted(ticket, listing);
+                }
+                if is_enough { Attempt::Enough } else { Attempt::Next }
             }
             Next::Ended => {
                 if let Some(remembered) = &self.lister.remembered
@@ -284,6 +321,19 @@ impl LoadTask {
                 }
                 Attempt::Done
             }
+        }
+    }
+
+    /// Where names are found without it, a listing that only lookups have asked for goes no further for nobody: it is a guess again,
+    /// whose first pages are kept for a while.
+    fn rest_if_unwanted(&self, ticket: &Ticket, listing: &Listing) {
+        if !self.lister.probes.do_find() || ticket.is_guess() {
+            return;
+        }
+        // In this order: whoever comes now either is seen to wait, or sees that the listing is a guess and hurries it.
+        ticket.demote();
+        if !listing.rest_if_unwanted() {
+            ticket.promote(self.lister.clock.now() + self.lister.page_timeout);
         }
     }
 

@@ -19,6 +19,7 @@ mod keeping;
 pub mod lister;
 mod lookup;
 pub mod owed;
+mod probe;
 mod readdir;
 mod remembered;
 pub mod retried;
@@ -61,6 +62,15 @@ use crate::stats::Report;
 /// How many of the ranges that are being fetched a report tells, and so much of each path: it has 16,000 bytes.
 const MAX_TOLD_FETCHES: usize = 16;
 const MAX_TOLD_CHARS: usize = 120;
+
+/// What a listing is wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// One name.
+    Lookup,
+    /// All entries, in order.
+    Read,
+}
 
 /// One mounted drive.
 pub struct DriveFs {
@@ -116,6 +126,12 @@ impl DriveFs {
                 freshness.refresh_behind(listing);
             }
         });
+        let teller = Arc::downgrade(&freshness);
+        lister.set_when_contradicted(move |dir, names| {
+            if let Some(freshness) = teller.upgrade() {
+                freshness.tell_names(dir, names);
+            }
+        });
         let (files, dirs, failed_reads) = (HandleMap::default(), HandleMap::default(), Arc::default());
         DriveFs {
             config,
@@ -150,7 +166,7 @@ impl DriveFs {
         let Ok(name) = std::str::from_utf8(name) else {
             return done(Ok(Lookup::Absent(self.config.ttl)));
         };
-        let (listing, _) = self.current_listing(&dir);
+        let (listing, _) = self.current_listing(&dir, Use::Lookup);
         let finder = Finder {
             listing,
             inodes: Arc::clone(&self.inodes),
@@ -167,6 +183,9 @@ impl DriveFs {
                 let owed = self.owe(done);
                 let listing = Arc::clone(&finder.listing);
                 listing.when_name(name, Box::new(move || finder.finish(owed)));
+                // It may have come to rest before it was seen that somebody waits.
+                self.lister.hurry(&listing);
+                self.lister.ask_for_names(&listing);
             }
             Answer::Found(entry) if entry.kind == NodeKind::Unsized => finder.finish(self.owe(done)),
             _ => {
@@ -199,7 +218,7 @@ impl DriveFs {
         self.freshness.notice_suspension();
         self.freshness.trim();
         let dir = self.directory(ino)?;
-        let (listing, was_guess) = self.current_listing(&dir);
+        let (listing, was_guess) = self.current_listing(&dir, Use::Read);
         // After its own listing is on its way: what may come next never goes before what is asked for.
         self.ahead.dir_opened(&dir, pid, was_guess);
         Ok(self.dirs.insert(DirHandle::new(ino, listing)))
@@ -265,7 +284,7 @@ impl DriveFs {
         let deadline = self.clock.now() + self.config.op_timeout;
         match self.directory(ino) {
             Ok(dir) => {
-                let (listing, _) = self.current_listing(&dir);
+                let (listing, _) = self.current_listing(&dir, Use::Read);
                 keeping::keep_listing(&self.lister, &listing, deadline, self.owe(done));
             }
             Err(FsError::NotADirectory) => match self.files.get(fh) {
@@ -441,9 +460,12 @@ impl DriveFs {
     }
 
     /// The current listing of a directory, which is on its way from here on, and whether it had been listed ahead.
-    fn current_listing(&self, dir: &Entry) -> (Arc<Listing>, bool) {
+    fn current_listing(&self, dir: &Entry, usage: Use) -> (Arc<Listing>, bool) {
         loop {
             let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.boot());
+            if usage == Use::Read {
+                listing.set_read();
+            }
             if is_new {
                 self.lister.load(&listing);
                 return (listing, false);
@@ -464,7 +486,7 @@ impl DriveFs {
     /// A reader that starts again, or late, is not shown what is out of date or has failed.
     fn repin_if_outdated(&self, handle: &DirHandle) {
         if let Ok(dir) = self.directory(handle.dir) {
-            let (current, _) = self.current_listing(&dir);
+            let (current, _) = self.current_listing(&dir, Use::Read);
             if !Arc::ptr_eq(&current, &handle.listing()) {
                 handle.repin(current);
             }

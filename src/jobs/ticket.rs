@@ -167,6 +167,18 @@ impl Ticket {
         true
     }
 
+    /// Nobody waits for the task any more: it is a guess again. For the task itself, within an attempt; whoever waits after all promotes
+    /// it.
+    pub fn demote(&self) {
+        let mut state = lock(&self.0.state);
+        debug_assert_eq!(state.stage, Stage::Running);
+        if state.class == Class::Foreground {
+            state.class = Class::Background;
+            self.0.queue.leave(Class::Foreground);
+            self.0.queue.enter(Class::Background);
+        }
+    }
+
     /// Ends a task that is no longer needed before it was started. To be called instead of [`Ticket::start`].
     pub fn close(&self) {
         let mut state = lock(&self.0.state);

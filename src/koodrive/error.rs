@@ -124,6 +124,14 @@ impl CallError {
         }
     }
 
+    /// Whether it may be a parameter that is refused, which no page says that it may be sent.
+    pub(super) fn may_refuse_parameter(&self) -> bool {
+        matches!(
+            self,
+            CallError::Refused(ServiceRefusal { reason: Reason::Parameters | Reason::Cursor | Reason::Unknown, .. })
+        )
+    }
+
     /// What a failed call that carried a secret says about the secret; `None` if it failed for another reason.
     pub(super) fn said_of_secret(&self) -> Option<Said> {
         let CallError::Refused(refusal) = self else { return None };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::convert::{Moment, fresh_link, page, share, text};
+use super::convert::{Moment, Rows, fresh_link, rows, share, text};
 use super::envelope::judge;
 use super::error::CallError;
 use super::wire::{Answer, UserInfoAnswer, VerifyAnswer};
@@ -134,7 +134,7 @@ fn hostile_answer_never_panics_and_bad_data_is_neither_a_node_nor_a_shorter_list
         }
         let status = [200, 200, 200, 200, 400, 401, 429, 500][random.usize(..8)];
         let answer = ApiAnswer { status, date: None, retry_after: None, body };
-        if let Some(Ok(page)) = payload(&answer, "files").map(|files| page(files, moment)) {
+        if let Some(Ok(page)) = payload(&answer, "files").map(|files| rows(files, moment).map(Rows::into_page)) {
             pages += 1;
             if !is_damaged {
                 assert_eq!(page.nodes.len(), entries(&value).unwrap_or(0), "no shorter than it is: {value}");

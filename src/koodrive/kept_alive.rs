@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::error::CallError;
 use crate::clock::{Clock, Ticker};
 use crate::policy::printable::one_line;
-use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError};
+use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError};
 
 /// How often the call is made. A token of the enterprise edition dies after 20 minutes without a call (API.md, section 3.4), so
 /// three calls may fail in between.
@@ -53,6 +53,10 @@ impl Remote for KeptAlive {
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
         self.inner.list_page(directory, cursor, deadline)
+    }
+
+    fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
+        self.inner.find_child(directory, name, deadline)
     }
 
     fn max_links_per_call(&self) -> usize {

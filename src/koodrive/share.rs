@@ -15,7 +15,7 @@ use super::service::Service;
 use super::share_calls::ShareCalls;
 use super::share_state::{Closed, NO_DOWNLOADS, ended};
 use crate::config::Secret;
-use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 use crate::sync::lock;
 
 /// How long the first page, which opening has listed, is used: a listing directly after the mount needs no round trip, and shows
@@ -208,6 +208,27 @@ impl Remote for ShareClient {
         let listed =
             self.with_token(ShareCall::Files, deadline, |token| self.calls.files(folder, cursor, token, deadline))?;
         Ok(listed.0)
+    }
+
+    /// The top level is not asked for names: it has 100 entries at most, and they may be from any directories (API.md, section 5.4).
+    fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
+        if *directory == self.share_id {
+            return Ok(Child::Unclear);
+        }
+        let credential = self.access.current();
+        match self.calls.named(directory, name, &credential.value, deadline) {
+            Err(error) if error.may_refuse_parameter() => {
+                // Or the token is refused: then the listing beside this call has it renewed.
+                let is_certain = !self.access.has_code() || {
+                    let again = self.calls.files(Some(directory), None, &credential.value, deadline);
+                    let again = is_still_good(again, CallError::doubts_access);
+                    again.map_err(|failed| failed.into_remote("files"))?
+                };
+                log::debug!("the service does not look for names: {error}");
+                Ok(if is_certain { Child::NotOffered } else { Child::Unclear })
+            }
+            answered => answered.map_err(|error| error.into_remote("files")),
+        }
     }
 
     /// The share's `download` call takes one id (API.md, section 5.5).

@@ -5,14 +5,14 @@
 use std::time::{Instant, SystemTime};
 
 use super::caller::{Call, payload};
-use super::convert::{self, Moment, Share};
+use super::convert::{self, Moment, Rows, Share};
 use super::error::CallError;
 use super::service::Service;
 use super::wire::{
     DownloadRequest, Envelope, FilesAnswer, FilesRequest, UserInfoAnswer, VerifyAnswer, VerifyRequest, to_json,
 };
 use crate::config::Secret;
-use crate::remote::{Cursor, Link, NodeId, Page};
+use crate::remote::{Child, Cursor, Link, NodeId, Page};
 
 /// Entries asked for per page: the most that the service gives (5.4).
 pub(super) const PAGE_SIZE: u32 = 100;
@@ -117,6 +117,31 @@ impl ShareCalls {
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<(Page, Option<Share>), CallError> {
+        let (rows, share) =
+            self.list(folder, cursor, None, kdstoken, deadline).map_err(|error| error.of_page(cursor))?;
+        Ok((rows.into_page(), share))
+    }
+
+    /// 5.4: the entry called `name` in `folder`, if the service looks for names.
+    pub(super) fn named(
+        &self,
+        folder: &NodeId,
+        name: &str,
+        kdstoken: &Secret,
+        deadline: Instant,
+    ) -> Result<Child, CallError> {
+        let (rows, _) = self.list(Some(folder), None, Some(name), kdstoken, deadline)?;
+        Ok(rows.child(name, |parent| parent == folder.as_str()))
+    }
+
+    fn list(
+        &self,
+        folder: Option<&NodeId>,
+        cursor: Option<&Cursor>,
+        name: Option<&str>,
+        kdstoken: &Secret,
+        deadline: Instant,
+    ) -> Result<(Rows, Option<Share>), CallError> {
         let kdstoken = kdstoken.expose();
         let body = to_json(&FilesRequest {
             short_url: &self.short_code,
@@ -127,6 +152,7 @@ impl ShareCalls {
             sort_direction: ASCENDING,
             kdstoken,
             refresh_count: false,
+            file_name: name,
         });
         let call = Call {
             name: "files",
@@ -135,11 +161,11 @@ impl ShareCalls {
             payload_keys: &["files"],
             ..Call::default()
         };
-        let (envelope, moment) = self.call(call, kdstoken, deadline).map_err(|error| error.of_page(cursor))?;
+        let (envelope, moment) = self.call(call, kdstoken, deadline)?;
         let mut answer: FilesAnswer = payload(envelope)?;
         // Only informative here: no reason to fail a listing.
         let share = answer.link.take().and_then(|link| convert::share(link).ok());
-        Ok((convert::page(answer, moment).map_err(CallError::Bad)?, share))
+        Ok((convert::rows(answer, moment).map_err(CallError::Bad)?, share))
     }
 
     /// 5.5.

@@ -12,7 +12,7 @@ use super::open_error::{OpenError, SpaceNames};
 use super::service::Account;
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::config::{LoginConfig, SpaceSource, TeamKind};
-use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 use crate::sync::lock;
 
 /// The root of a space.
@@ -23,6 +23,8 @@ pub(super) struct SpaceClient {
     calls: SpaceCalls,
     scope: Scope,
     root: NodeId,
+    /// What entries of the root name as their directory, if all agree: the root has an id of its own besides `root`.
+    root_alias: Option<String>,
     capacity: Mutex<Option<Capacity>>,
 }
 
@@ -39,8 +41,14 @@ impl SpaceClient {
         let caller = account.caller();
         let failed = |error| OpenError::of_space_call(error, SpaceNames::new(caller.origin(), login, &what));
         let Found { scope, root, capacity } = find(&calls, source, deadline).map_err(failed)?;
-        caller.patiently(deadline, || calls.files(&scope, &root, None, deadline)).map_err(failed)?;
-        Ok(SpaceClient { calls, scope, root, capacity: Mutex::new(capacity) })
+        let top = caller.patiently(deadline, || calls.files(&scope, &root, None, deadline)).map_err(failed)?;
+        let root_alias = top.common_parent();
+        Ok(SpaceClient { calls, scope, root, root_alias, capacity: Mutex::new(capacity) })
+    }
+
+    /// Whether an entry that names `parent` as its directory is in `directory`.
+    fn is_directory(&self, parent: &str, directory: &NodeId) -> bool {
+        parent == directory.as_str() || *directory == self.root && self.root_alias.as_deref() == Some(parent)
     }
 
     /// Whether there are figures for `statfs` that opening did not bring.
@@ -167,7 +175,19 @@ impl Remote for SpaceClient {
     }
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
-        self.calls.files(&self.scope, directory, cursor, deadline).map_err(|error| error.into_remote("files"))
+        let rows = self.calls.files(&self.scope, directory, cursor, deadline);
+        Ok(rows.map_err(|error| error.into_remote("files"))?.into_page())
+    }
+
+    fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
+        match self.calls.named(&self.scope, directory, name, deadline) {
+            Ok(rows) => Ok(rows.child(name, |parent| self.is_directory(parent, directory))),
+            Err(error) if error.may_refuse_parameter() => {
+                log::debug!("the service does not look for names: {error}");
+                Ok(Child::NotOffered)
+            }
+            Err(error) => Err(error.into_remote("files")),
+        }
     }
 
     fn max_links_per_call(&self) -> usize {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::caller::{Call, payload};
-use super::convert::{self, Folder, LinksById, Space};
+use super::convert::{self, Folder, LinksById, Rows, Space};
 use super::error::{BadField, CallError, bad};
 use super::service::Account;
 use super::share_calls::{ASCENDING, PAGE_SIZE, SORT_BY_NAME};
@@ -18,7 +18,7 @@ use super::wire::{
 };
 use crate::config::TeamKind;
 use crate::policy::percent::percent_encoded;
-use crate::remote::{Cursor, NodeId, Page};
+use crate::remote::{Cursor, NodeId};
 
 /// The most ids of one call for links (10.1).
 pub(super) const LINKS_PER_CALL: usize = 100;
@@ -76,12 +76,37 @@ impl SpaceCalls {
         directory: &NodeId,
         cursor: Option<&Cursor>,
         deadline: Instant,
-    ) -> Result<Page, CallError> {
+    ) -> Result<Rows, CallError> {
+        let page_info = PageInfo { page_size: PAGE_SIZE, page_cursor: cursor.map(Cursor::as_str) };
+        self.list(scope, directory, page_info, None, deadline).map_err(|error| error.of_page(cursor))
+    }
+
+    /// 6.1 and 6.4: the entries called `name` in `directory`, if the service looks for names.
+    pub(super) fn named(
+        &self,
+        scope: &Scope,
+        directory: &NodeId,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Rows, CallError> {
+        let page_info = PageInfo { page_size: PAGE_SIZE, page_cursor: None };
+        self.list(scope, directory, page_info, Some(name), deadline)
+    }
+
+    fn list(
+        &self,
+        scope: &Scope,
+        directory: &NodeId,
+        page_info: PageInfo<'_>,
+        name: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Rows, CallError> {
         let body = to_json(&SpaceFilesRequest {
-            page_info: PageInfo { page_size: PAGE_SIZE, page_cursor: cursor.map(Cursor::as_str) },
+            page_info,
             sort_info: SortInfo { sort_type: SORT_BY_NAME, sort_direction: ASCENDING },
             container_id: &scope.container_id,
             parent_file_id: directory.as_str(),
+            file_name: name,
         });
         let (path, query) = match &scope.team {
             None => ("/koodrive/ose/v1/files/0".to_owned(), None),
@@ -100,10 +125,9 @@ impl SpaceCalls {
             payload_keys: &["files"],
             ..Call::default()
         };
-        let answered = self.account.call(&call, deadline).map_err(|error| error.of_page(cursor));
-        let (envelope, moment) = answered?;
+        let (envelope, moment) = self.account.call(&call, deadline)?;
         let answer: FilesAnswer = payload(having(envelope, &["files"])?)?;
-        convert::page(answer, moment).map_err(CallError::Bad)
+        convert::rows(answer, moment).map_err(CallError::Bad)
     }
 
     /// 10.1: the links of at most [`LINKS_PER_CALL`] files, by id.

@@ -8,7 +8,7 @@ mod value;
 use serde::{Deserialize, Serialize};
 
 pub(super) use value::{Answer, DownloadLinks, Envelope, NotAScalar, Scalar};
-use value::{all_objects, object_or_none, objects};
+use value::{all_objects, first, object_or_none, objects};
 
 /// `POST /koodrive/ose/v1/share/public/files` (5.4).
 #[derive(Serialize)]
@@ -26,6 +26,8 @@ pub(super) struct FilesRequest<'a> {
     pub(super) sort_direction: u32,
     pub(super) kdstoken: &'a str,
     pub(super) refresh_count: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_name: Option<&'a str>,
 }
 
 /// `POST /koodrive/ose/v1/share/public/verify` (5.3).
@@ -69,6 +71,8 @@ pub(super) struct SpaceFilesRequest<'a> {
     pub(super) sort_info: SortInfo,
     pub(super) container_id: &'a str,
     pub(super) parent_file_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -225,6 +229,9 @@ pub(super) struct ShareFile {
     pub(super) id: Scalar,
     pub(super) file_name: Scalar,
     pub(super) file_type: Scalar,
+    /// The directory that holds it: a list of which the first counts.
+    #[serde(deserialize_with = "first")]
+    pub(super) parent_folder: Scalar,
     /// Not documented for shares either.
     pub(super) mime_type: Scalar,
     pub(super) size: Scalar,

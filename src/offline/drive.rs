@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::plan::{Event, Failed, Meaning, Opened, Plan};
 use crate::policy::outage::Outage;
 use crate::policy::printable::one_line;
-use crate::remote::{Capacity, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
 use crate::sync::lock;
 
 type Listener = Box<dyn Fn(Event) + Send + Sync>;
@@ -300,6 +300,10 @@ impl Remote for Reconnecting {
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
         self.noted(self.reachable()?.list_page(directory, cursor, deadline))
+    }
+
+    fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
+        self.noted(self.reachable()?.find_child(directory, name, deadline))
     }
 
     fn max_links_per_call(&self) -> usize {

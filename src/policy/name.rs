@@ -44,6 +44,13 @@ impl EntryName {
         }
     }
 
+    /// Whether an entry that is shown as `name` can have only this name at the service, as long as no other has it too: nothing in
+    /// it may stand for something that Linux forbids, or come of another entry's having the name.
+    pub fn is_as_given(name: &str) -> bool {
+        const STAND_INS: [char; 3] = ['\u{ff0f}', '\u{2400}', char::REPLACEMENT_CHARACTER];
+        !name.contains(STAND_INS) && !["_", "_.", "_.."].contains(&name) && !has_suffix(name)
+    }
+
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -80,6 +87,15 @@ fn with_suffix(name: &str, id: &str, attempt: u32) -> String {
         _ => stable_hash(&[id.as_bytes(), &attempt.to_le_bytes()]),
     } >> 32;
     format!("{stem}~{digits:08x}{extension}")
+}
+
+/// Whether there may be a suffix of [`with_suffix`] somewhere.
+fn has_suffix(name: &str) -> bool {
+    let is_suffix = |at: usize| {
+        let digits = name.as_bytes().get(at + 1..at + SUFFIX_BYTES);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    name.match_indices('~').any(|(at, _)| is_suffix(at))
 }
 
 /// The stem and the extension with its dot; the extension is empty where there is none (`.bashrc`, `README`, `a.`) or
@@ -163,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn name_is_as_given_unless_it_may_have_been_changed() {
+        for name in ["a", "a~", "a~1234567", "a~1234567x", "_a", "__", "..a", "~", "é.txt", "a b", "\n"] {
+            assert!(EntryName::is_as_given(name), "{name:?}");
+            assert_eq!(assign(name), name);
+        }
+        for name in
+            ["a~01234567", "a~0123abcd.txt", "~00000000", "_", "_.", "_..", "a\u{ff0f}b", "\u{2400}", "\u{fffd}"]
+        {
+            assert!(!EntryName::is_as_given(name), "{name:?}");
+        }
+    }
+
+    #[test]
     fn any_directory_of_hostile_names_gets_unique_valid_names() {
         let seed: u64 = std::env::var("KOOFS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7);
         println!("KOOFS_SEED={seed}");
@@ -177,6 +206,7 @@ mod tests {
                 let text = name.as_str();
                 assert!(!text.is_empty() && text.len() <= 255 && text != "." && text != "..", "{remote:?} -> {text:?}");
                 assert!(!text.contains('/') && !text.contains('\0'), "{remote:?} -> {text:?}");
+                assert!(text == remote || !EntryName::is_as_given(text), "{remote:?} -> {text:?}");
                 assert!(taken.insert(text.to_owned()), "{text:?} twice");
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
+use super::child::Child;
 use super::error::RemoteError;
 use super::link::LinkResults;
 use super::node::NodeId;
@@ -29,6 +30,13 @@ pub trait Remote: Send + Sync + 'static {
     /// # Errors
     /// Any [`RemoteErrorKind`](super::RemoteErrorKind). `NotFound` only when the service said that the directory does not exist.
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError>;
+
+    /// Asks for the entry called `name` in `directory`, without its listing. What it finds, a listing says as well; that it finds
+    /// nothing says nothing. One attempt.
+    ///
+    /// # Errors
+    /// The call failed, for a reason that says nothing of whether the service looks for names.
+    fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError>;
 
     /// The most ids that one call of [`Remote::resolve_links`] may name; at least 1.
     fn max_links_per_call(&self) -> usize;

@@ -3,6 +3,7 @@
 //! Owns the vocabulary between the filesystem and the service. Knows nothing of inode numbers, JSON or HTTP.
 //! Every method of [`Remote`] blocks; only worker threads may call it. Implementations are shared by all threads.
 
+mod child;
 mod drive;
 mod error;
 mod link;
@@ -11,6 +12,7 @@ mod page;
 mod pages;
 mod rooted;
 
+pub use child::Child;
 pub use drive::{Capacity, Remote};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use link::{Link, LinkResults};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::child::Child;
 use super::drive::{Capacity, Remote};
 use super::error::RemoteError;
 use super::link::LinkResults;
@@ -29,6 +30,10 @@ impl Remote for Rooted {
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
         self.inner.list_page(directory, cursor, deadline)
+    }
+
+    fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
+        self.inner.find_child(directory, name, deadline)
     }
 
     fn max_links_per_call(&self) -> usize {

@@ -13,7 +13,7 @@ use koofs::content::{Content, ContentConfig, LinkStore, ObjectStore, StoreAnswer
 use koofs::jobs::JobQueue;
 use koofs::policy::budget::Budget;
 use koofs::policy::range::ByteRange;
-use koofs::remote::{Capacity, Cursor, Link, LinkResults, NodeId, Page, Remote, RemoteError, Version};
+use koofs::remote::{Capacity, Child, Cursor, Link, LinkResults, NodeId, Page, Remote, RemoteError, Version};
 
 const FILE_BYTES: u64 = 8 << 20;
 const READ_BYTES: u64 = 128 << 10;
@@ -30,6 +30,10 @@ impl Remote for Zeros {
 
     fn list_page(&self, _: &NodeId, _: Option<&Cursor>, _: Instant) -> Result<Page, RemoteError> {
         Ok(Page { nodes: Vec::new(), next: None })
+    }
+
+    fn find_child(&self, _: &NodeId, _: &str, _: Instant) -> Result<Child, RemoteError> {
+        Ok(Child::NotOffered)
     }
 
     fn max_links_per_call(&self) -> usize {

@@ -15,7 +15,8 @@ use koofs::policy::hash::stable_hash;
 use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
 use koofs::remote::{
-    Capacity, Cursor, Link, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
+    Capacity, Child, Cursor, Link, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind,
+    Version,
 };
 use koofs::sync::lock;
 
@@ -117,19 +118,42 @@ pub struct FakeRemote {
     pub list_calls: AtomicUsize,
     /// The directory and the deadline of each listing call.
     pub listed: Mutex<Vec<(String, Instant)>>,
+    /// Names that were asked for by themselves, each with its directory.
+    pub named: Mutex<Vec<(String, String)>>,
     pub link_calls: AtomicUsize,
     pub links_asked: AtomicUsize,
     /// Every listing call passes here.
     pub list_gate: Gate,
     /// Listing calls beyond the first so many of each directory pass here.
     pub later_page_gate: Gate,
+    /// Every call for a name passes here.
+    pub name_gate: Gate,
     pub link_gate: Gate,
+}
+
+/// What asking for a name does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Names {
+    /// There is no such thing.
+    #[default]
+    NotOffered,
+    /// Entries of exactly this name.
+    Exact,
+    /// Entries with this in their names.
+    Contains,
+    /// The same, of the directories below too.
+    Below,
+    /// The first page of the listing.
+    Ignored,
+    /// Fails like this.
+    Fails(RemoteErrorKind),
 }
 
 #[derive(Default)]
 pub struct RemoteState {
     /// Children by directory id, in listing order.
     pub dirs: BTreeMap<String, Vec<Node>>,
+    pub names: Names,
     /// Failures to come, for the next listing calls.
     pub list_failures: VecDeque<RemoteErrorKind>,
     pub link_failures: VecDeque<RemoteErrorKind>,
@@ -165,16 +189,23 @@ impl FakeRemote {
             state: Mutex::new(RemoteState { dirs, ..RemoteState::default() }),
             list_calls: AtomicUsize::new(0),
             listed: Mutex::default(),
+            named: Mutex::default(),
             link_calls: AtomicUsize::new(0),
             links_asked: AtomicUsize::new(0),
             list_gate: Gate::default(),
             later_page_gate: Gate::default(),
+            name_gate: Gate::default(),
             link_gate: Gate::default(),
         })
     }
 
     pub fn change(&self, change: impl FnOnce(&mut RemoteState)) {
         change(&mut lock(&self.state));
+    }
+
+    /// How often a name was asked for by itself.
+    pub fn probes(&self) -> usize {
+        lock(&self.named).len()
     }
 
     pub fn lists(&self) -> usize {
@@ -237,6 +268,38 @@ impl Remote for FakeRemote {
             false => None,
         };
         Ok(Page { nodes, next })
+    }
+
+    fn find_child(&self, directory: &NodeId, name: &str, _deadline: Instant) -> Result<Child, RemoteError> {
+        lock(&self.named).push((directory.as_str().to_owned(), name.to_owned()));
+        self.name_gate.pass();
+        let state = lock(&self.state);
+        let page_size = self.page_size.load(Ordering::SeqCst);
+        let folded = name.to_lowercase();
+        let is_match = |node: &Node| match state.names {
+            Names::Exact => node.name == name,
+            Names::Ignored => true,
+            _ => node.name.to_lowercase().contains(&folded),
+        };
+        let mut rows: Vec<_> = match state.names {
+            Names::NotOffered => return Ok(Child::NotOffered),
+            Names::Fails(kind) => {
+                return Err(RemoteError::new(kind, "scripted failure").with_retry_after(state.throttled));
+            }
+            Names::Below => state
+                .dirs
+                .iter()
+                .flat_map(|(id, nodes)| nodes.iter().map(move |node| (node.clone(), Some(id == directory.as_str()))))
+                .collect(),
+            Names::Exact | Names::Contains | Names::Ignored => {
+                let children = state.dirs.get(directory.as_str()).into_iter().flatten();
+                children.map(|node| (node.clone(), Some(true))).collect()
+            }
+        };
+        rows.retain(|(node, _)| is_match(node));
+        let is_whole = rows.len() <= page_size;
+        rows.truncate(page_size);
+        Ok(Child::among(name, rows, is_whole))
     }
 
     fn max_links_per_call(&self) -> usize {
@@ -464,12 +527,14 @@ pub struct BenchConfig {
     pub memory_bytes: u64,
     pub clock: Arc<dyn Clock>,
     pub is_alive: fn(u32) -> bool,
+    pub listing_threads: usize,
 }
 
 impl Default for BenchConfig {
     fn default() -> BenchConfig {
         let (ttl, op_timeout) = (Duration::from_secs(300), PATIENCE);
-        BenchConfig { ttl, op_timeout, memory_bytes: 64 << 20, clock: Arc::new(SystemClock), is_alive: |_| true }
+        let (memory_bytes, listing_threads) = (64 << 20, 4);
+        BenchConfig { ttl, op_timeout, memory_bytes, clock: Arc::new(SystemClock), is_alive: |_| true, listing_threads }
     }
 }
 
@@ -494,7 +559,7 @@ impl Bench {
             op_timeout: config.op_timeout,
             is_alive: config.is_alive,
         };
-        let jobs = JobQueue::start("listing", 4, &timer).unwrap();
+        let jobs = JobQueue::start("listing", config.listing_threads, &timer).unwrap();
         let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer), None);
         let bench = Bench { remote, store, timer, fs: Arc::new(fs) };
         bench.sync_sizes();
@@ -611,6 +676,7 @@ impl Drop for Bench {
         for gate in [
             &self.remote.list_gate,
             &self.remote.later_page_gate,
+            &self.remote.name_gate,
             &self.remote.link_gate,
             &self.store.gate,
             &*self.store.body_gate,

@@ -9,7 +9,7 @@ use koofs::clock::SystemClock;
 use koofs::config::{Command, Connection, Edition, ListConfig, ListFormat, ShareConfig, Source};
 use koofs::listing::{self, ListError};
 use koofs::remote::{
-    Capacity, Cursor, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
+    Capacity, Child, Cursor, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind, Version,
 };
 use koofs::sync::lock;
 
@@ -66,6 +66,10 @@ impl Remote for Drive {
                 Ok(Page { nodes: pages[index].clone(), next })
             }
         }
+    }
+
+    fn find_child(&self, _: &NodeId, _: &str, _: Instant) -> Result<Child, RemoteError> {
+        Ok(Child::NotOffered)
     }
 
     fn max_links_per_call(&self) -> usize {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::emulator::spaces::USER_ID;
 use crate::emulator::tree::{Lookup, Source};
 use crate::emulator::{Emulator, EmulatorConfig};
 use crate::mounted::{Mountpoint, Watched, koofs, this_binary};
@@ -56,6 +57,14 @@ impl Bench {
         Bench { daemon: start(&mountpoint, &emulator, options, variables), mountpoint, emulator }
     }
 
+    /// The own space of `emulator`'s user, mounted with `options`.
+    pub(crate) fn of_space(emulator: Emulator, options: &[&str]) -> Bench {
+        let mountpoint = Mountpoint::new();
+        let mut command = koofs(&["mount", "--endpoint", &emulator.url(), "--user-id", USER_ID, "space:"]);
+        command.env("KOOFS_TOKEN", emulator.mint_token());
+        Bench { daemon: started(in_cache(command, mountpoint.path(), options), &mountpoint), mountpoint, emulator }
+    }
+
     /// A path in the mount.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.mountpoint.path().join(name)
@@ -99,7 +108,13 @@ impl Bench {
 /// A daemon that has mounted the share of `emulator`.
 fn start(mountpoint: &Mountpoint, emulator: &Emulator, options: &[&str], variables: &[(&str, &str)]) -> Watched {
     let mut command = mount_command(emulator, mountpoint.path(), options);
-    command.arg("-f").arg("--log-file").arg(mountpoint.beside("log")).envs(variables.iter().copied());
+    command.envs(variables.iter().copied());
+    started(command, mountpoint)
+}
+
+/// The daemon of `command`, once it has mounted.
+fn started(mut command: Command, mountpoint: &Mountpoint) -> Watched {
+    command.arg("-f").arg("--log-file").arg(mountpoint.beside("log"));
     let daemon = Watched::start(command, LIMIT);
     mountpoint.await_types(&["fuse.koofs"]);
     daemon
@@ -118,7 +133,12 @@ impl Drop for Bench {
 /// `koofs mount` of the share of `emulator`, with a cache beside the mountpoint.
 pub(crate) fn mount_command(emulator: &Emulator, mountpoint: &Path, options: &[&str]) -> Command {
     let source = format!("share:{}", emulator.share_code());
-    let mut command = koofs(&["mount", "--endpoint", &emulator.url(), "--agent", AGENT, &source]);
+    let command = koofs(&["mount", "--endpoint", &emulator.url(), "--agent", AGENT, &source]);
+    in_cache(command, mountpoint, options)
+}
+
+/// `command` with the rest of a mount's command line.
+fn in_cache(mut command: Command, mountpoint: &Path, options: &[&str]) -> Command {
     command.env("KOOFS_NO_CACHE", "false").env("KOOFS_CACHE_DIR", mountpoint.with_file_name("cache"));
     command.arg(mountpoint).args(options).stdin(Stdio::null());
     command

@@ -176,7 +176,7 @@ impl ListingCache {
     /// Updates the weight of a listing that has grown or ended, and evicts older ones if needed. One that holds more than half of
     /// the limit counts as half, so that a single directory never evicts all others.
     pub fn weigh(&self, listing: &Arc<Listing>) {
-        let weight = listing.len().min(self.weight_max / 2 - 1) + 1;
+        let weight = listing.held().min(self.weight_max / 2 - 1) + 1;
         let mut dropped = Vec::new();
         let mut state = lock(&self.state);
         if !state.holds(listing) {

@@ -4,18 +4,18 @@
 //! complete or by failing as a whole; it is never passed off as a shorter directory.
 //! Knows nothing of replies. Locks: one; waiters are woken outside it.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::super::FsError;
 use super::super::inode::{Entry, Ino, InodeTable};
-use super::by_name::ByName;
 use super::ino_order::InoOrder;
+use super::state::{Answer, Progress, State, Wake, Wanted, wake_settled};
 use crate::clock::BootTime;
 use crate::jobs::Ticket;
-use crate::remote::{Cursor, Endless, Node, NodeId, NodeKind, Pages, Version};
+use crate::policy::name::EntryName;
+use crate::remote::{Cursor, Endless, Node, NodeId, Version};
 use crate::sync::lock;
 
 /// The most names that a listing remembers having reported absent: if one of them appears later, the kernel is told.
@@ -31,37 +31,6 @@ const FAILED_GUESS_RESTS: Duration = Duration::from_secs(60);
 /// For how long a listing of which only the first pages were loaded ahead may be continued: its cursor may not live longer, and
 /// the directory may change meanwhile.
 const PARTIAL_GUESS_KEPT: Duration = Duration::from_secs(20);
-
-/// Called without locks when what a waiter asked for has been settled.
-type Wake = Box<dyn FnOnce() + Send>;
-
-/// What a waiter waits for; a listing that ends settles everything.
-enum Wanted {
-    Index(usize),
-    Name(Box<str>),
-    End,
-}
-
-/// Where a listing stands.
-#[derive(Clone, Debug)]
-enum Progress {
-    Loading,
-    Complete(BootTime),
-    Failed(BootTime, FsError),
-}
-
-/// What a listing says about a name.
-#[derive(Debug)]
-pub enum Answer<T> {
-    /// It is there.
-    Found(T),
-    /// It is not, and the listing is complete.
-    Absent,
-    /// Not known yet: a page is missing.
-    NotYet,
-    /// It will not become known.
-    Failed(FsError),
-}
 
 /// Whether there is another page to fetch.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,38 +63,13 @@ pub struct Listing {
     ticket: OnceLock<Ticket>,
 }
 
-struct State {
-    entries: Vec<Arc<Entry>>,
-    /// Which of the entries are directories, in order.
-    subdirs: Vec<u32>,
-    by_name: HashSet<ByName>,
-    progress: Progress,
-    waiters: Vec<(Wanted, Wake)>,
-    /// Names that were told to be absent.
-    absent: HashSet<Box<str>>,
-    /// When the last page came in.
-    paged_at: Option<BootTime>,
-    /// Only while loading.
-    pages: Pages,
-}
-
 impl Listing {
     /// An empty listing that is about to be loaded.
     pub fn new(dir: Ino, id: NodeId, inodes: &Arc<InodeTable>) -> Listing {
-        let state = State {
-            entries: Vec::new(),
-            subdirs: Vec::new(),
-            by_name: HashSet::new(),
-            progress: Progress::Loading,
-            waiters: Vec::new(),
-            absent: HashSet::new(),
-            paged_at: None,
-            pages: Pages::default(),
-        };
         let (is_guess, ticket) = (AtomicBool::new(false), OnceLock::new());
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
         let is_outdated = AtomicBool::new(false);
-        let state = Mutex::new(state);
+        let state = Mutex::new(State::new());
         let (ino_order, inodes) = (OnceLock::new(), Arc::clone(inodes));
         Listing { dir, id, inodes, state, is_refreshed, is_outdated, is_kept, ino_order, is_guess, ticket }
     }
@@ -147,8 +91,8 @@ impl Listing {
     /// The entry called `name`.
     pub fn find(&self, name: &str) -> Answer<Arc<Entry>> {
         let state = lock(&self.state);
-        match state.by_name.get(name) {
-            Some(entry) => Answer::Found(Arc::clone(&entry.0)),
+        match state.find(name) {
+            Some(entry) => Answer::Found(Arc::clone(entry)),
             None => state.ended(),
         }
     }
@@ -285,7 +229,7 @@ impl Listing {
     /// All names that the kernel may know of this directory, present and absent.
     pub fn known_names(&self) -> Vec<Box<str>> {
         let state = lock(&self.state);
-        let present = state.entries.iter().map(|entry| Box::from(entry.name.as_str()));
+        let present = state.entries.iter().chain(state.probed()).map(|entry| Box::from(entry.name.as_str()));
         present.chain(state.absent.iter().cloned()).collect()
     }
 
@@ -317,17 +261,7 @@ impl Listing {
     /// Puts the file `entry` as one of this version into its place, if that is still where it was.
     pub(in crate::fs) fn substitute(&self, entry: &Entry, version: Version) {
         let renewed = self.inodes.enlist_again(entry, version);
-        let replaced = {
-            let mut state = lock(&self.state);
-            let index = state.by_name.get(entry.name.as_str()).map(|found| found.1);
-            match index.filter(|index| state.entries[*index as usize].ino == entry.ino) {
-                Some(index) => {
-                    state.by_name.replace(ByName(Arc::clone(&renewed), index));
-                    std::mem::replace(&mut state.entries[index as usize], renewed)
-                }
-                None => renewed,
-            }
-        };
+        let replaced = lock(&self.state).substitute(entry, renewed);
         self.inodes.delist(&[replaced]);
     }
 
@@ -382,11 +316,11 @@ impl Listing {
             (pages.name(nodes, |name| by_name.contains(name)), pages.go_on(next))
         };
         let entries = self.inodes.enlist(self.dir, named);
-        {
+        let mut unneeded = {
             let mut state = lock(&self.state);
-            state.extend(entries);
             state.paged_at = Some(now);
-        }
+            state.extend(entries)
+        };
         if matches!(next, Ok(None)) {
             self.set_ino_order();
         }
@@ -394,7 +328,7 @@ impl Listing {
         let next = match next {
             Ok(Some(cursor)) => Next::Page(cursor),
             Ok(None) => {
-                state.end(Progress::Complete(now));
+                unneeded.extend(state.end(Progress::Complete(now)));
                 Next::Ended
             }
             Err(Endless) => {
@@ -403,7 +337,48 @@ impl Listing {
             }
         };
         wake_settled(state);
+        self.inodes.delist(&unneeded);
         next
+    }
+
+    /// A name that somebody waits for while the listing goes on, and that has not been asked for by itself yet; from here on it has.
+    pub(in crate::fs) fn take_unasked(&self) -> Option<Box<str>> {
+        lock(&self.state).take_unasked()
+    }
+
+    /// Takes in the entry called `name`, which was asked for by itself. Whoever waits for it is woken; the listing may still say
+    /// something else.
+    pub(in crate::fs) fn accept_probed(&self, name: &str, node: Node) {
+        let assigned = EntryName::assign(&node.name, node.id.as_str(), |_| false);
+        if assigned.as_str() != name {
+            return;
+        }
+        let entries = self.inodes.enlist(self.dir, vec![(assigned, node)]);
+        let mut state = lock(&self.state);
+        let unneeded: Vec<_> = entries.into_iter().filter_map(|entry| state.put_probed(entry)).collect();
+        wake_settled(state);
+        self.inodes.delist(&unneeded);
+    }
+
+    /// The names that pages have told otherwise than it was told before, each once.
+    pub(in crate::fs) fn take_contradicted(&self) -> Vec<Box<str>> {
+        lock(&self.state).take_contradicted()
+    }
+
+    /// Somebody begins to read it: all of it is wanted.
+    pub(in crate::fs) fn set_read(&self) {
+        lock(&self.state).is_read = true;
+    }
+
+    /// If nobody waits for an entry or reads it, it is a guess from here on. Whoever comes later looks whether it is one after having
+    /// said what is wanted.
+    pub(in crate::fs) fn rest_if_unwanted(&self) -> bool {
+        let state = lock(&self.state);
+        let is_unwanted = !state.is_wanted();
+        if is_unwanted {
+            self.set_guess();
+        }
+        is_unwanted
     }
 
     /// The service has refused the cursor: whether the listing is to be loaded again from its first page. What is in stays.
@@ -435,6 +410,11 @@ impl Listing {
         lock(&self.state).entries.len()
     }
 
+    /// How many entries are held, those that were found by their names among them.
+    pub(super) fn held(&self) -> usize {
+        lock(&self.state).held()
+    }
+
     /// Whether no entry is in (yet).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -443,56 +423,10 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        let entries = std::mem::take(&mut lock(&self.state).entries);
+        let mut state = lock(&self.state);
+        let mut entries = std::mem::take(&mut state.entries);
+        entries.extend(state.probed().cloned());
+        drop(state);
         self.inodes.delist(&entries);
-    }
-}
-
-impl State {
-    fn extend(&mut self, entries: Vec<Arc<Entry>>) {
-        for entry in entries {
-            // As many pages as there may be, of 100 entries each, are far from 2^32.
-            let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-            if entry.kind == NodeKind::Directory {
-                self.subdirs.push(index);
-            }
-            self.by_name.insert(ByName(Arc::clone(&entry), index));
-            self.entries.push(entry);
-        }
-    }
-
-    fn ended<T>(&self) -> Answer<T> {
-        match &self.progress {
-            Progress::Loading => Answer::NotYet,
-            Progress::Complete(_) => Answer::Absent,
-            Progress::Failed(_, error) => Answer::Failed(error.clone()),
-        }
-    }
-
-    fn settles(&self, wanted: &Wanted) -> bool {
-        !matches!(self.progress, Progress::Loading)
-            || match wanted {
-                Wanted::Index(index) => *index < self.entries.len(),
-                Wanted::Name(name) => self.by_name.contains(&**name),
-                Wanted::End => false,
-            }
-    }
-
-    fn end(&mut self, progress: Progress) {
-        self.progress = progress;
-        self.pages = Pages::default();
-        self.entries.shrink_to_fit();
-        self.by_name.shrink_to_fit();
-    }
-}
-
-/// Unlocks the state, then wakes the waiters whose condition is met.
-fn wake_settled(mut state: MutexGuard<'_, State>) {
-    let waiters = std::mem::take(&mut state.waiters);
-    let (settled, waiting): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|(wanted, _)| state.settles(wanted));
-    state.waiters = waiting;
-    drop(state);
-    for (_, wake) in settled {
-        wake();
     }
 }

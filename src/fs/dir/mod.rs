@@ -4,6 +4,9 @@ mod by_name;
 mod cache;
 mod ino_order;
 mod listing;
+mod probed;
+mod state;
 
 pub use cache::ListingCache;
-pub use listing::{Answer, Listing, Next};
+pub use listing::{Listing, Next};
+pub use state::Answer;

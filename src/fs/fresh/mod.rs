@@ -120,6 +120,11 @@ impl Freshness {
         self.tell(Change::Names(dir, vec![name.into()]));
     }
 
+    /// These names of `dir` are something else than was told of them.
+    pub(super) fn tell_names(&self, dir: Ino, names: Vec<Box<str>>) {
+        self.tell(Change::Names(dir, names));
+    }
+
     /// The listing of `dir` that the kernel keeps for readers is no longer to be believed.
     pub(super) fn expire(&self, dir: Ino) {
         self.tell(Change::Directory(dir));

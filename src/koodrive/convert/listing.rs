@@ -4,7 +4,7 @@ use super::field::{date_ms, text};
 use super::links::{Moment, listed_link};
 use crate::koodrive::error::{BadField, bad};
 use crate::koodrive::wire::{FilesAnswer, NotAScalar, Scalar, ShareFile};
-use crate::remote::{Cursor, Node, NodeId, NodeKind, Page, Version};
+use crate::remote::{Child, Cursor, Node, NodeId, NodeKind, Page, Version};
 
 /// `fileType` of a folder and of a smart folder.
 const FOLDER: u32 = 10;
@@ -13,19 +13,48 @@ const SMART_FOLDER: u32 = 11;
 /// `mimeType` of a folder.
 const FOLDER_MIME_TYPE: &str = "application/vnd.huawei-apps.folder";
 
+/// A page of a listing whose entries say which directory holds them.
+pub(in crate::koodrive) struct Rows {
+    /// Each entry with the id of its directory, if the service gives one.
+    pub(in crate::koodrive) rows: Vec<(Node, Option<String>)>,
+    pub(in crate::koodrive) next: Option<Cursor>,
+}
+
+impl Rows {
+    /// The entries alone.
+    pub(in crate::koodrive) fn into_page(self) -> Page {
+        Page { nodes: self.rows.into_iter().map(|(node, _)| node).collect(), next: self.next }
+    }
+
+    /// The directory that all entries name; `None` if one names none or another, or there are none.
+    pub(in crate::koodrive) fn common_parent(&self) -> Option<String> {
+        let (_, first) = self.rows.first()?;
+        let is_common = self.rows.iter().all(|(_, parent)| parent == first);
+        first.clone().filter(|_| is_common)
+    }
+
+    /// What they say of `name` in the directory that `is_here` knows by its id.
+    pub(in crate::koodrive) fn child(self, name: &str, is_here: impl Fn(&str) -> bool) -> Child {
+        let is_whole = self.next.is_none();
+        let told = |(node, parent): (Node, Option<String>)| (node, parent.map(|parent| is_here(&parent)));
+        Child::among(name, self.rows.into_iter().map(told).collect(), is_whole)
+    }
+}
+
 /// One page of a listing. An answer without `files` is bad, not empty: the service's samples keep empty values, so a missing
 /// key means another kind of answer, and an empty directory must not come of it. `null` is empty.
-pub(in crate::koodrive) fn page(answer: FilesAnswer, moment: Moment) -> Result<Page, BadField> {
+pub(in crate::koodrive) fn rows(answer: FilesAnswer, moment: Moment) -> Result<Rows, BadField> {
     let files = answer.files.ok_or_else(|| bad("files", "missing"))?;
-    let mut nodes: Vec<Node> = Vec::with_capacity(files.len());
-    for (index, file) in files.into_iter().enumerate() {
+    let mut rows: Vec<(Node, Option<String>)> = Vec::with_capacity(files.len());
+    for (index, mut file) in files.into_iter().enumerate() {
         // In the recycle bin: no longer a part of the share (6.3).
         if !file.recycled.is_flag(true) {
-            let node = node(file, moment, &nodes).map_err(|why| bad(format!("files[{index}].id"), why))?;
-            nodes.push(node);
+            let parent = std::mem::take(&mut file.parent_folder).text().ok().flatten().filter(|id| !id.is_empty());
+            let node = node(file, moment, &rows).map_err(|why| bad(format!("files[{index}].id"), why))?;
+            rows.push((node, parent));
         }
     }
-    Ok(Page { nodes, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
+    Ok(Rows { rows, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
 }
 
 /// One entry, which follows `before`. A missing or negative size is an unknown one. A directory has neither size nor
@@ -34,7 +63,7 @@ pub(in crate::koodrive) fn page(answer: FilesAnswer, moment: Moment) -> Result<P
 ///
 /// # Errors
 /// What is wrong with its id, if it has no name under which that can be told either.
-fn node(file: ShareFile, moment: Moment, before: &[Node]) -> Result<Node, &'static str> {
+fn node(file: ShareFile, moment: Moment, before: &[(Node, Option<String>)]) -> Result<Node, &'static str> {
     let name = text(file.file_name, "").ok().flatten().unwrap_or_default();
     let edited_ms = date_ms(file.edited_time).unwrap_or(0);
     let unreadable = |id, name, why| {
@@ -82,9 +111,9 @@ fn id(value: Scalar) -> Result<NodeId, &'static str> {
 }
 
 /// What no service has as an id, for an entry without one: the same on every listing, and another for the next of the same name.
-fn stand_in(name: &str, before: &[Node]) -> NodeId {
+fn stand_in(name: &str, before: &[(Node, Option<String>)]) -> NodeId {
     let id = |nth: usize| NodeId::new(&format!("\0{nth}\0{name}"));
-    let is_free = |id: &NodeId| before.iter().all(|node| node.id != *id);
+    let is_free = |id: &NodeId| before.iter().all(|(node, _)| node.id != *id);
     // One more than there are entries before it cannot all be taken.
     (0..=before.len()).map(id).find(is_free).unwrap_or_else(|| id(before.len()))
 }

@@ -11,7 +11,7 @@ mod space;
 
 pub(super) use field::text;
 pub(super) use links::{LinksById, Moment, fresh_link, links};
-pub(super) use listing::page;
+pub(super) use listing::{Rows, rows};
 pub(super) use session::session;
 pub(super) use share::{Share, ShareStatus, share};
 pub(super) use space::{Folder, Space, folder, space};

@@ -186,6 +186,16 @@ fn object<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
     of_fields(fields.iter().map(|(name, value)| (name.as_str(), *value)))
 }
 
+/// The first value of a list, or the value where there is no list.
+pub(in crate::koodrive) fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    if !raw.get().starts_with('[') {
+        return Ok(Scalar::of(raw));
+    }
+    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+    Ok(list.first().map_or(Scalar::Absent, |raw| Scalar::of(raw)))
+}
+
 /// The first of `names` that has a value; all of them are taken out of `fields`.
 fn take(fields: &mut Fields<Box<RawValue>>, names: &[&str]) -> Scalar {
     let values: Vec<_> = names.iter().filter_map(|name| fields.remove(*name)).map(|raw| Scalar::of(&raw)).collect();
