@@ -19,9 +19,10 @@ use crate::policy::retry::FailureKind;
 use crate::remote::{Cursor, Page, Remote, RemoteError, RemoteErrorKind, Revision};
 use crate::sync::lock;
 
-/// So many pages of a directory are loaded before anybody asks for it, 400 entries: most directories have fewer, and of one that has
-/// more, the rest comes while the first ones are read.
+/// So many pages of a directory are loaded before anybody asks for it, or so many entries where pages are large: most directories have
+/// fewer, and of one that has more, the rest comes while the first ones are read.
 const MAX_PAGES_AHEAD: usize = 4;
+const MAX_ENTRIES_AHEAD: usize = 400;
 
 /// The most listings that are refreshed in the background at a time: a walk over thousands of ageing directories must not delay
 /// the listings ahead of it. Directories beyond that are refreshed when they are used again, or listed anew after their time.
@@ -304,7 +305,8 @@ impl LoadTask {
                     let mut progress = lock(&self.progress);
                     progress.cursor = Some(cursor);
                     progress.pages += 1;
-                    progress.pages >= self.pages_ahead
+                    let is_far = self.pages_ahead != usize::MAX && listing.len() >= MAX_ENTRIES_AHEAD;
+                    is_far || progress.pages >= self.pages_ahead
                 };
                 self.lister.probes.ask(listing);
                 if is_enough {

@@ -7,15 +7,13 @@ use std::time::{Instant, SystemTime};
 use super::caller::{Call, payload};
 use super::convert::{self, Moment, Rows, Share};
 use super::error::CallError;
+use super::page_size::SMALL;
 use super::service::Service;
 use super::wire::{
     DownloadRequest, Envelope, FilesAnswer, FilesRequest, UserInfoAnswer, VerifyAnswer, VerifyRequest, to_json,
 };
 use crate::config::Secret;
 use crate::remote::{Child, Cursor, Link, NodeId, Page};
-
-/// Entries asked for per page: the most that the service gives (5.4).
-pub(super) const PAGE_SIZE: u32 = 100;
 
 /// Sort by name, ascending: moves least while a directory changes (14).
 pub(super) const SORT_BY_NAME: u32 = 1;
@@ -146,7 +144,7 @@ impl ShareCalls {
         let body = to_json(&FilesRequest {
             short_url: &self.short_code,
             parent_folder: folder.map(NodeId::as_str),
-            page_size: PAGE_SIZE,
+            page_size: SMALL,
             page_cursor: cursor.map(Cursor::as_str),
             sort_type: SORT_BY_NAME,
             sort_direction: ASCENDING,

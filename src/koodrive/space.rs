@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::convert::Space;
 use super::error::CallError;
 use super::open_error::{OpenError, SpaceNames};
+use super::page_size::{LARGE, LargePages, Place, SMALL};
 use super::service::Account;
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::config::{LoginConfig, SpaceSource, TeamKind};
@@ -25,6 +26,7 @@ pub(super) struct SpaceClient {
     root: NodeId,
     /// What entries of the root name as their directory, if all agree: the root has an id of its own besides `root`.
     root_alias: Option<String>,
+    large_pages: LargePages,
     capacity: Mutex<Option<Capacity>>,
 }
 
@@ -41,14 +43,65 @@ impl SpaceClient {
         let caller = account.caller();
         let failed = |error| OpenError::of_space_call(error, SpaceNames::new(caller.origin(), login, &what));
         let Found { scope, root, capacity } = find(&calls, source, deadline).map_err(failed)?;
-        let top = caller.patiently(deadline, || calls.files(&scope, &root, None, deadline)).map_err(failed)?;
+        let top = caller.patiently(deadline, || calls.files(&scope, &root, None, SMALL, deadline)).map_err(failed)?;
         let root_alias = top.common_parent();
-        Ok(SpaceClient { calls, scope, root, root_alias, capacity: Mutex::new(capacity) })
+        let (large_pages, capacity) = (LargePages::default(), Mutex::new(capacity));
+        Ok(SpaceClient { calls, scope, root, root_alias, large_pages, capacity })
     }
 
     /// Whether an entry that names `parent` as its directory is in `directory`.
     fn is_directory(&self, parent: &str, directory: &NodeId) -> bool {
         parent == directory.as_str() || *directory == self.root && self.root_alias.as_deref() == Some(parent)
+    }
+
+    /// A page of `directory`, of which the first one is small and the others are large where the service gives them.
+    fn page(&self, directory: &NodeId, place: &Place, deadline: Instant) -> Result<Page, CallError> {
+        let small = |cursor| {
+            let rows = self.calls.files(&self.scope, directory, cursor, SMALL, deadline)?;
+            Ok(marked(rows.into_page(), false))
+        };
+        let large = |cursor| self.calls.files(&self.scope, directory, cursor, LARGE, deadline);
+        match place {
+            Place::First => small(None),
+            Place::Small(cursor) if !self.large_pages.may_ask() => small(Some(cursor)),
+            Place::Small(cursor) => match large(None) {
+                Ok(rows) if rows.count > SMALL as usize => {
+                    self.large_pages.were_given(false);
+                    Ok(marked(rows.into_page(), true))
+                }
+                Ok(_) => {
+                    // The directory had more than a small page.
+                    self.large_pages.are_not_given("a page had no more entries than a small one");
+                    small(Some(cursor))
+                }
+                Err(error) if error.may_refuse_parameter() => {
+                    self.large_pages.are_not_given(&error.to_string());
+                    small(Some(cursor))
+                }
+                Err(error) => {
+                    self.note_slow(&error);
+                    self.large_pages.are_unclear();
+                    Err(error)
+                }
+            },
+            Place::Large(cursor) => {
+                let rows = large(Some(cursor)).inspect_err(|error| {
+                    self.note_slow(error);
+                    if error.kind() == RemoteErrorKind::CursorRefused {
+                        self.large_pages.cursor_was_refused();
+                    }
+                })?;
+                self.large_pages.were_given(true);
+                Ok(marked(rows.into_page(), true))
+            }
+        }
+    }
+
+    /// A large page that is not answered within the time of an operation is too large.
+    fn note_slow(&self, error: &CallError) {
+        if error.kind() == RemoteErrorKind::Timeout {
+            self.large_pages.are_not_given("one took too long");
+        }
     }
 
     /// Whether there are figures for `statfs` that opening did not bring.
@@ -72,6 +125,11 @@ impl SpaceClient {
         }
         Ok(())
     }
+}
+
+/// `page` with a cursor that tells the size of its page.
+fn marked(page: Page, is_large: bool) -> Page {
+    Page { nodes: page.nodes, next: Place::cursor(is_large, page.next) }
 }
 
 /// A space that was found.
@@ -175,8 +233,7 @@ impl Remote for SpaceClient {
     }
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
-        let rows = self.calls.files(&self.scope, directory, cursor, deadline);
-        Ok(rows.map_err(|error| error.into_remote("files"))?.into_page())
+        self.page(directory, &Place::of(cursor), deadline).map_err(|error| error.into_remote("files"))
     }
 
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {

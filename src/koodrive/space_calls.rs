@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::caller::{Call, payload};
 use super::convert::{self, Folder, LinksById, Rows, Space};
 use super::error::{BadField, CallError, bad};
+use super::page_size::SMALL;
 use super::service::Account;
-use super::share_calls::{ASCENDING, PAGE_SIZE, SORT_BY_NAME};
+use super::share_calls::{ASCENDING, SORT_BY_NAME};
 use super::shown::cleaned;
 use super::wire::{
     Envelope, FilesAnswer, LinksAnswer, LinksRequest, PageInfo, SharedFoldersAnswer, SortInfo, SpaceFilesRequest,
@@ -69,15 +70,16 @@ pub(super) struct SpaceCalls {
 }
 
 impl SpaceCalls {
-    /// 6.1 and 6.4: a page of `directory`.
+    /// 6.1 and 6.4: a page of `directory`, of `page_size` entries at most.
     pub(super) fn files(
         &self,
         scope: &Scope,
         directory: &NodeId,
         cursor: Option<&Cursor>,
+        page_size: u32,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let page_info = PageInfo { page_size: PAGE_SIZE, page_cursor: cursor.map(Cursor::as_str) };
+        let page_info = PageInfo { page_size, page_cursor: cursor.map(Cursor::as_str) };
         self.list(scope, directory, page_info, None, deadline).map_err(|error| error.of_page(cursor))
     }
 
@@ -89,7 +91,7 @@ impl SpaceCalls {
         name: &str,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let page_info = PageInfo { page_size: PAGE_SIZE, page_cursor: None };
+        let page_info = PageInfo { page_size: SMALL, page_cursor: None };
         self.list(scope, directory, page_info, Some(name), deadline)
     }
 

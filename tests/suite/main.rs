@@ -33,6 +33,7 @@ mod gate;
 mod gzip_laws;
 mod helper_laws;
 mod kept_laws;
+mod large_page_laws;
 mod layers;
 mod line_laws;
 mod link_laws;

@@ -254,8 +254,10 @@ fn requests_have_the_documented_headers_and_fields() {
         json!({"pageInfo": {"pageSize": 100}, "sortInfo": {"sortType": 1, "sortDirection": 1},
             "containerId": "IAAD1", "parentFileId": "root"})
     );
+    // Pages above 100 are tried, from the first entry on; the cursor then goes with the size that it came with.
+    assert_eq!(lists[1]["pageInfo"], json!({"pageSize": 1000}));
     assert_eq!(
-        lists[1],
+        lists[2],
         json!({"pageInfo": {"pageSize": 100, "pageCursor": "c/2"}, "sortInfo": {"sortType": 1, "sortDirection": 1},
             "containerId": "IAAD1", "parentFileId": "F9"})
     );

@@ -18,6 +18,8 @@ pub(in crate::koodrive) struct Rows {
     /// Each entry with the id of its directory, if the service gives one.
     pub(in crate::koodrive) rows: Vec<(Node, Option<String>)>,
     pub(in crate::koodrive) next: Option<Cursor>,
+    /// How many entries the answer had, recycled ones among them.
+    pub(in crate::koodrive) count: usize,
 }
 
 impl Rows {
@@ -45,6 +47,7 @@ impl Rows {
 /// key means another kind of answer, and an empty directory must not come of it. `null` is empty.
 pub(in crate::koodrive) fn rows(answer: FilesAnswer, moment: Moment) -> Result<Rows, BadField> {
     let files = answer.files.ok_or_else(|| bad("files", "missing"))?;
+    let count = files.len();
     let mut rows: Vec<(Node, Option<String>)> = Vec::with_capacity(files.len());
     for (index, mut file) in files.into_iter().enumerate() {
         // In the recycle bin: no longer a part of the share (6.3).
@@ -54,7 +57,7 @@ pub(in crate::koodrive) fn rows(answer: FilesAnswer, moment: Moment) -> Result<R
             rows.push((node, parent));
         }
     }
-    Ok(Rows { rows, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
+    Ok(Rows { rows, count, next: text(answer.next_cursor, "nextCursor")?.and_then(Cursor::new) })
 }
 
 /// One entry, which follows `before`. A missing or negative size is an unknown one. A directory has neither size nor
