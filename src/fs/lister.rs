@@ -16,7 +16,7 @@ use crate::clock::{Clock, Timer};
 use crate::content::LinkStore;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::retry::FailureKind;
-use crate::remote::{Cursor, Page, Remote, RemoteError, RemoteErrorKind, Revision};
+use crate::remote::{Cursor, Node, Page, Remote, RemoteError, RemoteErrorKind, Revision};
 use crate::sync::lock;
 
 /// So many pages of a directory are loaded before anybody asks for it, or so many entries where pages are large: most directories have
@@ -154,7 +154,8 @@ impl Lister {
         let remembered = self.remembered.as_ref().ok_or(FsError::NothingIsKept)?;
         let age = listing.complete_at().map(|at| self.clock.boot().since(at)).ok_or(FsError::Internal)?;
         let complete_at = self.clock.utc().checked_sub(age).ok_or(FsError::NotKept)?;
-        remembered.put_now(&listing.id, &listing.entries(), complete_at, until).ok_or(FsError::NotKept)
+        let is_of_subtree = listing.is_of_subtree();
+        remembered.put_now(&listing.id, &listing.entries(), is_of_subtree, complete_at, until).ok_or(FsError::NotKept)
     }
 
     /// Starts to load a new listing that somebody asks for, from its first page to its last.
@@ -163,6 +164,45 @@ impl Lister {
             self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), MAX_PAGES_AHEAD, true);
         } else {
             listing.fail(FsError::Overloaded, self.clock.boot());
+        }
+    }
+
+    /// Starts to load all of a listing that somebody waits for and that must come from the service.
+    pub(super) fn load_anew(self: &Arc<Self>, listing: &Arc<Listing>) {
+        if self.jobs.has_room(Class::Foreground) {
+            self.start(listing, Urgency::Awaited(self.clock.now() + self.page_timeout), usize::MAX, false);
+        } else {
+            listing.fail(FsError::Overloaded, self.clock.boot());
+        }
+    }
+
+    /// Fills a listing with what a subtree has of its directory, which was begun when all had been forgotten `generation` times.
+    pub(super) fn fill(&self, listing: &Arc<Listing>, nodes: Vec<Node>, generation: u64) {
+        listing.set_of_subtree();
+        listing.accept(nodes, None, self.clock.boot());
+        self.listings.weigh(listing);
+        self.remember(listing, generation);
+    }
+
+    /// How often all listings on the disk were forgotten.
+    pub(super) fn generation(&self) -> u64 {
+        self.remembered.as_ref().map_or(0, Remembered::generation)
+    }
+
+    fn remember(&self, listing: &Listing, generation: u64) {
+        if let Some(remembered) = &self.remembered
+            && listing.is_complete()
+            && !listing.is_outdated()
+        {
+            let entries = listing.entries();
+            remembered.put(&listing.id, &entries, listing.is_of_subtree(), self.clock.utc(), generation);
+        }
+    }
+
+    /// A call has failed that is no listing's: the service may ask for a pause.
+    pub(super) fn note_failure(&self, error: &RemoteError) {
+        if error.failure_kind() == FailureKind::Throttled {
+            self.guesses.lower(error.retry_after());
         }
     }
 
@@ -222,7 +262,7 @@ impl Lister {
             listing: Arc::downgrade(listing),
             pages_ahead,
             may_recall,
-            generation: self.remembered.as_ref().map_or(0, Remembered::generation),
+            generation: self.generation(),
             progress: Mutex::default(),
         };
         let ticket = self.jobs.ticket(Arc::new(task), self.page_timeout);
@@ -315,12 +355,7 @@ impl LoadTask {
                 if is_enough { Attempt::Enough } else { Attempt::Next }
             }
             Next::Ended => {
-                if let Some(remembered) = &self.lister.remembered
-                    && listing.is_complete()
-                    && !listing.is_outdated()
-                {
-                    remembered.put(&listing.id, &listing.entries(), self.lister.clock.utc(), self.generation);
-                }
+                self.lister.remember(listing, self.generation);
                 Attempt::Done
             }
         }
@@ -344,9 +379,12 @@ impl LoadTask {
         let lister = &self.lister;
         let Some(remembered) = &lister.remembered else { return false };
         let until = lister.remote.is_offline().then_some(deadline);
-        let Some((nodes, complete_at)) = remembered.take(&listing.id, lister.clock.as_ref(), until) else {
-            return false;
-        };
+        let Some(kept) = remembered.take(&listing.id, lister.clock.as_ref(), until) else { return false };
+        let (nodes, complete_at) = (kept.nodes, kept.complete_at);
+        if kept.is_of_subtree {
+            listing.set_of_subtree();
+        }
+        listing.set_recalled();
         let age = lister.clock.utc().duration_since(complete_at).ok();
         let Some((at, is_ageing)) = lister.listings.recalled(age, lister.clock.boot()) else { return false };
         log::debug!("{} is on the disk: {} entries", listing.path(), nodes.len());

@@ -55,8 +55,17 @@ impl Finder {
     pub(super) fn finish(self, owed: Owed<Lookup>) {
         match self.listing.find(&self.name) {
             Answer::Found(entry) if entry.kind == NodeKind::Unsized => self.finish_sized(entry, owed),
+            Answer::Absent if self.listing.is_of_subtree() => self.confirm(owed),
             _ => self.answer(|result| owed.answer_with(result)),
         }
+    }
+
+    /// A subtree has no such name, which is no proof: the listing of the directory alone is asked for.
+    fn confirm(self, owed: Owed<Lookup>) {
+        let listing = self.freshness.confirmation(&self.listing);
+        let finder = Finder { listing: Arc::clone(&listing), ..self };
+        let name = finder.name.clone();
+        listing.when_name(&name, Box::new(move || finder.finish(owed)));
     }
 
     fn finish_sized(self, entry: Arc<Entry>, owed: Owed<Lookup>) {

@@ -23,6 +23,7 @@ mod probe;
 mod readdir;
 mod remembered;
 pub mod retried;
+mod subtrees;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +51,7 @@ use readdir::{DOT_ENTRIES, Emitter};
 pub use readdir::{DirItem, DirSink};
 pub use remembered::Remembered;
 use retried::FailedReads;
+use subtrees::Subtrees;
 
 use crate::clock::{BootTime, Clock, Timer};
 use crate::content::{Content, ContentError, ReadData};
@@ -68,8 +70,8 @@ const MAX_TOLD_CHARS: usize = 120;
 enum Use {
     /// One name.
     Lookup,
-    /// All entries, in order.
-    Read,
+    /// All entries, in order: for the process that opens it now, or for one that has it open.
+    Read(Option<u32>),
 }
 
 /// One mounted drive.
@@ -81,6 +83,7 @@ pub struct DriveFs {
     listings: Arc<ListingCache>,
     lister: Arc<Lister>,
     ahead: Arc<Ahead>,
+    subtrees: Arc<Subtrees>,
     freshness: Arc<Freshness>,
     content: Arc<Content>,
     files: HandleMap<FileHandle>,
@@ -110,9 +113,16 @@ impl DriveFs {
         let links = Arc::clone(content.links());
         let lister =
             Lister::new(Arc::clone(&remote), links, Arc::clone(&listings), jobs, &timer, config.op_timeout, remembered);
+        let subtrees = Subtrees::new(
+            &remote,
+            (&listings, &lister, &inodes),
+            &timer,
+            (config.ttl, config.op_timeout),
+            config.is_alive,
+        );
         let ahead = Ahead::new(
             Arc::clone(&listings),
-            Arc::clone(&lister),
+            (Arc::clone(&lister), Arc::clone(&subtrees)),
             Arc::clone(&inodes),
             Arc::clone(&content),
             Arc::clone(&clock),
@@ -141,6 +151,7 @@ impl DriveFs {
             listings,
             lister,
             ahead,
+            subtrees,
             freshness,
             content,
             files,
@@ -185,9 +196,16 @@ impl DriveFs {
                 listing.when_name(name, Box::new(move || finder.finish(owed)));
                 // It may have come to rest before it was seen that somebody waits.
                 self.lister.hurry(&listing);
+                if listing.is_taken_over() {
+                    self.subtrees.give_back(&listing, None);
+                }
                 self.lister.ask_for_names(&listing);
             }
             Answer::Found(entry) if entry.kind == NodeKind::Unsized => finder.finish(self.owe(done)),
+            Answer::Absent if finder.listing.is_of_subtree() => {
+                self.subtrees.note_absent();
+                finder.finish(self.owe(done));
+            }
             _ => {
                 self.figures.lookups_from_memory.count();
                 finder.answer(|result| done(result()));
@@ -218,7 +236,7 @@ impl DriveFs {
         self.freshness.notice_suspension();
         self.freshness.trim();
         let dir = self.directory(ino)?;
-        let (listing, was_guess) = self.current_listing(&dir, Use::Read);
+        let (listing, was_guess) = self.current_listing(&dir, Use::Read(Some(pid)));
         // After its own listing is on its way: what may come next never goes before what is asked for.
         self.ahead.dir_opened(&dir, pid, was_guess);
         Ok(self.dirs.insert(DirHandle::new(ino, listing)))
@@ -263,6 +281,7 @@ impl DriveFs {
             return done(Err(FsError::Listing(Arc::new(RemoteError::new(RemoteErrorKind::Offline, why)))));
         }
         let dir = if entry.kind == NodeKind::Directory { entry.ino } else { entry.parent };
+        self.subtrees.forget();
         let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(done));
         self.lister.forget_remembered(move || freshness.forget_below(dir, owed));
     }
@@ -284,7 +303,7 @@ impl DriveFs {
         let deadline = self.clock.now() + self.config.op_timeout;
         match self.directory(ino) {
             Ok(dir) => {
-                let (listing, _) = self.current_listing(&dir, Use::Read);
+                let (listing, _) = self.current_listing(&dir, Use::Read(None));
                 keeping::keep_listing(&self.lister, &listing, deadline, self.owe(done));
             }
             Err(FsError::NotADirectory) => match self.files.get(fh) {
@@ -463,12 +482,21 @@ impl DriveFs {
     fn current_listing(&self, dir: &Entry, usage: Use) -> (Arc<Listing>, bool) {
         loop {
             let (listing, is_new) = self.listings.current(dir.ino, &dir.id, self.clock.boot());
-            if usage == Use::Read {
-                listing.set_read();
-            }
+            let reader = match usage {
+                Use::Read(pid) => {
+                    listing.set_read();
+                    pid
+                }
+                Use::Lookup => None,
+            };
             if is_new {
-                self.lister.load(&listing);
+                if !reader.is_some_and(|pid| self.subtrees.takes_over(&listing, pid)) {
+                    self.lister.load(&listing);
+                }
                 return (listing, false);
+            }
+            if usage != Use::Read(None) && listing.is_taken_over() {
+                self.subtrees.give_back(&listing, reader);
             }
             let was_guess = listing.is_guess();
             if !self.lister.hurry(&listing) {
@@ -486,7 +514,7 @@ impl DriveFs {
     /// A reader that starts again, or late, is not shown what is out of date or has failed.
     fn repin_if_outdated(&self, handle: &DirHandle) {
         if let Ok(dir) = self.directory(handle.dir) {
-            let (current, _) = self.current_listing(&dir, Use::Read);
+            let (current, _) = self.current_listing(&dir, Use::Read(None));
             if !Arc::ptr_eq(&current, &handle.listing()) {
                 handle.repin(current);
             }

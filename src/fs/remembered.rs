@@ -30,7 +30,15 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 const AS_NEW_AS: Duration = Duration::from_secs(2);
 
 /// Changed whenever the same bytes would mean something else.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// A listing that was kept.
+pub(super) struct Kept {
+    pub(super) nodes: Vec<Node>,
+    /// It had come with a subtree: that a name is not in it is no proof.
+    pub(super) is_of_subtree: bool,
+    pub(super) complete_at: SystemTime,
+}
 
 /// The listings of one source on the disk.
 pub struct Remembered {
@@ -58,14 +66,9 @@ impl Remembered {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The listing of `dir` and when it was complete, if there is one and this is the first time that it is asked for. While nobody
-    /// else can be asked there is an `until`: then it is asked for each time, and a disk that is slow is waited for until then.
-    pub(super) fn take(
-        &self,
-        dir: &NodeId,
-        clock: &dyn Clock,
-        until: Option<Instant>,
-    ) -> Option<(Vec<Node>, SystemTime)> {
+    /// The listing of `dir`, if there is one and this is the first time that it is asked for. While nobody else can be asked there is an
+    /// `until`: then it is asked for each time, and a disk that is slow is waited for until then.
+    pub(super) fn take(&self, dir: &NodeId, clock: &dyn Clock, until: Option<Instant>) -> Option<Kept> {
         let generation = self.generation();
         if lock(&self.asked).put(dir.clone(), ()).is_some() && until.is_none() {
             return None;
@@ -75,18 +78,26 @@ impl Remembered {
             None => self.store.get(&identity),
             Some(until) => self.store.get_patiently(&identity, clock, until),
         }?;
-        let Some(nodes) = decode(blob.data()) else {
+        let Some((nodes, is_of_subtree)) = decode(blob.data()) else {
             log::debug!("a listing on the disk makes no sense: its directory is listed anew");
             return None;
         };
-        (self.generation() == generation).then_some((nodes, blob.complete_at))
+        let complete_at = blob.complete_at;
+        (self.generation() == generation).then_some(Kept { nodes, is_of_subtree, complete_at })
     }
 
     /// Keeps a listing that was complete at `complete_at`, and began when all had been forgotten `generation` times.
-    pub(super) fn put(&self, dir: &NodeId, entries: &[Arc<Entry>], complete_at: SystemTime, generation: u64) {
+    pub(super) fn put(
+        &self,
+        dir: &NodeId,
+        entries: &[Arc<Entry>],
+        is_of_subtree: bool,
+        complete_at: SystemTime,
+        generation: u64,
+    ) {
         if self.generation() == generation
             && let Some(identity) = self.identity(dir)
-            && let Some(listing) = encode(entries)
+            && let Some(listing) = encode(entries, is_of_subtree)
         {
             self.store.put_listing(&identity, complete_at, listing);
         }
@@ -98,11 +109,12 @@ impl Remembered {
         &self,
         dir: &NodeId,
         entries: &[Arc<Entry>],
+        is_of_subtree: bool,
         complete_at: SystemTime,
         until: Instant,
     ) -> Option<u64> {
         let (identity, generation) = (self.identity(dir)?, self.generation());
-        let bytes = encode(entries)?;
+        let bytes = encode(entries, is_of_subtree)?;
         let is_kept = || {
             self.store.flush(WRITTEN_WITHIN);
             let blob = self.store.get_by(&identity, until);
@@ -110,7 +122,7 @@ impl Remembered {
             blob.is_some_and(|blob| blob.complete_at + AS_NEW_AS >= complete_at || blob.data() == bytes)
         };
         if !is_kept() {
-            self.put(dir, entries, complete_at, generation);
+            self.put(dir, entries, is_of_subtree, complete_at, generation);
             if !is_kept() {
                 return None;
             }
@@ -156,9 +168,9 @@ fn forget(store: &Store, source: &Source) {
 }
 
 /// The entries as bytes; `None` if one of them cannot be written down: what it is cannot be told later.
-fn encode(entries: &[Arc<Entry>]) -> Option<Vec<u8>> {
+fn encode(entries: &[Arc<Entry>], is_of_subtree: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(64 * entries.len() + 8);
-    bytes.push(FORMAT);
+    bytes.extend([FORMAT, u8::from(is_of_subtree)]);
     bytes.extend(u32::try_from(entries.len()).ok()?.to_le_bytes());
     for entry in entries {
         bytes.push(match entry.kind {
@@ -177,12 +189,14 @@ fn encode(entries: &[Arc<Entry>]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The entries, if all bytes are as [`encode`] writes them. Allocates no more than the bytes give.
-fn decode(mut bytes: &[u8]) -> Option<Vec<Node>> {
+/// The entries, and whether they had come with a subtree, if all bytes are as [`encode`] writes them. Allocates no more than the bytes give.
+fn decode(mut bytes: &[u8]) -> Option<(Vec<Node>, bool)> {
     let bytes = &mut bytes;
-    if take(bytes)? != [FORMAT] {
-        return None;
-    }
+    let is_of_subtree = match take(bytes)? {
+        [FORMAT, 0] => false,
+        [FORMAT, 1] => true,
+        _ => return None,
+    };
     let count = u32::from_le_bytes(take(bytes)?);
     let mut nodes = Vec::new();
     for _ in 0..count {
@@ -199,7 +213,7 @@ fn decode(mut bytes: &[u8]) -> Option<Vec<Node>> {
         let name = text(bytes)?.to_owned();
         nodes.push(Node { id, name, kind, version, link: None });
     }
-    bytes.is_empty().then_some(nodes)
+    bytes.is_empty().then_some((nodes, is_of_subtree))
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -247,20 +261,22 @@ mod tests {
     #[test]
     fn listing_read_back_has_the_same_entries_under_the_same_names_and_numbers() {
         let (_inodes, before) = entries(nodes());
-        let bytes = encode(&before).expect("all can be told");
-        let (_again, after) = entries(decode(&bytes).expect("as written"));
+        let bytes = encode(&before, true).expect("all can be told");
+        let (nodes, is_of_subtree) = decode(&bytes).expect("as written");
+        assert!(is_of_subtree);
+        let (_again, after) = entries(nodes);
         let told = |entries: &[Arc<Entry>]| -> Vec<_> {
             let told = entries.iter().map(|e| (e.ino, e.name.clone(), e.id.clone(), e.kind, e.version));
             told.collect()
         };
         assert_eq!(told(&before), told(&after));
-        assert_eq!(encode(&after), Some(bytes));
+        assert_eq!(encode(&after, true), Some(bytes));
     }
 
     #[test]
     fn bytes_that_were_not_written_so_are_no_listing() {
         let (_inodes, entries) = entries(nodes());
-        let bytes = encode(&entries).expect("all can be told");
+        let bytes = encode(&entries, false).expect("all can be told");
         for len in 0..bytes.len() {
             assert!(decode(&bytes[..len]).is_none(), "{len}");
         }
@@ -275,14 +291,15 @@ mod tests {
             // Does not panic, whatever it says.
             let _ = decode(&bytes);
         }
-        assert!(decode(&[FORMAT, 0xff, 0xff, 0xff, 0xff]).is_none());
-        assert_eq!(decode(&[FORMAT, 0, 0, 0, 0]).map(|nodes| nodes.len()), Some(0));
+        assert!(decode(&[FORMAT, 0, 0xff, 0xff, 0xff, 0xff]).is_none());
+        assert!(decode(&[FORMAT, 2, 0, 0, 0, 0]).is_none());
+        assert_eq!(decode(&[FORMAT, 0, 0, 0, 0, 0]).map(|(nodes, of)| (nodes.len(), of)), Some((0, false)));
     }
 
     #[test]
     fn listing_with_an_entry_that_cannot_be_read_is_not_kept() {
         let mut nodes = nodes();
         nodes[1].kind = NodeKind::Unreadable("no id");
-        assert!(encode(&entries(nodes).1).is_none());
+        assert!(encode(&entries(nodes).1, false).is_none());
     }
 }

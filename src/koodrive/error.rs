@@ -132,6 +132,11 @@ impl CallError {
         )
     }
 
+    /// Whether it may be that there is no such call, or none of the form that is documented.
+    pub(super) fn may_be_no_call(&self) -> bool {
+        matches!(self, CallError::Foreign { .. } | CallError::Bad(_)) || self.may_refuse_parameter()
+    }
+
     /// What a failed call that carried a secret says about the secret; `None` if it failed for another reason.
     pub(super) fn said_of_secret(&self) -> Option<Said> {
         let CallError::Refused(refusal) = self else { return None };

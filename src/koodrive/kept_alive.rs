@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::error::CallError;
 use crate::clock::{Clock, Ticker};
 use crate::policy::printable::one_line;
-use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError};
+use crate::remote::{
+    Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, SubtreePage, SubtreeSize,
+};
 
 /// How often the call is made. A token of the enterprise edition dies after 20 minutes without a call (API.md, section 3.4), so
 /// three calls may fail in between.
@@ -57,6 +59,23 @@ impl Remote for KeptAlive {
 
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         self.inner.find_child(directory, name, deadline)
+    }
+
+    fn may_have_subtrees(&self) -> bool {
+        self.inner.may_have_subtrees()
+    }
+
+    fn subtree_size(&self, directory: &NodeId, deadline: Instant) -> Result<Option<SubtreeSize>, RemoteError> {
+        self.inner.subtree_size(directory, deadline)
+    }
+
+    fn subtree_page(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Option<SubtreePage>, RemoteError> {
+        self.inner.subtree_page(directory, cursor, deadline)
     }
 
     fn max_links_per_call(&self) -> usize {

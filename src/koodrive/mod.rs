@@ -22,6 +22,7 @@ mod login;
 mod login_error;
 mod open;
 mod open_error;
+mod opening_page;
 mod page_size;
 mod renewable;
 mod service;

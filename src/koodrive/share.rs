@@ -3,24 +3,19 @@
 //!
 //! Owns the order of calls and what a refusal leads to. Must not know HTTP or JSON. Threads: any; no lock is held during a call.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::attempts::Resend;
 use super::auth::{Access, Credential, RenewError};
 use super::error::{CallError, is_still_good};
 use super::open_error::{OpenError, ShareNames, Step};
+use super::opening_page::OpeningPage;
 use super::renewable::Reaction;
 use super::service::Service;
 use super::share_calls::ShareCalls;
 use super::share_state::{Closed, NO_DOWNLOADS, ended};
 use crate::config::Secret;
 use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
-use crate::sync::lock;
-
-/// How long the first page, which opening has listed, is used: a listing directly after the mount needs no round trip, and shows
-/// nothing older than this.
-const OPENING_PAGE_KEPT: Duration = Duration::from_secs(1);
 
 /// Which call of an opened share was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +42,7 @@ pub(super) struct ShareClient {
     share_id: NodeId,
     /// When it ends, as the service said at its opening.
     expires_at: Option<SystemTime>,
-    /// The first page of the top level, and when it was asked for, until it has been used.
-    opening_page: Mutex<Option<(Instant, Page)>>,
+    opening_page: OpeningPage,
 }
 
 impl ShareClient {
@@ -91,16 +85,9 @@ impl ShareClient {
         let share_id = share.id.clone().or_else(|| listed_share?.id);
         let no_id = || failed(Step::Info)(CallError::missing("link.shareId"));
         let share_id = NodeId::new(&share_id.ok_or_else(no_id)?);
-        let opening_page = Mutex::new(Some((asked, page)));
+        let opening_page = OpeningPage::new(asked, page);
         let (access, expires_at) = (Access::new(access_code.cloned(), token), share.expires_at);
         Ok(ShareClient { access, calls, share_id, expires_at, opening_page })
-    }
-
-    /// The page that opening has listed, once, if it is fresh.
-    fn take_opening_page(&self) -> Option<Page> {
-        let (asked, page) = lock(&self.opening_page).take()?;
-        let age = self.calls.service().caller().clock().now().saturating_duration_since(asked);
-        if age < OPENING_PAGE_KEPT { Some(page) } else { None }
     }
 
     /// Makes one cheap call, which keeps a login alive.
@@ -201,7 +188,7 @@ impl Remote for ShareClient {
         let folder = (*directory != self.share_id).then_some(directory);
         if folder.is_none()
             && cursor.is_none()
-            && let Some(page) = self.take_opening_page()
+            && let Some(page) = self.opening_page.take(self.calls.service().caller().clock().now())
         {
             return Ok(page);
         }

@@ -9,11 +9,14 @@ use std::time::Instant;
 use super::convert::Space;
 use super::error::CallError;
 use super::open_error::{OpenError, SpaceNames};
+use super::opening_page::OpeningPage;
 use super::page_size::{LARGE, LargePages, Place, SMALL};
 use super::service::Account;
 use super::space_calls::{LINKS_PER_CALL, Scope, SpaceCalls};
 use crate::config::{LoginConfig, SpaceSource, TeamKind};
-use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{
+    Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind, SubtreePage, SubtreeSize,
+};
 use crate::sync::lock;
 
 /// The root of a space.
@@ -26,6 +29,7 @@ pub(super) struct SpaceClient {
     root: NodeId,
     /// What entries of the root name as their directory, if all agree: the root has an id of its own besides `root`.
     root_alias: Option<String>,
+    opening_page: OpeningPage,
     large_pages: LargePages,
     capacity: Mutex<Option<Capacity>>,
 }
@@ -43,10 +47,12 @@ impl SpaceClient {
         let caller = account.caller();
         let failed = |error| OpenError::of_space_call(error, SpaceNames::new(caller.origin(), login, &what));
         let Found { scope, root, capacity } = find(&calls, source, deadline).map_err(failed)?;
+        let asked = caller.clock().now();
         let top = caller.patiently(deadline, || calls.files(&scope, &root, None, SMALL, deadline)).map_err(failed)?;
         let root_alias = top.common_parent();
+        let opening_page = OpeningPage::new(asked, marked(top.into_page(), false));
         let (large_pages, capacity) = (LargePages::default(), Mutex::new(capacity));
-        Ok(SpaceClient { calls, scope, root, root_alias, large_pages, capacity })
+        Ok(SpaceClient { calls, scope, root, root_alias, opening_page, large_pages, capacity })
     }
 
     /// Whether an entry that names `parent` as its directory is in `directory`.
@@ -233,6 +239,12 @@ impl Remote for SpaceClient {
     }
 
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
+        if cursor.is_none()
+            && *directory == self.root
+            && let Some(page) = self.opening_page.take(self.calls.account.caller().clock().now())
+        {
+            return Ok(page);
+        }
         self.page(directory, &Place::of(cursor), deadline).map_err(|error| error.into_remote("files"))
     }
 
@@ -245,6 +257,48 @@ impl Remote for SpaceClient {
             }
             Err(error) => Err(error.into_remote("files")),
         }
+    }
+
+    /// The calls do not name the header by which a shared folder is reached (API.md, section 6.6).
+    fn may_have_subtrees(&self) -> bool {
+        self.scope.share_folder_id.is_none()
+    }
+
+    fn subtree_size(&self, directory: &NodeId, deadline: Instant) -> Result<Option<SubtreeSize>, RemoteError> {
+        match self.calls.stats(&self.scope, directory, deadline) {
+            Ok(size) => Ok(Some(size)),
+            Err(error) if error.may_be_no_call() => {
+                log::debug!("the service does not count what is below a directory: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error.into_remote("statsDir")),
+        }
+    }
+
+    fn subtree_page(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Option<SubtreePage>, RemoteError> {
+        let rows = match self.calls.walk(&self.scope, directory, cursor, deadline) {
+            Ok(rows) => rows,
+            Err(error) if cursor.is_none() && error.may_be_no_call() => {
+                log::debug!("the service does not list all that is below a directory: {error}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into_remote("walkFile")),
+        };
+        let told = |parent: Option<String>| {
+            let parent = parent?;
+            Some(if self.is_directory(&parent, directory) { directory.clone() } else { NodeId::new(&parent) })
+        };
+        let others = rows.rows.into_iter().filter(|(node, _)| !self.is_directory(node.id.as_str(), directory));
+        let rows_told: Option<Vec<_>> = others.map(|(node, parent)| Some((node, told(parent)?))).collect();
+        if rows_told.is_none() {
+            log::debug!("the service does not say which directory holds what is below another");
+        }
+        Ok(rows_told.map(|rows_told| SubtreePage { rows: rows_told, next: rows.next }))
     }
 
     fn max_links_per_call(&self) -> usize {

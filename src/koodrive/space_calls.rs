@@ -9,17 +9,17 @@ use std::time::Instant;
 use super::caller::{Call, payload};
 use super::convert::{self, Folder, LinksById, Rows, Space};
 use super::error::{BadField, CallError, bad};
-use super::page_size::SMALL;
+use super::page_size::{LARGE, SMALL};
 use super::service::Account;
 use super::share_calls::{ASCENDING, SORT_BY_NAME};
 use super::shown::cleaned;
 use super::wire::{
     Envelope, FilesAnswer, LinksAnswer, LinksRequest, PageInfo, SharedFoldersAnswer, SortInfo, SpaceFilesRequest,
-    TeamsAnswer, to_json,
+    TeamsAnswer, WalkRequest, to_json,
 };
 use crate::config::TeamKind;
 use crate::policy::percent::percent_encoded;
-use crate::remote::{Cursor, NodeId};
+use crate::remote::{Cursor, NodeId, SubtreeSize};
 
 /// The most ids of one call for links (10.1).
 pub(super) const LINKS_PER_CALL: usize = 100;
@@ -33,6 +33,9 @@ const SHARE_FOLDER_HEADER: &str = "x-hw-share-folder-id";
 
 /// The most characters shown of the keys of an answer that lacks one.
 const MAX_KEYS_CHARS: usize = 200;
+
+/// Sort by creation, ascending: moves least while a whole tree changes, and what is new comes last (6.6).
+const SORT_BY_CREATION: u32 = 3;
 
 /// `type` of an individual space.
 const INDIVIDUAL: &str = "1";
@@ -130,6 +133,45 @@ impl SpaceCalls {
         let (envelope, moment) = self.account.call(&call, deadline)?;
         let answer: FilesAnswer = payload(having(envelope, &["files"])?)?;
         convert::rows(answer, moment).map_err(CallError::Bad)
+    }
+
+    /// 6.6: a page of all that is below `directory`, of at most [`LARGE`] entries. Not for shared folders.
+    pub(super) fn walk(
+        &self,
+        scope: &Scope,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Rows, CallError> {
+        let body = to_json(&WalkRequest {
+            page_info: PageInfo { page_size: LARGE, page_cursor: cursor.map(Cursor::as_str) },
+            sort_info: SortInfo { sort_type: SORT_BY_CREATION, sort_direction: ASCENDING },
+            container_id: &scope.container_id,
+            parent_file_id: directory.as_str(),
+        });
+        let call = Call {
+            name: "walkFile",
+            path: "/koodrive/ose/v1/file/walkFile",
+            body: Some(&body),
+            payload_keys: &["files"],
+            ..Call::default()
+        };
+        let (envelope, moment) = self.account.call(&call, deadline).map_err(|error| error.of_page(cursor))?;
+        convert::rows(payload(envelope)?, moment).map_err(CallError::Bad)
+    }
+
+    /// 6.7: how much is below `directory`. Not for shared folders.
+    pub(super) fn stats(&self, scope: &Scope, directory: &NodeId, deadline: Instant) -> Result<SubtreeSize, CallError> {
+        let query = [("fileId", directory.as_str()), ("containerId", &scope.container_id), ("recursive", "true")];
+        let call = Call {
+            name: "statsDir",
+            path: "/koodrive/ose/v1/files/statsDir",
+            query: &query,
+            payload_keys: &["subDirCount"],
+            ..Call::default()
+        };
+        let (envelope, _) = self.account.call(&call, deadline)?;
+        convert::stats(&payload(envelope)?).map_err(CallError::Bad)
     }
 
     /// 10.1: the links of at most [`LINKS_PER_CALL`] files, by id.

@@ -91,6 +91,16 @@ pub(super) struct SortInfo {
     pub(super) sort_direction: u32,
 }
 
+/// `POST /koodrive/ose/v1/file/walkFile` (6.6).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WalkRequest<'a> {
+    pub(super) page_info: PageInfo<'a>,
+    pub(super) sort_info: SortInfo,
+    pub(super) container_id: &'a str,
+    pub(super) parent_file_id: &'a str,
+}
+
 /// `POST /koodrive/ose/v1/files/download` (10.1).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +136,14 @@ pub(super) struct SessionInfo {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct UserInfo {
     pub(super) user_id: Scalar,
+}
+
+/// The answer to `files/statsDir` (6.7).
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct StatsAnswer {
+    pub(super) sub_dir_count: Scalar,
+    pub(super) sub_file_count: Scalar,
 }
 
 /// The answer to `files/download` (10.1).
@@ -265,6 +283,7 @@ impl Answer for VerifyAnswer {}
 impl Answer for DownloadAnswer {}
 impl Answer for SessionAnswer {}
 impl Answer for LinksAnswer {}
+impl Answer for StatsAnswer {}
 impl Answer for SpaceInfo {}
 impl Answer for TeamsAnswer {}
 impl Answer for SharedFoldersAnswer {}

@@ -10,7 +10,9 @@ use super::facts::Facts;
 use super::plan::{Event, Failed, Meaning, Opened, Plan};
 use crate::policy::outage::Outage;
 use crate::policy::printable::one_line;
-use crate::remote::{Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{
+    Capacity, Child, Cursor, LinkResults, NodeId, Page, Remote, RemoteError, RemoteErrorKind, SubtreePage, SubtreeSize,
+};
 use crate::sync::lock;
 
 type Listener = Box<dyn Fn(Event) + Send + Sync>;
@@ -304,6 +306,23 @@ impl Remote for Reconnecting {
 
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         self.noted(self.reachable()?.find_child(directory, name, deadline))
+    }
+
+    fn may_have_subtrees(&self) -> bool {
+        self.inner.get().is_some_and(|inner| inner.may_have_subtrees()) && !self.is_offline()
+    }
+
+    fn subtree_size(&self, directory: &NodeId, deadline: Instant) -> Result<Option<SubtreeSize>, RemoteError> {
+        self.noted(self.reachable()?.subtree_size(directory, deadline))
+    }
+
+    fn subtree_page(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Option<SubtreePage>, RemoteError> {
+        self.noted(self.reachable()?.subtree_page(directory, cursor, deadline))
     }
 
     fn max_links_per_call(&self) -> usize {

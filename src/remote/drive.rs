@@ -7,6 +7,7 @@ use super::error::RemoteError;
 use super::link::LinkResults;
 use super::node::NodeId;
 use super::page::{Cursor, Page};
+use super::subtree::{SubtreePage, SubtreeSize};
 
 /// What `statfs` may say about the whole drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,34 @@ pub trait Remote: Send + Sync + 'static {
     /// # Errors
     /// The call failed, for a reason that says nothing of whether the service looks for names.
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError>;
+
+    /// Whether [`Remote::subtree_size`] and [`Remote::subtree_page`] may be of use. From memory, at once.
+    fn may_have_subtrees(&self) -> bool {
+        false
+    }
+
+    /// How much is below `directory`, counted without listing it; `None` where the service does not say, or has no call for
+    /// [`Remote::subtree_page`]: there is no use in asking again. One attempt.
+    ///
+    /// # Errors
+    /// The call failed, for a reason that says nothing of whether there is such a call.
+    fn subtree_size(&self, _directory: &NodeId, _deadline: Instant) -> Result<Option<SubtreeSize>, RemoteError> {
+        Ok(None)
+    }
+
+    /// Some of all that is below `directory`, 1,000 entries at a time: the first ones, or those at `cursor`. `None` where there is no
+    /// such call, or one that cannot be used. One attempt.
+    ///
+    /// # Errors
+    /// As [`Remote::list_page`].
+    fn subtree_page(
+        &self,
+        _directory: &NodeId,
+        _cursor: Option<&Cursor>,
+        _deadline: Instant,
+    ) -> Result<Option<SubtreePage>, RemoteError> {
+        Ok(None)
+    }
 
     /// The most ids that one call of [`Remote::resolve_links`] may name; at least 1.
     fn max_links_per_call(&self) -> usize;

@@ -11,6 +11,7 @@ mod node;
 mod page;
 mod pages;
 mod rooted;
+mod subtree;
 
 pub use child::Child;
 pub use drive::{Capacity, Remote};
@@ -20,3 +21,4 @@ pub use node::{Node, NodeId, NodeKind, Revision, Version};
 pub use page::{Cursor, Page};
 pub use pages::{Endless, Pages};
 pub use rooted::Rooted;
+pub use subtree::{Directories, NoSubtree, Subtree, SubtreePage, SubtreeSize};

@@ -9,6 +9,7 @@ use super::error::RemoteError;
 use super::link::LinkResults;
 use super::node::NodeId;
 use super::page::{Cursor, Page};
+use super::subtree::{SubtreePage, SubtreeSize};
 
 /// `inner`, whose root is the directory `root`.
 pub struct Rooted {
@@ -34,6 +35,23 @@ impl Remote for Rooted {
 
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         self.inner.find_child(directory, name, deadline)
+    }
+
+    fn may_have_subtrees(&self) -> bool {
+        self.inner.may_have_subtrees()
+    }
+
+    fn subtree_size(&self, directory: &NodeId, deadline: Instant) -> Result<Option<SubtreeSize>, RemoteError> {
+        self.inner.subtree_size(directory, deadline)
+    }
+
+    fn subtree_page(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Option<SubtreePage>, RemoteError> {
+        self.inner.subtree_page(directory, cursor, deadline)
     }
 
     fn max_links_per_call(&self) -> usize {

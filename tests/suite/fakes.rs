@@ -16,7 +16,7 @@ use koofs::policy::range::ByteRange;
 use koofs::policy::retry::FailureKind;
 use koofs::remote::{
     Capacity, Child, Cursor, Link, LinkResults, Node, NodeId, NodeKind, Page, Remote, RemoteError, RemoteErrorKind,
-    Version,
+    SubtreePage, SubtreeSize, Version,
 };
 use koofs::sync::lock;
 
@@ -120,6 +120,11 @@ pub struct FakeRemote {
     pub listed: Mutex<Vec<(String, Instant)>>,
     /// Names that were asked for by themselves, each with its directory.
     pub named: Mutex<Vec<(String, String)>>,
+    /// Directories of which it was asked how much is below, and calls for a page of that.
+    pub counted: Mutex<Vec<String>>,
+    pub subtree_pages: AtomicUsize,
+    /// Every call for a page of a subtree passes here.
+    pub subtree_gate: Gate,
     pub link_calls: AtomicUsize,
     pub links_asked: AtomicUsize,
     /// Every listing call passes here.
@@ -129,6 +134,28 @@ pub struct FakeRemote {
     /// Every call for a name passes here.
     pub name_gate: Gate,
     pub link_gate: Gate,
+}
+
+/// What asking for all below a directory does.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Subtrees {
+    /// There is no such call.
+    #[default]
+    NotOffered,
+    /// All that is below, in pages.
+    Works,
+    /// It is not counted.
+    NotCounted,
+    /// It is counted, and there is no call for it.
+    CountedOnly,
+    /// The last directory is left out.
+    Orphans,
+    /// The last file is left out.
+    Short,
+    /// A file of the directory itself is of another version than listed.
+    NotAsListed,
+    /// The page after the first fails like this.
+    Fails(RemoteErrorKind),
 }
 
 /// What asking for a name does.
@@ -154,6 +181,7 @@ pub struct RemoteState {
     /// Children by directory id, in listing order.
     pub dirs: BTreeMap<String, Vec<Node>>,
     pub names: Names,
+    pub subtrees: Subtrees,
     /// Failures to come, for the next listing calls.
     pub list_failures: VecDeque<RemoteErrorKind>,
     pub link_failures: VecDeque<RemoteErrorKind>,
@@ -190,6 +218,9 @@ impl FakeRemote {
             list_calls: AtomicUsize::new(0),
             listed: Mutex::default(),
             named: Mutex::default(),
+            counted: Mutex::default(),
+            subtree_pages: AtomicUsize::new(0),
+            subtree_gate: Gate::default(),
             link_calls: AtomicUsize::new(0),
             links_asked: AtomicUsize::new(0),
             list_gate: Gate::default(),
@@ -211,6 +242,18 @@ impl FakeRemote {
     pub fn lists(&self) -> usize {
         self.list_calls.load(Ordering::SeqCst)
     }
+}
+
+/// All that is below `directory`, each entry with the directory that holds it.
+fn below(state: &RemoteState, directory: &NodeId) -> Vec<(Node, NodeId)> {
+    let (mut rows, mut left): (Vec<(Node, NodeId)>, _) = (Vec::new(), vec![directory.clone()]);
+    while let Some(id) = left.pop() {
+        for node in state.dirs.get(id.as_str()).into_iter().flatten() {
+            left.extend((node.kind == NodeKind::Directory).then(|| node.id.clone()));
+            rows.push((node.clone(), id.clone()));
+        }
+    }
+    rows
 }
 
 fn make_link(state: &mut RemoteState, id: &str) -> Link {
@@ -300,6 +343,49 @@ impl Remote for FakeRemote {
         let is_whole = rows.len() <= page_size;
         rows.truncate(page_size);
         Ok(Child::among(name, rows, is_whole))
+    }
+
+    fn may_have_subtrees(&self) -> bool {
+        lock(&self.state).subtrees != Subtrees::NotOffered
+    }
+
+    fn subtree_size(&self, directory: &NodeId, _deadline: Instant) -> Result<Option<SubtreeSize>, RemoteError> {
+        lock(&self.counted).push(directory.as_str().to_owned());
+        let state = lock(&self.state);
+        let rows = below(&state, directory);
+        let directories = rows.iter().filter(|(node, _)| node.kind == NodeKind::Directory).count() as u64;
+        let size = SubtreeSize { directories, files: rows.len() as u64 - directories };
+        Ok((state.subtrees != Subtrees::NotCounted).then_some(size))
+    }
+
+    fn subtree_page(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        _deadline: Instant,
+    ) -> Result<Option<SubtreePage>, RemoteError> {
+        self.subtree_pages.fetch_add(1, Ordering::SeqCst);
+        self.subtree_gate.pass();
+        let state = lock(&self.state);
+        let mut rows = below(&state, directory);
+        let mut without_last = |kind| rows.remove(rows.iter().rposition(|(node, _)| node.kind == kind).unwrap());
+        match state.subtrees {
+            Subtrees::NotOffered | Subtrees::NotCounted | Subtrees::CountedOnly => return Ok(None),
+            Subtrees::Fails(kind) if cursor.is_some() => return Err(RemoteError::new(kind, "scripted failure")),
+            Subtrees::Works | Subtrees::Fails(_) => {}
+            Subtrees::Orphans => drop(without_last(NodeKind::Directory)),
+            Subtrees::Short => drop(without_last(NodeKind::File)),
+            Subtrees::NotAsListed => {
+                let file = rows.iter_mut().find(|(node, parent)| node.kind == NodeKind::File && parent == directory);
+                file.unwrap().0.version.size_bytes += 1;
+            }
+        }
+        // No order that would be of help.
+        rows.sort_by_key(|(node, _)| stable_hash(&[node.id.as_str().as_bytes()]));
+        let start: usize = cursor.map_or(0, |cursor| cursor.as_str().parse().unwrap());
+        let end = (start + 10 * self.page_size.load(Ordering::SeqCst)).min(rows.len());
+        let next = if end < rows.len() { Cursor::new(end.to_string()) } else { None };
+        Ok(Some(SubtreePage { rows: rows[start..end].to_vec(), next }))
     }
 
     fn max_links_per_call(&self) -> usize {
@@ -677,6 +763,7 @@ impl Drop for Bench {
             &self.remote.list_gate,
             &self.remote.later_page_gate,
             &self.remote.name_gate,
+            &self.remote.subtree_gate,
             &self.remote.link_gate,
             &self.store.gate,
             &*self.store.body_gate,

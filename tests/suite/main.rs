@@ -71,6 +71,7 @@ mod soak_laws;
 mod space_client;
 mod status_laws;
 mod store_laws;
+mod subtree_laws;
 mod user_laws;
 mod walk_laws;
 mod warm_laws;

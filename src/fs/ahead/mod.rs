@@ -31,6 +31,7 @@ use walkers::{MAX_DIRS_AHEAD, Opened, Walkers};
 use super::dir::{Listing, ListingCache};
 use super::inode::{Entry, Ino, InodeTable};
 use super::lister::Lister;
+use super::subtrees::Subtrees;
 use crate::clock::Clock;
 use crate::content::Content;
 use crate::policy::sequence::{self, MAX_WINDOW, Readers};
@@ -56,6 +57,7 @@ pub(super) struct Ahead {
     tree: KnownTree,
     listings: Arc<ListingCache>,
     lister: Arc<Lister>,
+    subtrees: Arc<Subtrees>,
     content: Arc<Content>,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -76,8 +78,8 @@ struct Events {
 
 /// What has happened that may lead to guesses.
 enum Event {
-    /// A process has opened a directory.
-    Opened(Arc<Entry>, u32, Duration),
+    /// A process has opened a directory; the last says whether it had opened the one above just before.
+    Opened(Arc<Entry>, u32, Duration, bool),
     /// More is known of the tree that a process walks.
     Grown(u32),
     /// The first bytes of a file are being read.
@@ -100,7 +102,7 @@ impl Ahead {
     /// Nothing has been opened yet.
     pub(super) fn new(
         listings: Arc<ListingCache>,
-        lister: Arc<Lister>,
+        (lister, subtrees): (Arc<Lister>, Arc<Subtrees>),
         inodes: Arc<InodeTable>,
         content: Arc<Content>,
         clock: Arc<dyn Clock>,
@@ -109,14 +111,26 @@ impl Ahead {
         let tree = KnownTree::new(Arc::clone(&listings), inodes, Arc::clone(&clock));
         let (started, events, walkers) = (clock.now(), Mutex::default(), Mutex::new(Walkers::new()));
         let readers = Mutex::new(LruCache::new(MAX_READ_DIRS));
-        Arc::new(Ahead { tree, listings, lister, content, clock, started, is_alive, events, walkers, readers })
+        Arc::new(Ahead {
+            tree,
+            listings,
+            lister,
+            subtrees,
+            content,
+            clock,
+            started,
+            is_alive,
+            events,
+            walkers,
+            readers,
+        })
     }
 
     /// A directory has been opened by process `pid`; `was_guess` says that it had been listed ahead.
     pub(super) fn dir_opened(self: &Arc<Self>, dir: &Arc<Entry>, pid: u32, was_guess: bool) {
         let now = self.now();
-        lock(&self.walkers).note_opened(pid, dir.ino, was_guess, now);
-        self.queue(Event::Opened(Arc::clone(dir), pid, now));
+        let before = lock(&self.walkers).note_opened(pid, dir.ino, was_guess, now);
+        self.queue(Event::Opened(Arc::clone(dir), pid, now, before == Some(dir.parent)));
     }
 
     /// A file has been begun: its first bytes are being read.
@@ -164,7 +178,12 @@ impl Ahead {
             let Some(event) = event else { return };
             // A panic costs this event's guesses; the panic hook has logged it.
             let _ = catch_unwind(AssertUnwindSafe(|| match event {
-                Event::Opened(dir, pid, at) => self.follow_walk(&dir, pid, at),
+                Event::Opened(dir, pid, at, descends) => {
+                    if descends {
+                        self.follow_descent(&dir, pid);
+                    }
+                    self.follow_walk(&dir, pid, at);
+                }
                 Event::Grown(pid) => self.look_further(pid),
                 Event::Begun(file) => self.follow_reader(&file, is_overtaken),
                 Event::Carried(dir) => self.carry_on(dir),
@@ -182,6 +201,9 @@ impl Ahead {
         let grandparent = self.tree.parent(dir.parent);
         let opened = lock(&self.walkers).note_child(dir, grandparent, order, now);
         let Opened::Walked { begins_after } = opened else { return };
+        if begins_after.is_some() {
+            self.begin_subtree(dir.parent, pid);
+        }
         self.list_ahead(dir.ino, pid);
         let Some(listing) = self.tree.listing(dir.ino) else { return };
         if let Some(before) = begins_after {
@@ -194,15 +216,38 @@ impl Ahead {
         }
     }
 
+    /// Process `pid` has opened `dir` directly after the directory above: a walk, if it is the first one there in an order of walkers.
+    fn follow_descent(self: &Arc<Self>, dir: &Entry, pid: u32) {
+        let Some(listing) = self.tree.listing(dir.parent) else { return };
+        let is_first = |order: &Order| order.subdir_from(&listing, 0).is_some_and(|(_, first)| first.ino == dir.ino);
+        if ORDERS.iter().any(is_first) {
+            self.begin_subtree(dir.parent, pid);
+        }
+    }
+
+    /// Process `pid` walks the tree below `top`: has all of it fetched at once where the service gives it. What has come from the disk
+    /// is on the disk below, too.
+    fn begin_subtree(self: &Arc<Self>, top: Ino, pid: u32) {
+        if let (Some(top), Some(listing)) = (self.tree.entry(top), self.tree.listing(top))
+            && listing.is_complete()
+            && !listing.is_recalled()
+        {
+            let ahead = Arc::clone(self);
+            self.subtrees.begin(&top, pid, move || ahead.queue_look_further(pid));
+        }
+    }
+
     /// Looks ahead once more when `listing` has ended: its subdirectories come into sight.
     fn look_further_after(self: &Arc<Self>, listing: &Arc<Listing>, pid: u32) {
         let ahead = Arc::clone(self);
-        listing.when_ended(Box::new(move || {
-            let is_new = lock(&ahead.walkers).set_queued(pid);
-            if is_new {
-                ahead.queue(Event::Grown(pid));
-            }
-        }));
+        listing.when_ended(Box::new(move || ahead.queue_look_further(pid)));
+    }
+
+    fn queue_look_further(self: &Arc<Self>, pid: u32) {
+        let is_new = lock(&self.walkers).set_queued(pid);
+        if is_new {
+            self.queue(Event::Grown(pid));
+        }
     }
 
     /// More of the tree is known: looks ahead once more from where the process is by now, if it is still under way.
@@ -235,7 +280,7 @@ impl Ahead {
     /// Starts to list `dir` ahead of process `pid`, unless its listing is known or must rest.
     fn guess(&self, dir: &Entry, pid: u32) -> Guess {
         let now = self.clock.boot();
-        if self.listings.is_known(dir.ino, now) {
+        if self.listings.is_known(dir.ino, now) || self.subtrees.covers(dir.ino) {
             return Guess::Known;
         }
         if !self.lister.may_guess() || !lock(&self.walkers).may_spend(pid, self.now()) {

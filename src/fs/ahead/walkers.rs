@@ -19,6 +19,9 @@ pub(super) const MAX_DIRS_AHEAD: usize = 64;
 /// listed for a process that has opened nothing for so long.
 const WALK_PAUSE: Duration = Duration::from_secs(10);
 
+/// A program that walks opens the first directory below another as soon as it has read that: within this time. A person is slower.
+const DESCENT_PAUSE: Duration = Duration::from_secs(2);
+
 /// So many directories a minute may be listed for one process without being opened: those that it is ahead, once.
 const UNUSED_PER_WALKER: usize = MAX_DIRS_AHEAD;
 
@@ -95,8 +98,10 @@ impl Walkers {
         }
     }
 
-    /// Process `pid` has opened `dir`, which had been listed ahead if `was_guess`.
-    pub(super) fn note_opened(&mut self, pid: u32, dir: Ino, was_guess: bool, now: Duration) {
+    /// Process `pid` has opened `dir`, which had been listed ahead if `was_guess`; gives back which one it had opened just before.
+    pub(super) fn note_opened(&mut self, pid: u32, dir: Ino, was_guess: bool, now: Duration) -> Option<Ino> {
+        let is_soon = |walker: &&Walker| now.saturating_sub(walker.opened_at) < DESCENT_PAUSE;
+        let before = self.walkers.peek(&pid).filter(is_soon).map(|walker| walker.dir);
         if let Some(walker) = self.walkers.get_mut(&pid) {
             (walker.dir, walker.opened_at) = (dir, now);
         } else {
@@ -111,6 +116,7 @@ impl Walkers {
             }
         }
         self.report(now);
+        before
     }
 
     /// `dir` has been opened, a child of a child of `grandparent`; `order` is the one in which it directly follows the sibling that

@@ -136,6 +136,12 @@ impl ListingCache {
         if self.is_current(listing, now) { Some(Arc::clone(listing)) } else { None }
     }
 
+    /// The listing that is to tell of names that are not in `listing`, which has come with a subtree; and whether it is a new one, whose
+    /// loading the caller must start.
+    pub fn confirmation(&self, listing: &Listing, now: BootTime) -> (Arc<Listing>, bool) {
+        listing.confirmation(now, self.belief.time())
+    }
+
     /// Replaces an older listing of the same directory by a complete one, if the older is still the current one.
     pub fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) -> bool {
         let mut state = lock(&self.state);

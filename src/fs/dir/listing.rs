@@ -59,6 +59,14 @@ pub struct Listing {
     ino_order: OnceLock<InoOrder>,
     /// Nobody has asked for it yet: its failure is nobody's answer.
     is_guess: AtomicBool,
+    /// It has come with a subtree: that a name is not in it is no proof.
+    is_of_subtree: AtomicBool,
+    /// It has come from the disk.
+    is_recalled: AtomicBool,
+    /// It is to come with a subtree that is on its way.
+    is_taken_over: AtomicBool,
+    /// The listing of its directory alone that is to tell of names that are not in this one.
+    confirmation: Mutex<Option<Arc<Listing>>>,
     /// Its loading, once that is started.
     ticket: OnceLock<Ticket>,
 }
@@ -70,8 +78,25 @@ impl Listing {
         let (is_refreshed, is_kept) = (AtomicBool::new(false), AtomicBool::new(false));
         let is_outdated = AtomicBool::new(false);
         let state = Mutex::new(State::new());
+        let (is_of_subtree, is_taken_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let confirmation = Mutex::default();
         let (ino_order, inodes) = (OnceLock::new(), Arc::clone(inodes));
-        Listing { dir, id, inodes, state, is_refreshed, is_outdated, is_kept, ino_order, is_guess, ticket }
+        Listing {
+            dir,
+            id,
+            inodes,
+            state,
+            is_refreshed,
+            is_outdated,
+            is_kept,
+            ino_order,
+            is_guess,
+            is_of_subtree,
+            is_recalled: AtomicBool::new(false),
+            is_taken_over,
+            confirmation,
+            ticket,
+        }
     }
 
     /// The path of its directory, for log lines.
@@ -246,6 +271,49 @@ impl Listing {
     /// Somebody asks for it.
     pub(in crate::fs) fn set_asked(&self) {
         self.is_guess.store(false, Ordering::Release);
+    }
+
+    /// Whether it has come with a subtree: that a name is not in it is no proof.
+    pub(in crate::fs) fn is_of_subtree(&self) -> bool {
+        self.is_of_subtree.load(Ordering::Acquire)
+    }
+
+    /// It comes with a subtree. To be said before its entries are in.
+    pub(in crate::fs) fn set_of_subtree(&self) {
+        self.is_of_subtree.store(true, Ordering::Release);
+    }
+
+    /// Whether it has come from the disk.
+    pub(in crate::fs) fn is_recalled(&self) -> bool {
+        self.is_recalled.load(Ordering::Acquire)
+    }
+
+    /// It comes from the disk.
+    pub(in crate::fs) fn set_recalled(&self) {
+        self.is_recalled.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to come with a subtree that is on its way.
+    pub(in crate::fs) fn is_taken_over(&self) -> bool {
+        self.is_taken_over.load(Ordering::Acquire)
+    }
+
+    /// It is to come with a subtree, or not any more.
+    pub(in crate::fs) fn set_taken_over(&self, is_taken_over: bool) {
+        self.is_taken_over.store(is_taken_over, Ordering::Release);
+    }
+
+    /// The listing that is to tell of names that are not in this one, and whether it is a new one, which the caller must have loaded.
+    pub(in crate::fs) fn confirmation(&self, now: BootTime, ttl: Duration) -> (Arc<Listing>, bool) {
+        let mut confirmation = lock(&self.confirmation);
+        if let Some(known) = confirmation.as_ref().filter(|known| known.is_current(now, ttl)) {
+            return (Arc::clone(known), false);
+        }
+        let new = Arc::new(Listing::new(self.dir, self.id.clone(), &self.inodes));
+        let replaced = confirmation.replace(Arc::clone(&new));
+        drop(confirmation);
+        drop(replaced);
+        (new, true)
     }
 
     /// Its loading, once that is started.

@@ -97,6 +97,18 @@ impl Freshness {
         new.when_ended(Box::new(move || freshness.replace(&old, &ended)));
     }
 
+    /// The listing of a directory alone that tells of names that are not in `old`, which has come with a subtree. When it is complete it
+    /// takes the old one's place, and the kernel is told the difference.
+    pub(super) fn confirmation(self: &Arc<Self>, old: &Arc<Listing>) -> Arc<Listing> {
+        let (new, is_new) = self.listings.confirmation(old, self.clock.boot());
+        if is_new {
+            self.lister.load_anew(&new);
+            let (freshness, old, ended) = (Arc::clone(self), Arc::clone(old), Arc::clone(&new));
+            new.when_ended(Box::new(move || freshness.replace(&old, &ended)));
+        }
+        new
+    }
+
     fn replace(&self, old: &Arc<Listing>, new: &Arc<Listing>) {
         if !new.is_complete() {
             log::debug!("a directory could not be listed anew behind its readers");

@@ -14,4 +14,4 @@ pub(super) use links::{LinksById, Moment, fresh_link, links};
 pub(super) use listing::{Rows, rows};
 pub(super) use session::session;
 pub(super) use share::{Share, ShareStatus, share};
-pub(super) use space::{Folder, Space, folder, space};
+pub(super) use space::{Folder, Space, folder, space, stats};

@@ -1,9 +1,9 @@
 //! Spaces and shared folders.
 
 use super::field::text;
-use crate::koodrive::error::BadField;
-use crate::koodrive::wire::{Scalar, SharedFolder, SpaceInfo};
-use crate::remote::Capacity;
+use crate::koodrive::error::{BadField, bad};
+use crate::koodrive::wire::{Scalar, SharedFolder, SpaceInfo, StatsAnswer};
+use crate::remote::{Capacity, SubtreeSize};
 
 /// The largest capacity that is believed, in bytes: 2^53, beyond any space, and exact in every program that reads `statfs`.
 const MAX_CAPACITY_BYTES: u64 = 1 << 53;
@@ -48,6 +48,16 @@ pub(in crate::koodrive) fn space(info: SpaceInfo) -> Result<Space, BadField> {
         type_code: number(&info.kind),
         capacity,
     })
+}
+
+/// How much is below a directory. Nothing stands for a number that is missing.
+pub(in crate::koodrive) fn stats(answer: &StatsAnswer) -> Result<SubtreeSize, BadField> {
+    let number = |value: &Scalar, field: &str| {
+        let number = value.integer().ok().flatten().and_then(|number| u64::try_from(number).ok());
+        number.ok_or_else(|| bad(field, "not a number of entries"))
+    };
+    let directories = number(&answer.sub_dir_count, "subDirCount")?;
+    Ok(SubtreeSize { directories, files: number(&answer.sub_file_count, "subFileCount")? })
 }
 
 /// A shared folder (8.3).
