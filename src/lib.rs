@@ -10,6 +10,8 @@
 //!            |
 //!            +-- ahead     what comes next in a tree: directories and small files fetched ahead
 //!            +-- fresh     listings loaded anew behind their readers, or forgotten on demand
+//!            +-- probe     known names in long directories, asked for by themselves
+//!            +-- subtrees  all that is below a directory at once, where a walk begins
 //!            +-- retried   reads that have only just failed: further tries share the first one's time
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),

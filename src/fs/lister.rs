@@ -256,6 +256,11 @@ impl Lister {
         self.jobs.push(Class::Foreground, work)
     }
 
+    /// Has `work`, which waits for the service, done on a thread of the listings'; dropped if too much waits. For one at a time.
+    pub(super) fn run_alone(&self, work: impl FnOnce() + Send + 'static) {
+        self.jobs.push(Class::Foreground, work);
+    }
+
     fn start(self: &Arc<Self>, listing: &Arc<Listing>, urgency: Urgency, pages_ahead: usize, may_recall: bool) {
         let task = LoadTask {
             lister: Arc::clone(self),

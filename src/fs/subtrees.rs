@@ -195,7 +195,7 @@ impl Subtrees {
         self.let_go_after(MAX_COUNT_WAIT, number, false);
         let top = Arc::clone(top);
         // What is dropped ends there as well.
-        self.lister.soon(move || running.subtrees.run(&top, (pid, number), forgotten));
+        self.lister.run_alone(move || running.subtrees.run(&top, (pid, number), forgotten));
     }
 
     fn let_go_after(self: &Arc<Self>, wait: Duration, number: u64, is_sure: bool) {

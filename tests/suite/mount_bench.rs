@@ -60,9 +60,18 @@ impl Bench {
     /// The own space of `emulator`'s user, mounted with `options`.
     pub(crate) fn of_space(emulator: Emulator, options: &[&str]) -> Bench {
         let mountpoint = Mountpoint::new();
-        let mut command = koofs(&["mount", "--endpoint", &emulator.url(), "--user-id", USER_ID, "space:"]);
-        command.env("KOOFS_TOKEN", emulator.mint_token());
-        Bench { daemon: started(in_cache(command, mountpoint.path(), options), &mountpoint), mountpoint, emulator }
+        Bench {
+            daemon: started(space_command(&emulator, mountpoint.path(), options), &mountpoint),
+            mountpoint,
+            emulator,
+        }
+    }
+
+    /// As [`Bench::remount`], of a space.
+    pub(crate) fn remount_space(&mut self, options: &[&str]) {
+        self.checked_end();
+        self.daemon = started(space_command(&self.emulator, self.mountpoint.path(), options), &self.mountpoint);
+        self.emulator.reset_counters();
     }
 
     /// A path in the mount.
@@ -134,6 +143,13 @@ impl Drop for Bench {
 pub(crate) fn mount_command(emulator: &Emulator, mountpoint: &Path, options: &[&str]) -> Command {
     let source = format!("share:{}", emulator.share_code());
     let command = koofs(&["mount", "--endpoint", &emulator.url(), "--agent", AGENT, &source]);
+    in_cache(command, mountpoint, options)
+}
+
+/// `koofs mount` of the own space of `emulator`'s user, with a cache beside the mountpoint.
+fn space_command(emulator: &Emulator, mountpoint: &Path, options: &[&str]) -> Command {
+    let mut command = koofs(&["mount", "--endpoint", &emulator.url(), "--user-id", USER_ID, "space:"]);
+    command.env("KOOFS_TOKEN", emulator.mint_token());
     in_cache(command, mountpoint, options)
 }
 

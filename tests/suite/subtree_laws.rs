@@ -421,6 +421,29 @@ fn find_over_a_space_of_thousands_of_entries_takes_ten_listing_calls() {
 }
 
 #[test]
+fn find_after_a_remount_asks_for_nothing_and_an_absent_name_for_its_directory() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let mut bench = forest(WalkFile::Works, |_| {});
+    assert_eq!(found(&bench), 6501);
+    let cache = bench.mountpoint.beside("cache");
+    let kept = || tool("find", [cache.to_str().unwrap(), "-type", "f"]).out.lines().count();
+    await_that("the listings to be kept", || kept() >= 500);
+    bench.remount_space(&[]);
+    assert_eq!(found(&bench), 6501);
+    let calls = |bench: &Bench| {
+        let counters = bench.emulator.counters();
+        ["spaceFiles", "walkFile", "statsDir"].map(|call| counters.calls_of(call))
+    };
+    assert_eq!(calls(&bench), [0, 0, 0]);
+    let said = tool("stat", [bench.path("top-07/folder-07/absent")]);
+    assert!(said.error.contains("No such file"), "{said:?}");
+    assert_eq!(calls(&bench), [1, 0, 0], "the directory's own listing");
+    bench.end();
+}
+
+#[test]
 fn find_shows_the_same_whatever_the_service_makes_of_subtrees() {
     if !mounts_are_allowed() {
         return;
