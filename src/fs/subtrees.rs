@@ -45,7 +45,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 const MAX_COUNT_WAIT: Duration = Duration::from_millis(500);
 
 /// After so many names that were not in listings of a subtree, these are given up.
-const MAX_CONFIRMATIONS: usize = 8;
+const MAX_CONFIRMATIONS: usize = 4;
 
 /// The most listings that wait for one subtree: a walker opens one directory at a time.
 const MAX_WAITING: usize = 64;
@@ -175,6 +175,7 @@ impl Subtrees {
                 return;
             }
             state.count += 1;
+            state.confirmations = 0;
             let number = state.count;
             state.walk = Some(Walk {
                 number,
@@ -264,9 +265,13 @@ impl Subtrees {
 
     /// A name is not in a listing of a subtree.
     pub(super) fn note_absent(&self) {
+        lock(&self.state).confirmations += 1;
+        self.give_up_doubted();
+    }
+
+    fn give_up_doubted(&self) {
         let given_up = {
             let mut state = lock(&self.state);
-            state.confirmations += 1;
             let is_enough = state.confirmations >= MAX_CONFIRMATIONS;
             if is_enough { std::mem::take(&mut state.filled) } else { Vec::new() }
         };
@@ -381,9 +386,9 @@ impl Subtrees {
         let is_forgotten = {
             let mut state = lock(&self.state);
             state.filled = filled.iter().map(Arc::downgrade).collect();
-            state.confirmations = 0;
             state.forgotten != forgotten
         };
+        self.give_up_doubted();
         if is_forgotten {
             for listing in filled {
                 listing.set_outdated();

@@ -105,6 +105,19 @@ fn paging_by_number(count: usize, most: usize) -> ScriptedServer {
 }
 
 #[test]
+fn page_that_opening_has_listed_is_used_once() {
+    let (emulator, _) = space(1, LargePages::Honoured);
+    let source = koofs::config::Source::Space(config(&emulator, SpaceSource::Own));
+    let http = koofs::http::HttpConfig::of(source.connection());
+    let client = koofs::koodrive::open(&source, &http, Arc::new(koofs::clock::SystemClock)).unwrap();
+    let calls = || emulator.counters().calls_of("spaceFiles");
+    let page = client.list_page(&client.root(), None, soon()).unwrap();
+    assert_eq!((page.nodes.len(), calls()), (1, 1));
+    client.list_page(&client.root(), None, soon()).unwrap();
+    assert_eq!(calls(), 2);
+}
+
+#[test]
 fn cursor_that_counts_in_pages_loses_no_entry() {
     let want: Vec<_> = (0..3456).map(|n| format!("f{n:05}")).collect();
     for most in [30, 100, 101, 500, 1000] {

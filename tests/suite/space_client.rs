@@ -64,9 +64,14 @@ pub(crate) fn enterprise_share(emulator: &Emulator, access_code: Option<&str>) -
     }
 }
 
-/// Opens whatever it is, with time by `clock`.
+/// Opens whatever it is, with time by `clock`. Of a space, the page that opening has listed is used up: whatever is listed later is
+/// asked of the service.
 pub(crate) fn open_on(source: Source, clock: Arc<dyn Clock>) -> Result<Arc<dyn Remote>, OpenError> {
-    koodrive::open(&source, &HttpConfig::of(source.connection()), clock)
+    let remote = koodrive::open(&source, &HttpConfig::of(source.connection()), clock)?;
+    if matches!(source, Source::Space(_)) {
+        let _ = remote.list_page(&remote.root(), None, soon());
+    }
+    Ok(remote)
 }
 
 pub(crate) fn open(config: &SpaceConfig) -> Result<Arc<dyn Remote>, OpenError> {

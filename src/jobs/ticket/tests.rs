@@ -183,6 +183,45 @@ fn guess_that_has_gone_far_enough_goes_on_when_somebody_asks() {
     assert!(!ticket.promote(bench.clock.now() + TIMEOUT));
 }
 
+/// Is a guess again in each attempt, and wanted again at once where its script says so; has enough after each.
+struct Demoting(Mutex<VecDeque<bool>>, Sender<bool>);
+
+impl Task for Demoting {
+    fn attempt(&self, ticket: &Ticket, deadline: Instant) -> Attempt {
+        ticket.demote();
+        let Some(is_wanted) = lock(&self.0).pop_front() else { return Attempt::Done };
+        if is_wanted {
+            ticket.promote(deadline);
+        }
+        let _ = self.1.send(ticket.is_guess());
+        Attempt::Enough
+    }
+
+    fn end(&self, _why: End) {}
+
+    fn retries_guesses(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn task_that_nobody_waits_for_any_more_is_a_guess_until_somebody_does() {
+    let bench = Bench::new();
+    let (seen, saw) = channel();
+    let ticket = bench.queue.ticket(Arc::new(Demoting(Mutex::new([true, false, false].into()), seen)), TIMEOUT);
+    ticket.start(Urgency::Awaited(bench.clock.now() + TIMEOUT));
+    assert!(!next(&saw), "wanted again before its attempt is over: it goes on");
+    assert!(next(&saw));
+    bench.settle();
+    assert!(saw.try_recv().is_err(), "parked");
+    assert!(ticket.promote(bench.clock.now() + TIMEOUT));
+    assert!(next(&saw));
+    bench.settle();
+    assert!(ticket.promote(bench.clock.now() + TIMEOUT));
+    bench.settle();
+    assert!(!ticket.promote(bench.clock.now() + TIMEOUT), "done");
+}
+
 #[test]
 fn failed_attempt_is_made_again_after_its_pause_and_holds_no_thread_meanwhile() {
     let bench = Bench::new();
