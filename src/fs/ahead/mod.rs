@@ -226,9 +226,10 @@ impl Ahead {
     }
 
     /// Process `pid` walks the tree below `top`: has all of it fetched at once where the service gives it. What has come from the disk
-    /// is on the disk below, too.
+    /// is on the disk below, too. Processes of another PID namespace all have the number 0: nobody is known to be the walker.
     fn begin_subtree(self: &Arc<Self>, top: Ino, pid: u32) {
-        if let (Some(top), Some(listing)) = (self.tree.entry(top), self.tree.listing(top))
+        if pid != NOBODY
+            && let (Some(top), Some(listing)) = (self.tree.entry(top), self.tree.listing(top))
             && listing.is_complete()
             && !listing.is_recalled()
         {
