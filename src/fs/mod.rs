@@ -18,6 +18,7 @@ pub mod inode;
 mod keeping;
 pub mod lister;
 mod lookup;
+mod orders;
 pub mod owed;
 mod probe;
 mod readdir;
@@ -58,7 +59,7 @@ use crate::content::{Content, ContentError, ReadData};
 use crate::jobs::JobQueue;
 use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::range::ByteRange;
-use crate::remote::{Capacity, NodeKind, Remote, RemoteError, RemoteErrorKind};
+use crate::remote::{Capacity, NodeKind, Remote};
 use crate::stats::Report;
 
 /// How many of the ranges that are being fetched a report tells, and so much of each path: it has 16,000 bytes.
@@ -268,50 +269,6 @@ impl DriveFs {
             }
         };
         handle.set_expiry(&self.timer, self.timer.at(self.clock.now() + left, expire));
-    }
-
-    /// Forgets what is remembered of the directory `ino` and of all below it, and has the kernel forget it, too; then `done`.
-    /// For a file, that is done for the directory that holds it. While the service cannot be reached nothing is forgotten, as it could
-    /// not be had again: that is an error, and the service is tried soon.
-    pub fn refresh(&self, ino: Ino, done: Done<()>) {
-        let Some(entry) = self.inodes.get(ino) else { return done(Err(FsError::NotFound)) };
-        if self.remote.is_offline() {
-            self.remote.try_soon();
-            let why = "the service cannot be reached: nothing is forgotten, as it could not be had again";
-            return done(Err(FsError::Listing(Arc::new(RemoteError::new(RemoteErrorKind::Offline, why)))));
-        }
-        let dir = if entry.kind == NodeKind::Directory { entry.ino } else { entry.parent };
-        self.subtrees.forget();
-        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(done));
-        self.lister.forget_remembered(move || freshness.forget_below(dir, owed));
-    }
-
-    /// The service is reached again after a time without: what the kernel was told meanwhile is asked for anew.
-    pub fn service_is_back(&self) {
-        self.freshness.doubt_all();
-    }
-
-    /// The service refuses all of it: nothing that is remembered is shown any longer.
-    pub fn forget_everything(&self) {
-        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(Box::new(|_| {})));
-        self.lister.forget_remembered(move || freshness.forget_below(Ino::ROOT, owed));
-    }
-
-    /// Has the listing of the directory `ino`, or of a file the piece with byte `offset`, on the disk for sure: `done` is told, when it
-    /// is there, the most bytes that the disk keeps in all.
-    pub fn keep(&self, ino: Ino, fh: Fh, offset: u64, done: Done<u64>) {
-        let deadline = self.clock.now() + self.config.op_timeout;
-        match self.directory(ino) {
-            Ok(dir) => {
-                let (listing, _) = self.current_listing(&dir, Use::Read(None));
-                keeping::keep_listing(&self.lister, &listing, deadline, self.owe(done));
-            }
-            Err(FsError::NotADirectory) => match self.files.get(fh) {
-                Ok(handle) => keeping::keep_piece(&self.content, &handle, offset, deadline, self.owe(done)),
-                Err(error) => done(Err(error)),
-            },
-            Err(error) => done(Err(error)),
-        }
     }
 
     /// What the kernel is to be told, for the one thread that tells it; `None` if there is one already.
