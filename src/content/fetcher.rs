@@ -275,7 +275,9 @@ impl Fetcher {
 
     /// How long a read may wait for `block` before it is overdue.
     pub(super) fn patience(&self, block: &Arc<Block>) -> Duration {
-        self.pacer.usual().patience(self.runs.bytes_before(block).unwrap_or(self.part_bytes()))
+        let bytes_before = self.runs.bytes_before(block).unwrap_or(self.part_bytes());
+        let has_idle = self.in_flight.count() < self.pacer.streams();
+        self.pacer.usual().patience(bytes_before, has_idle)
     }
 
     /// Requests an overdue block, and what its fetch has planned after it, once more, if that is worth it; `checks` tells how often it

@@ -101,8 +101,10 @@ impl Run {
         };
         let idle = state.active_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         match usual.remedy(idle, index == 0, checks) {
-            Remedy::Wait => Vec::new(),
-            Remedy::TakeRest => state.missing.split_off(index).into(),
+            Remedy::TakeRest => {
+                let from = index.max(1).min(state.missing.len());
+                state.missing.split_off(from).into()
+            }
             Remedy::TakeAll => std::mem::take(&mut state.missing).into(),
         }
     }

@@ -93,7 +93,7 @@ pub struct Pace {
     /// The moving averages of these waits, in seconds, and of what was asked for, in bytes.
     wait: f64,
     asked_bytes: f64,
-    /// What a request takes for a byte of a block, in seconds; 0 before the first measurement.
+    /// The moving average of what a request takes for a byte of a block, in seconds; 0 before the first block.
     byte_time: f64,
     measured: Option<Measured>,
     /// The number was changed then, and for the lower: requests of before may still run.
@@ -270,6 +270,12 @@ impl Pace {
     }
 
     fn on_sample(&mut self, took: Duration, age: Duration, is_short: bool, in_flight: usize, now: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "far below 53 bits")]
+        let byte_time = took.as_secs_f64() / BLOCK_BYTES as f64;
+        if !is_short {
+            let weight = if self.byte_time == 0.0 { 1.0 } else { ANSWER_WEIGHT };
+            self.byte_time += (byte_time - self.byte_time) * weight;
+        }
         let (streams, step) = (self.streams(), self.round_trip().max(MIN_STEP));
         self.is_draining &= in_flight > streams + 1;
         // What began before the change says nothing of it, nor what ran beside requests of before.
@@ -285,9 +291,6 @@ impl Pace {
             let is_awaited = std::mem::take(&mut self.is_awaited);
             let is_starved = self.streams > START_STREAMS && !measured.is_short();
             let is_telling = is_awaited && (measured.is_full() || is_starved);
-            if !measured.is_short() {
-                self.byte_time = measured.seconds / measured.bytes;
-            }
             if is_telling {
                 self.judge(self.total(&measured, lasted), now);
             }
@@ -490,78 +493,4 @@ impl Measured {
 mod lines;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readers_that_never_wait_get_no_more_requests() {
-        let mut pace = Pace::default();
-        pace.on_first_byte(Duration::from_millis(50), MAX_PART_BYTES, Duration::ZERO);
-        for step in 0..10_000 {
-            pace.on_block(Duration::from_millis(5), pace.streams(), Duration::from_millis(step));
-        }
-        assert_eq!(pace.streams(), START_STREAMS);
-    }
-
-    #[test]
-    fn near_store_is_asked_for_shorter_parts_and_a_slow_one_for_the_shortest() {
-        for (round_trip, block_time, want) in [
-            (Duration::from_micros(300), Duration::from_micros(600), START_PART_BYTES),
-            (Duration::from_millis(50), Duration::from_millis(5), MAX_PART_BYTES),
-            (Duration::from_millis(50), Duration::from_millis(500), MIN_PART_BYTES),
-        ] {
-            let mut pace = Pace::default();
-            for step in 0..4000 {
-                let now = Duration::from_millis(step);
-                pace.on_first_byte(round_trip, START_PART_BYTES, now);
-                pace.on_block(block_time, 1, now);
-            }
-            assert_eq!(pace.part_bytes(), want, "{round_trip:?}");
-        }
-    }
-
-    #[test]
-    fn refusal_takes_away_what_was_refused_and_is_remembered() {
-        let mut pace = Pace::default();
-        // Sixteen are sent at once, nine are taken.
-        for in_flight in (10..=16).rev() {
-            pace.on_refusal(in_flight, Duration::from_millis(50));
-        }
-        assert_eq!(pace.streams(), 9);
-        pace.on_refusal(9, Duration::from_millis(500));
-        assert!(pace.streams() < 9, "{}", pace.streams());
-        pace.on_refusal(1, Duration::from_secs(5));
-        assert_eq!(pace.streams(), 1);
-        pace.on_refusal(1, Duration::from_secs(50));
-        assert_eq!(pace.streams(), 1, "one is always left");
-    }
-
-    /// One connection of many stands still again and again, and the reader with it: the others have nothing to do.
-    #[test]
-    fn requests_that_cannot_be_used_up_while_a_reader_waits_are_taken_back() {
-        let mut pace = Pace::default();
-        let (mut now, mut most) = (Duration::ZERO, 0);
-        while now < Duration::from_secs(20) {
-            let streams = pace.streams();
-            most = most.max(streams);
-            let is_crowded = streams > 24;
-            let in_flight = if is_crowded { 5 } else { streams };
-            pace.on_wait();
-            pace.on_first_byte(Duration::from_millis(50), MAX_PART_BYTES, now);
-            // Beyond 24 all of them bring a fifth of what 24 bring.
-            now += Duration::from_micros(if is_crowded { 10_000 } else { 48_000 / streams as u64 });
-            pace.on_block(Duration::from_millis(if is_crowded { 50 } else { 48 }), in_flight, now);
-        }
-        assert!(most > 24, "more were tried: {most}");
-        assert!(pace.streams() <= 24, "{}", pace.streams());
-    }
-
-    #[test]
-    fn memory_sets_a_limit_of_its_own() {
-        let mut pace = Pace::default();
-        pace.set_max_streams(5);
-        assert_eq!((pace.streams(), pace.planned()), (5, 5));
-        pace.set_max_streams(MAX_STREAMS);
-        assert_eq!((pace.streams(), pace.planned()), (START_STREAMS, 2 * START_STREAMS));
-    }
-}
+mod tests;

@@ -259,7 +259,8 @@ fn block_on_a_connection_that_stands_still_comes_by_another_one() {
         expect(&bench, fh, 0, 512 * 1024, 8 * MIB);
         let began: Vec<u64> = bench.store.gets()[gets..].iter().map(|(_, range)| range.start).collect();
         assert!(began.contains(&(stops_after / BLOCK_BYTES * BLOCK_BYTES)), "{stops_after}: {began:?}");
-        assert_eq!(began.iter().filter(|start| **start < 512 * 1024).count(), 2, "{began:?}");
+        // The first one, what comes after the block that stands still, and that block.
+        assert!((2..=3).contains(&began.iter().filter(|start| **start < 512 * 1024).count()), "{began:?}");
         // The old answer goes on in the end: it changes nothing, and what it held is given back.
         bench.store.body_gate.open();
         expect(&bench, fh, 0, 1024 * 1024, 8 * MIB);
