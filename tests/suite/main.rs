@@ -32,6 +32,7 @@ mod fs_model;
 mod gate;
 mod gzip_laws;
 mod helper_laws;
+mod hostile_laws;
 mod kept_laws;
 mod large_page_laws;
 mod layers;
