@@ -27,8 +27,8 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, HelperCommand, ListConfig, ListFormat,
-    MountConfig, Report, SpacesConfig, StatusConfig, WarmCommand,
+    self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, DoctorConfig, HelperCommand,
+    ListConfig, ListFormat, MountConfig, Report, Source, SpacesConfig, StatusConfig, WarmCommand,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -90,6 +90,14 @@ enum TypedCommand {
     /// List a directory of a share or space without mounting it.
     #[command(after_help = help::LS, disable_help_flag = true)]
     Ls(TypedList),
+    /// Try step by step what a mount of a source would need.
+    #[command(after_help = help::DOCTOR)]
+    Doctor {
+        /// As for `koofs mount`, without a path.
+        source: TypedPath,
+        #[command(flatten)]
+        options: TypedFlags<ForList>,
+    },
     /// List the spaces that a login can see.
     #[command(after_help = help::SPACES)]
     Spaces(TypedSpaces),
@@ -245,6 +253,12 @@ where
             absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
         }
         TypedCommand::Ls(typed) => list(typed, environment).map(Command::List),
+        TypedCommand::Doctor { source, options } => {
+            listed(source, &options.flags, environment).and_then(|(source, below, verbosity)| match below.is_empty() {
+                true => Ok(Command::Doctor(DoctorConfig { source, verbosity })),
+                false => Err("koofs doctor looks at a whole source: leave the path out".to_owned()),
+            })
+        }
         TypedCommand::Spaces(typed) => spaces(typed, environment).map(Command::Spaces),
         TypedCommand::Cache { command, options } => cache_command(command, options, environment).map(Command::Cache),
         TypedCommand::Config { command } => config(&command, environment).map(|mut report| {
@@ -335,15 +349,19 @@ fn list(typed: TypedList, environment: &Environment) -> Result<ListConfig, Strin
         (false, true, false) => ListFormat::Long,
         (false, false, _) => ListFormat::Names,
     };
-    let said = Said::new(typed.source, &typed.options.flags, environment)?;
-    let mut layers = said.layers(&typed.options.flags, environment);
+    let (source, mut path, verbosity) = listed(typed.source, &typed.options.flags, environment)?;
+    path.extend(typed.path);
+    Ok(ListConfig { source, path, format, verbosity })
+}
+
+/// What is to be looked into: the source, the path below it, and how often `-v` was given.
+fn listed(typed: TypedPath, flags: &Flags, environment: &Environment) -> Result<(Source, Names, u8), String> {
+    let said = Said::new(typed, flags, environment)?;
+    let mut layers = said.layers(flags, environment);
     let source = resolve::source(&mut layers, &said.source);
     let root = layers.value(&settings::ROOT, values::share_path).unwrap_or_default();
     let verbosity = verbosity(&mut layers);
-    let source = settled(layers, source)?;
-    let mut path = said.below(root);
-    path.extend(typed.path);
-    Ok(ListConfig { source, path, format, verbosity })
+    Ok((settled(layers, source)?, said.below(root), verbosity))
 }
 
 fn spaces(typed: TypedSpaces, environment: &Environment) -> Result<SpacesConfig, String> {

@@ -82,6 +82,8 @@ pub enum Command {
     },
     /// `koofs ls`.
     List(ListConfig),
+    /// `koofs doctor`.
+    Doctor(DoctorConfig),
     /// `koofs spaces`.
     Spaces(SpacesConfig),
     /// `koofs cache …`.
@@ -422,6 +424,15 @@ pub struct ListConfig {
     pub path: Vec<String>,
     /// How to print it.
     pub format: ListFormat,
+    /// How many times `-v` was given.
+    pub verbosity: u8,
+}
+
+/// Everything that `koofs doctor` needs.
+#[derive(Clone, Debug)]
+pub struct DoctorConfig {
+    /// What to try.
+    pub source: Source,
     /// How many times `-v` was given.
     pub verbosity: u8,
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use koofs::cli::{self, Environment, Refusal};
 use koofs::clock::SystemClock;
 use koofs::config::{
-    CacheCommand, Command, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig, StatusConfig, WarmCommand,
+    CacheCommand, Command, DoctorConfig, HelperCommand, ListConfig, MountConfig, Report, SpacesConfig, StatusConfig,
+    WarmCommand,
 };
+use koofs::doctor;
 use koofs::kernel::unmount::Unmounted;
 use koofs::koodrive;
 use koofs::listing::{self, ListError};
@@ -69,6 +71,7 @@ fn run(command: Command) -> ExitCode {
             }
         }),
         Command::List(config) => list(&config),
+        Command::Doctor(config) => doctor(&config),
         Command::Spaces(config) => spaces(&config),
         Command::Cache(command) => match cache(&command) {
             Ok(report) => return say(&report),
@@ -141,6 +144,16 @@ fn list(config: &ListConfig) -> Result<(), Failure> {
         // `koofs ls … | head` has seen enough.
         Err(ListError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
+    }
+}
+
+fn doctor(config: &DoctorConfig) -> Result<(), Failure> {
+    mount::logging::start(config.verbosity, None)?;
+    match doctor::run(&config.source, &(Arc::new(SystemClock) as _), &mut io::stdout().lock()) {
+        Ok(()) => Ok(()),
+        Err(doctor::Failed::Opening(error)) => Err(MountError::Open(error).into()),
+        Err(doctor::Failed::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure { line: one_line(&error), exit_code: ExitCode::FAILURE }),
     }
 }
 

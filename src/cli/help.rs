@@ -58,6 +58,15 @@ pub(super) const LS: &str = "\x1b[1mExamples:\x1b[0m
 --json prints one object on a line, as its page arrives: \"name\" (text), \"type\"
 (\"file\" or \"directory\"), \"size\" (bytes), \"modified\" (RFC 3339 or null).";
 
+pub(super) const DOCTOR: &str = "\x1b[1mExamples:\x1b[0m
+  koofs doctor --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001'
+  koofs doctor work:
+
+Each line says what was seen and what follows for a mount: \u{2713} as it should be,
+! the mount works and does without, \u{2717} it does not work. At most 20 requests and
+some kilobytes. Lines show no name, id or link of the source. Exit code 1 if
+something does not work, 3 if the service refuses the credentials.";
+
 pub(super) const SPACES: &str = "\x1b[1mExamples:\x1b[0m
   koofs spaces --endpoint intl --token-file ~/.token --user-id 17
   koofs spaces --json work:

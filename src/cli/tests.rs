@@ -132,7 +132,7 @@ fn plain_http_is_refused_but_to_loopback_or_on_demand() {
 #[test]
 fn usage_errors_are_one_line_and_say_what_is_wrong() {
     for (arguments, want) in [
-        ("", "mount, status, refresh, warm, unmount, ls, spaces, cache or config (koofs --help)"),
+        ("", "mount, status, refresh, warm, unmount, ls, doctor, spaces, cache or config (koofs --help)"),
         ("config", "check or path (koofs config --help)"),
         ("mount", "<SOURCE> <MOUNTPOINT>"),
         ("mount --agent a share:7", "<MOUNTPOINT>"),

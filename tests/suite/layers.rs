@@ -37,6 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernel", &["content", "fs", "policy", "remote"]),
     // `koofs ls`, beside the filesystem.
     ("listing", &["clock", "config", "policy", "remote"]),
+    // `koofs doctor`: it tries what a mount would do, by the same clients.
+    ("doctor", &["clock", "config", "content", "http", "koodrive", "policy", "remote"]),
     ("spaces", &["koodrive", "policy"]),
     // `koofs status`: asks through `kernel`.
     ("status", &["clock", "config", "kernel", "policy"]),
@@ -59,8 +61,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "main",
         &[
-            "cli", "clock", "config", "kernel", "koodrive", "listing", "mount", "policy", "secrets", "spaces",
-            "status", "stored", "warm",
+            "cli", "clock", "config", "doctor", "kernel", "koodrive", "listing", "mount", "policy", "secrets",
+            "spaces", "status", "stored", "warm",
         ],
     ),
     ("lib", &[]),
