@@ -8,6 +8,7 @@ use std::time::Duration;
 use koofs::fs::{FsError, Ino, Lookup};
 use koofs::policy::range::ByteRange;
 use koofs::remote::RemoteErrorKind;
+use koofs::sync::lock;
 
 use crate::fakes::{Bench, BenchConfig, FakeRemote, ManualClock, PATIENCE, StoreFault, content, dir, file};
 use crate::mounted::await_that;
@@ -333,13 +334,16 @@ fn second_try_at_a_failed_read_has_what_is_left_of_the_first_ones_time() {
     let first = bench.read_later(fh, 0, 131_072);
     await_that("its request", || bench.store.gets().len() == 1);
     clock.advance(op_timeout * 2 / 5);
-    bench.store.fault([StoreFault::Status(403); 3]);
+    // Three for its own request, and as many for one that takes over what is overdue by now.
+    bench.store.fault([StoreFault::Status(403); 6]);
     bench.store.gate.open();
     assert!(matches!(first.recv_timeout(PATIENCE).unwrap(), Err(FsError::Content(_))));
     // As the kernel does when its read-ahead has failed; and now nothing comes at all.
     bench.store.gate.close();
+    lock(&bench.store.faults).clear();
+    let requests = bench.store.gets().len();
     let second = bench.read_later(fh, 4096, 4096);
-    await_that("its request", || bench.store.gets().len() == 4);
+    await_that("its request", || bench.store.gets().len() > requests);
     clock.advance(op_timeout * 3 / 5 - Duration::from_millis(1));
     bench.timer.run_due();
     assert_eq!(second.recv_timeout(A_WHILE).unwrap_err(), RecvTimeoutError::Timeout);
