@@ -37,7 +37,7 @@ use helper::{Options, TypedHelper};
 use layers::Layers;
 use mount_values::{MountValues, verbosity};
 use remotes::{no_config_file, remote_source};
-use settings::{Flags, ForCache, ForConfig, ForList, ForMount, ForSpaces, TypedFlags};
+use settings::{Flags, ForCache, ForList, ForMount, ForSpaces, TypedCache, TypedConfig, TypedFlags};
 use source::{TypedPath, TypedSource};
 
 /// Mount a Huawei Cloud KooDrive share or space as a read-only filesystem.
@@ -160,38 +160,6 @@ struct TypedSpaces {
     json: bool,
     #[command(flatten)]
     options: TypedFlags<ForSpaces>,
-}
-
-#[derive(Subcommand)]
-enum TypedCache {
-    /// Remove what is kept of a source, or all.
-    Clear {
-        /// As koofs cache shows it, or share:CODE; all if absent.
-        source: Option<String>,
-        #[command(flatten)]
-        options: TypedFlags<ForCache>,
-    },
-    /// Read everything, and remove what is not as it was written.
-    Verify {
-        #[command(flatten)]
-        options: TypedFlags<ForCache>,
-    },
-}
-
-#[derive(Subcommand)]
-enum TypedConfig {
-    /// Say what is missing, contradictory or unsafe, without using the network.
-    Check {
-        /// The remote to look at; all if absent.
-        name: Option<String>,
-        #[command(flatten)]
-        options: TypedFlags<ForConfig>,
-    },
-    /// Print where the configuration file is looked for.
-    Path {
-        #[command(flatten)]
-        options: TypedFlags<ForConfig>,
-    },
 }
 
 /// Names of a path; an alias, as clap would take a bare `Vec` for a repeatable option.

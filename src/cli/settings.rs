@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use clap::builder::OsStringValueParser;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, Command, Subcommand, ValueHint};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -311,4 +311,38 @@ impl<S: Taken> clap::Args for TypedFlags<S> {
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+/// What `koofs cache` is to do.
+#[derive(Subcommand)]
+pub(super) enum TypedCache {
+    /// Remove what is kept of a source, or all.
+    Clear {
+        /// As koofs cache shows it, or share:CODE; all if absent.
+        source: Option<String>,
+        #[command(flatten)]
+        options: TypedFlags<ForCache>,
+    },
+    /// Read everything, and remove what is not as it was written.
+    Verify {
+        #[command(flatten)]
+        options: TypedFlags<ForCache>,
+    },
+}
+
+/// What `koofs config` is to do.
+#[derive(Subcommand)]
+pub(super) enum TypedConfig {
+    /// Say what is missing, contradictory or unsafe, without using the network.
+    Check {
+        /// The remote to look at; all if absent.
+        name: Option<String>,
+        #[command(flatten)]
+        options: TypedFlags<ForConfig>,
+    },
+    /// Print where the configuration file is looked for.
+    Path {
+        #[command(flatten)]
+        options: TypedFlags<ForConfig>,
+    },
 }
