@@ -249,18 +249,19 @@ fn stalled_read_ends_at_its_deadline() {
 /// The connection neither ends nor breaks: nothing but its silence tells.
 #[test]
 fn block_on_a_connection_that_stands_still_comes_by_another_one() {
-    for stops_after in [0, 3 * BLOCK_BYTES + 1000] {
+    for stops_after in [0, BLOCK_BYTES + 1000] {
         let (bench, fh) = with_file(8 * MIB);
         // What answers usually take is known.
         expect(&bench, fh, 4 * MIB, 4096, 8 * MIB);
         let gets = bench.store.gets().len();
         bench.store.body_gate.close();
         bench.store.fault([StoreFault::StopsAfter(stops_after)]);
-        expect(&bench, fh, 0, 512 * 1024, 8 * MIB);
+        // Short enough not to be taken for a copy, which would send more requests at once.
+        expect(&bench, fh, 0, 256 * 1024, 8 * MIB);
         let began: Vec<u64> = bench.store.gets()[gets..].iter().map(|(_, range)| range.start).collect();
         assert!(began.contains(&(stops_after / BLOCK_BYTES * BLOCK_BYTES)), "{stops_after}: {began:?}");
         // The first one, what comes after the block that stands still, and that block.
-        assert!((2..=3).contains(&began.iter().filter(|start| **start < 512 * 1024).count()), "{began:?}");
+        assert!((2..=3).contains(&began.iter().filter(|start| **start < 256 * 1024).count()), "{began:?}");
         // The old answer goes on in the end: it changes nothing, and what it held is given back.
         bench.store.body_gate.open();
         expect(&bench, fh, 0, 1024 * 1024, 8 * MIB);
