@@ -133,6 +133,7 @@ impl Lister {
     /// Calls `then` when all listings on the disk are forgotten: on a lister thread, or at once if there is no disk. Dropped if
     /// the queue is full.
     pub(super) fn forget_remembered(self: &Arc<Self>, then: impl FnOnce() + Send + 'static) {
+        self.remote.forget();
         if self.remembered.is_none() {
             return then();
         }

@@ -78,6 +78,10 @@ impl Remote for KeptAlive {
         self.inner.subtree_page(directory, cursor, deadline)
     }
 
+    fn forget(&self) {
+        self.inner.forget();
+    }
+
     fn max_links_per_call(&self) -> usize {
         self.inner.max_links_per_call()
     }

@@ -20,6 +20,11 @@ impl OpeningPage {
         OpeningPage(Mutex::new(Some((asked, page))))
     }
 
+    /// Drops the page: a refresh came before it was used.
+    pub(super) fn forget(&self) {
+        *lock(&self.0) = None;
+    }
+
     /// The page, once, if it is fresh at `now`.
     pub(super) fn take(&self, now: Instant) -> Option<Page> {
         let (asked, page) = lock(&self.0).take()?;

@@ -184,6 +184,10 @@ impl Remote for ShareClient {
         self.share_id.clone()
     }
 
+    fn forget(&self) {
+        self.opening_page.forget();
+    }
+
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
         let folder = (*directory != self.share_id).then_some(directory);
         if folder.is_none()

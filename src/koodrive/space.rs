@@ -238,6 +238,10 @@ impl Remote for SpaceClient {
         self.root.clone()
     }
 
+    fn forget(&self) {
+        self.opening_page.forget();
+    }
+
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError> {
         if cursor.is_none()
             && *directory == self.root

@@ -308,6 +308,12 @@ impl Remote for Reconnecting {
         self.noted(self.reachable()?.find_child(directory, name, deadline))
     }
 
+    fn forget(&self) {
+        if let Some(inner) = self.inner.get() {
+            inner.forget();
+        }
+    }
+
     fn may_have_subtrees(&self) -> bool {
         self.inner.get().is_some_and(|inner| inner.may_have_subtrees()) && !self.is_offline()
     }

@@ -32,6 +32,10 @@ pub trait Remote: Send + Sync + 'static {
     /// Any [`RemoteErrorKind`](super::RemoteErrorKind). `NotFound` only when the service said that the directory does not exist.
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError>;
 
+    /// From now on, nothing of a listing that was asked for before is an answer. From memory, at once; a drive that keeps none has nothing
+    /// to do.
+    fn forget(&self) {}
+
     /// Asks for the entry called `name` in `directory`, without its listing. What it finds, a listing says as well; that it finds
     /// nothing says nothing. One attempt.
     ///

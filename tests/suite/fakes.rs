@@ -116,6 +116,8 @@ pub struct FakeRemote {
     pub batch: AtomicUsize,
     pub state: Mutex<RemoteState>,
     pub list_calls: AtomicUsize,
+    /// How often it was told to forget what it has heard.
+    pub forgotten: AtomicUsize,
     /// The directory and the deadline of each listing call.
     pub listed: Mutex<Vec<(String, Instant)>>,
     /// Names that were asked for by themselves, each with its directory.
@@ -216,6 +218,7 @@ impl FakeRemote {
             batch: AtomicUsize::new(1),
             state: Mutex::new(RemoteState { dirs, ..RemoteState::default() }),
             list_calls: AtomicUsize::new(0),
+            forgotten: AtomicUsize::new(0),
             listed: Mutex::default(),
             named: Mutex::default(),
             counted: Mutex::default(),
@@ -386,6 +389,10 @@ impl Remote for FakeRemote {
         let end = (start + 10 * self.page_size.load(Ordering::SeqCst)).min(rows.len());
         let next = if end < rows.len() { Cursor::new(end.to_string()) } else { None };
         Ok(Some(SubtreePage { rows: rows[start..end].to_vec(), next }))
+    }
+
+    fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
     }
 
     fn max_links_per_call(&self) -> usize {

@@ -55,6 +55,18 @@ fn absence_is_told_only_by_a_complete_listing() {
     assert!(matches!(absent.recv_timeout(PATIENCE).unwrap(), Ok(Lookup::Absent(_))));
 }
 
+/// A share keeps the first page that opening has listed: what is asked for after a refresh is not answered with it.
+#[test]
+fn refresh_tells_the_remote_to_forget_before_it_is_done() {
+    let bench = Bench::new(FakeRemote::new([("root", numbered(3))]));
+    // There is no kernel to be told.
+    drop(bench.fs.take_changes());
+    let (sender, done) = channel();
+    bench.fs.refresh(Ino::ROOT, Box::new(move |result| drop(sender.send(result))));
+    assert!(done.recv_timeout(PATIENCE).unwrap().is_ok());
+    assert_eq!(bench.remote.forgotten.load(Ordering::SeqCst), 1);
+}
+
 #[test]
 fn listing_whose_cursor_is_refused_begins_again_and_names_each_entry_once() {
     let bench = Bench::new(FakeRemote::new([("root", numbered(250))]));

@@ -227,6 +227,15 @@ fn page_of_the_opening_is_handed_on_only_while_it_is_fresh() {
 }
 
 #[test]
+fn page_of_the_opening_is_no_answer_once_it_is_to_be_forgotten() {
+    let server = ScriptedServer::new();
+    let client = opened(&server);
+    server.push(files(json!([{"id": "F1", "fileName": "new"}])));
+    client.forget();
+    assert_eq!(client.list_page(&client.root(), None, soon()).unwrap().nodes.len(), 1);
+}
+
+#[test]
 fn link_is_asked_for_by_share_id_one_file_per_call() {
     let server = ScriptedServer::new();
     let client = opened_protected(&server);
