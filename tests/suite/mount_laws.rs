@@ -692,7 +692,8 @@ fn idle_mount_has_only_the_threads_that_receive_and_wait() {
     let bench = Bench::new(emulator);
     let threads = || fs::read_dir(format!("/proc/{}/task", bench.daemon.pid())).unwrap().count();
     tool("ls", [text(bench.mountpoint.path())]).well();
-    assert!(threads() <= MAX_IDLE_THREADS, "{} threads before anything is read", threads());
+    // Those that have listed, or looked on the disk, end when there has been no work for a while.
+    await_that("an idle mount's threads", || threads() <= MAX_IDLE_THREADS);
     let readers: Vec<_> = (0..64)
         .map(|number| {
             let mut command = Command::new("cat");
