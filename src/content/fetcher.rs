@@ -280,11 +280,10 @@ impl Fetcher {
         self.pacer.usual().patience(bytes_before, has_idle)
     }
 
-    /// Requests an overdue block, and what its fetch has planned after it, once more, if that is worth it; `checks` tells how often it
-    /// was looked after before.
-    pub(super) fn take_over(self: &Arc<Self>, object: &Arc<Object>, block: &Arc<Block>, checks: u32) {
+    /// Requests an overdue block, and what its fetch has planned after it, once more, if that is worth it.
+    pub(super) fn take_over(self: &Arc<Self>, object: &Arc<Object>, block: &Arc<Block>) {
         let (usual, now) = (self.pacer.usual(), self.clock.now());
-        let taken = self.runs.take_over(block, usual, checks, now);
+        let taken = self.runs.take_over(block, usual, now);
         let (Some(first), Some(last)) = (taken.first(), taken.last()) else { return };
         let range = ByteRange::new(first.range.start, last.range.end);
         log::debug!("{range:?} is overdue: it is requested once more, on another connection");
@@ -370,7 +369,7 @@ impl Fetcher {
             let etag = object.etag.get().map(String::as_str);
             let sent = self.clock.now();
             let _in_flight = self.in_flight.start(&self.blocks, asked).of(object, asked, sent);
-            run.note_active(sent);
+            run.note_sent(sent);
             let answer = self.ask(&link, asked, etag, deadline)?;
             let waited = self.clock.now().saturating_duration_since(sent);
             match range::judge(asked, object.size(), answer.head()) {

@@ -27,12 +27,14 @@ struct RunState {
     missing: VecDeque<Arc<Block>>,
     /// When bytes last came, or a request was sent; `None` before the first.
     active_at: Option<Instant>,
+    /// Since when the first of them is being filled, or requested.
+    first_since: Option<Instant>,
 }
 
 impl Run {
     /// `missing` are in order and without a gap.
     pub(super) fn new(object: &Arc<Object>, missing: VecDeque<Arc<Block>>) -> Run {
-        Run { object: Arc::clone(object), state: Mutex::new(RunState { missing, active_at: None }) }
+        Run { object: Arc::clone(object), state: Mutex::new(RunState { missing, active_at: None, first_since: None }) }
     }
 
     /// The first block that is not whole.
@@ -73,6 +75,9 @@ impl Run {
     pub(super) fn remove(&self, block: &Arc<Block>) -> bool {
         let mut state = lock(&self.state);
         let found = state.missing.iter().position(|missing| Arc::ptr_eq(missing, block));
+        if found == Some(0) {
+            state.first_since = state.active_at;
+        }
         found.is_some_and(|index| state.missing.remove(index).is_some())
     }
 
@@ -81,7 +86,13 @@ impl Run {
         std::mem::take(&mut lock(&self.state).missing)
     }
 
-    /// A request was sent at `now`, or bytes have come.
+    /// A request was sent at `now`.
+    pub(super) fn note_sent(&self, now: Instant) {
+        let mut state = lock(&self.state);
+        (state.active_at, state.first_since) = (Some(now), Some(now));
+    }
+
+    /// Bytes have come at `now`.
     pub(super) fn note_active(&self, now: Instant) {
         lock(&self.state).active_at = Some(now);
     }
@@ -94,13 +105,15 @@ impl Run {
     }
 
     /// Takes out what another request should bring instead, as `usual` says.
-    fn take_over(&self, block: &Arc<Block>, usual: Usual, checks: u32, now: Instant) -> Vec<Arc<Block>> {
+    fn take_over(&self, block: &Arc<Block>, usual: Usual, now: Instant) -> Vec<Arc<Block>> {
         let mut state = lock(&self.state);
         let Some(index) = state.missing.iter().position(|missing| Arc::ptr_eq(missing, block)) else {
             return Vec::new();
         };
-        let idle = state.active_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        match usual.remedy(idle, index == 0, checks) {
+        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let filling_for = (index == 0).then(|| since(state.first_since));
+        match usual.remedy(since(state.active_at), filling_for) {
+            Remedy::Wait => Vec::new(),
             Remedy::TakeRest => {
                 let from = index.max(1).min(state.missing.len());
                 state.missing.split_off(from).into()
@@ -128,15 +141,12 @@ impl Runs {
 
     /// Takes out of the fetch that is to bring `block` what another request should bring instead; empty if nothing, or while too many
     /// fetches run.
-    pub(super) fn take_over(&self, block: &Arc<Block>, usual: Usual, checks: u32, now: Instant) -> Vec<Arc<Block>> {
+    pub(super) fn take_over(&self, block: &Arc<Block>, usual: Usual, now: Instant) -> Vec<Arc<Block>> {
         let runs = self.snapshot();
         if runs.len() > MAX_RUNNING {
             return Vec::new();
         }
-        runs.iter()
-            .map(|run| run.take_over(block, usual, checks, now))
-            .find(|taken| !taken.is_empty())
-            .unwrap_or_default()
+        runs.iter().map(|run| run.take_over(block, usual, now)).find(|taken| !taken.is_empty()).unwrap_or_default()
     }
 
     fn snapshot(&self) -> Vec<Arc<Run>> {

@@ -33,13 +33,15 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Usual {
     /// From a request to its first byte; `None` before the first answer.
     pub wait: Option<Duration>,
-    /// For a block of [`BLOCK_BYTES`]; zero before the first block.
+    /// For a block of [`BLOCK_BYTES`]; zero before that is known.
     pub block_time: Duration,
 }
 
 /// What to do about a block that a read waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
+    /// Nothing is known that would be faster: wait on.
+    Wait,
     /// Another request should bring what its fetch has planned from this block on, but for the block that is being filled.
     TakeRest,
     /// Its connection stands still: another request should bring all that its fetch still has to fill.
@@ -63,17 +65,27 @@ impl Usual {
         wait.saturating_add(self.block_time).min(MAX_PATIENCE).mul_f64(OVERDUE_FACTOR).clamp(MIN_STALL, MAX_PATIENCE)
     }
 
-    /// What to do about a block whose patience is over. `idle` is how long its connection has brought nothing; `is_next` says that it
-    /// is the block that is being filled, `checks` how often this was asked before.
-    pub fn remedy(&self, idle: Duration, is_next: bool, checks: u32) -> Remedy {
+    /// What to do about a block whose patience is over. `idle` is how long its connection has brought nothing; `filling_for` is how long
+    /// it has been the one that is being filled, if it is that.
+    pub fn remedy(&self, idle: Duration, filling_for: Option<Duration>) -> Remedy {
         if idle >= self.stall() {
-            Remedy::TakeAll
-        } else if is_next && checks > 0 {
-            // It trickles: twice its patience was not enough for one block.
-            Remedy::TakeAll
-        } else {
-            Remedy::TakeRest
+            return Remedy::TakeAll;
         }
+        match filling_for {
+            None => Remedy::TakeRest,
+            Some(filling_for) if self.is_far_slower(filling_for) => Remedy::TakeAll,
+            Some(_) if self.block_time.is_zero() => Remedy::Wait,
+            Some(_) => Remedy::TakeRest,
+        }
+    }
+
+    /// Whether a block that is not in after so long comes far more slowly than usual. What another request would bring anew is lost, so
+    /// this has no upper bound, and nothing is slow before it is known what is usual: on a slow line no connection is faster.
+    fn is_far_slower(&self, filling_for: Duration) -> bool {
+        let usual = self.wait.unwrap_or_default().saturating_add(self.block_time);
+        !self.block_time.is_zero()
+            && filling_for >= MIN_STALL
+            && usual.as_secs_f64() * OVERDUE_FACTOR <= filling_for.as_secs_f64()
     }
 }
 
@@ -96,10 +108,20 @@ mod tests {
 
     #[test]
     fn connection_that_stands_still_loses_all_and_a_slow_one_what_comes_later() {
-        assert_eq!(USUAL.remedy(Duration::from_secs(1), true, 0), Remedy::TakeAll);
-        assert_eq!(USUAL.remedy(Duration::from_secs(1), false, 0), Remedy::TakeAll);
-        assert_eq!(USUAL.remedy(Duration::from_millis(10), false, 0), Remedy::TakeRest);
-        assert_eq!(USUAL.remedy(Duration::from_millis(10), true, 0), Remedy::TakeRest);
-        assert_eq!(USUAL.remedy(Duration::from_millis(10), true, 1), Remedy::TakeAll);
+        let (second, moment) = (Duration::from_secs(1), Duration::from_millis(10));
+        assert_eq!(USUAL.remedy(second, Some(second)), Remedy::TakeAll);
+        assert_eq!(USUAL.remedy(second, None), Remedy::TakeAll);
+        assert_eq!(USUAL.remedy(moment, None), Remedy::TakeRest);
+        assert_eq!(USUAL.remedy(moment, Some(second / 2)), Remedy::TakeRest);
+        assert_eq!(USUAL.remedy(moment, Some(second)), Remedy::TakeAll);
+    }
+
+    #[test]
+    fn block_that_comes_as_slowly_as_others_stays_with_its_connection() {
+        let moment = Duration::from_millis(10);
+        let slow = Usual { wait: Some(moment), block_time: Duration::from_secs(14) };
+        assert_eq!(slow.remedy(moment, Some(Duration::from_secs(29))), Remedy::TakeRest);
+        let unknown = Usual { wait: Some(moment), block_time: Duration::ZERO };
+        assert_eq!(unknown.remedy(moment, Some(Duration::from_secs(29))), Remedy::Wait);
     }
 }

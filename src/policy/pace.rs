@@ -5,10 +5,9 @@
 //! grows with it; it is taken back where the total stays, and tried lower: a line that is full only divides itself among more of
 //! them, and some stores get slower by each. A refusal takes away what was refused.
 //!
-//! The total is not counted by the clock: requests that were sent together wait and stream together, and a look at the wrong moment
-//! sees twice as much or nothing. It is computed from how long a request takes for a block, how long it waits for its first byte,
-//! and how many run, each a mean over several round trips. Pure: times come in. The lines that this is tested on are in
-//! `pace/lines.rs`.
+//! Where as many run as may, the total is computed from how long a request takes for a block, how long it waits for its first byte, and
+//! how many run, each a mean over several round trips: requests that were sent together wait and stream together, and a look at the
+//! clock sees twice as much or nothing. Pure: times come in. The lines that this is tested on are in `pace/lines.rs`.
 
 use std::time::Duration;
 
@@ -79,6 +78,9 @@ const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// The weight of a new answer in the moving averages.
 const ANSWER_WEIGHT: f64 = 1.0 / 16.0;
 
+/// What a block usually takes is known after so many: one that was quick says little.
+const MIN_KNOWN_BLOCKS: u32 = 16;
+
 /// The round trip before the first answer.
 const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(50);
 
@@ -95,6 +97,8 @@ pub struct Pace {
     asked_bytes: f64,
     /// The moving average of what a request takes for a byte of a block, in seconds; 0 before the first block.
     byte_time: f64,
+    /// How many blocks it is of; no further than [`MIN_KNOWN_BLOCKS`].
+    known_blocks: u32,
     measured: Option<Measured>,
     /// The number was changed then, and for the lower: requests of before may still run.
     changed_at: Duration,
@@ -187,6 +191,7 @@ impl Default for Pace {
             wait: 0.0,
             asked_bytes: 0.0,
             byte_time: 0.0,
+            known_blocks: 0,
             measured: None,
             changed_at: Duration::ZERO,
             is_draining: false,
@@ -215,7 +220,8 @@ impl Pace {
 
     /// What a request usually takes: to its first byte, and then for a block.
     pub fn usual(&self) -> Usual {
-        let block_time = Duration::from_secs_f64(self.byte_time * BLOCK_BYTES as f64);
+        let known = if self.known_blocks >= MIN_KNOWN_BLOCKS { self.byte_time } else { 0.0 };
+        let block_time = Duration::from_secs_f64(known * BLOCK_BYTES as f64);
         Usual { wait: self.round_trip.map(|_| Duration::from_secs_f64(self.wait)), block_time }
     }
 
@@ -275,6 +281,7 @@ impl Pace {
         if !is_short {
             let weight = if self.byte_time == 0.0 { 1.0 } else { ANSWER_WEIGHT };
             self.byte_time += (byte_time - self.byte_time) * weight;
+            self.known_blocks = (self.known_blocks + 1).min(MIN_KNOWN_BLOCKS);
         }
         let (streams, step) = (self.streams(), self.round_trip().max(MIN_STEP));
         self.is_draining &= in_flight > streams + 1;
@@ -288,10 +295,8 @@ impl Pace {
         if measured.is_enough(lasted, step, streams) {
             let measured = *measured;
             self.measured = None;
-            let is_awaited = std::mem::take(&mut self.is_awaited);
             let is_starved = self.streams > START_STREAMS && !measured.is_short();
-            let is_telling = is_awaited && (measured.is_full() || is_starved);
-            if is_telling {
+            if std::mem::take(&mut self.is_awaited) && (measured.is_full() || is_starved) {
                 self.judge(self.total(&measured, lasted), now);
             }
         }

@@ -269,6 +269,21 @@ fn block_on_a_connection_that_stands_still_comes_by_another_one() {
     }
 }
 
+/// No other connection would be faster, and what this one has brought of the block would be lost.
+#[test]
+fn block_on_a_slow_line_is_requested_once() {
+    let (bench, fh) = with_file(8 * MIB);
+    expect(&bench, fh, 4 * MIB, 4096, 8 * MIB);
+    bench.store.free_bytes.store(0, Ordering::SeqCst);
+    // A block takes 14 pieces, many times as long as the first answer.
+    bench.store.body_gate.pause_ms.store(150, Ordering::SeqCst);
+    expect(&bench, fh, 0, 4096, 8 * MIB);
+    expect(&bench, fh, BLOCK_BYTES - 4096, 4096, 8 * MIB);
+    let gets = bench.store.gets();
+    assert_eq!(gets.iter().filter(|(_, range)| range.start < BLOCK_BYTES).count(), 1, "{gets:?}");
+    bench.store.body_gate.pause_ms.store(0, Ordering::SeqCst);
+}
+
 #[test]
 fn link_that_cannot_be_had_is_why_the_read_fails() {
     let (bench, fh) = with_file(100);

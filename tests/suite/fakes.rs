@@ -77,9 +77,10 @@ impl Clock for ManualClock {
     }
 }
 
-/// Lets nobody through while it is closed.
+/// Lets nobody through while it is closed, and holds everybody up for a while.
 #[derive(Default)]
 pub struct Gate {
+    pub pause_ms: AtomicU64,
     closed: Mutex<bool>,
     changed: Condvar,
 }
@@ -95,6 +96,7 @@ impl Gate {
     }
 
     pub fn pass(&self) {
+        std::thread::sleep(Duration::from_millis(self.pause_ms.load(Ordering::SeqCst)));
         let mut closed = lock(&self.closed);
         while *closed {
             closed = self.changed.wait(closed).unwrap_or_else(PoisonError::into_inner);
@@ -522,12 +524,10 @@ impl ObjectStore for FakeStore {
         etag: Option<&str>,
         _deadline: Instant,
     ) -> Result<StoreAnswer, StoreError> {
-        let path = link.secret_url().strip_prefix("http://127.0.0.1/").unwrap();
-        let id = path.split('?').next().unwrap().to_owned();
+        let id = link.secret_url().trim_start_matches("http://127.0.0.1/").split('?').next().unwrap().to_owned();
         lock(&self.gets).push((id.clone(), range));
         self.gate.pass();
-        let size = lock(&self.sizes)[&id];
-        let current = lock(&self.etag).clone();
+        let (size, current) = (lock(&self.sizes)[&id], lock(&self.etag).clone());
         let mut answer = StoreAnswer {
             status: 206,
             content_range: Some(format!("bytes {}-{}/{size}", range.start, range.end - 1)),
