@@ -132,9 +132,14 @@ impl CallError {
         )
     }
 
-    /// Whether it may be that there is no such call, or none of the form that is documented.
+    /// Whether it may be that there is no such call, or none of the form that is documented. A page that answers in the service's place,
+    /// as a network has it that wants a login, says nothing of the service, unless it is that there is nothing here.
     pub(super) fn may_be_no_call(&self) -> bool {
-        matches!(self, CallError::Foreign { .. } | CallError::Bad(_)) || self.may_refuse_parameter()
+        match self {
+            CallError::Foreign { status, is_json } => *is_json || matches!(status, 404 | 405),
+            CallError::Bad(_) => true,
+            _ => self.may_refuse_parameter(),
+        }
     }
 
     /// What a failed call that carried a secret says about the secret; `None` if it failed for another reason.

@@ -364,6 +364,23 @@ fn page_whose_entries_do_not_say_what_holds_them_is_none() {
 }
 
 #[test]
+fn page_in_the_place_of_the_service_does_not_say_that_it_has_no_subtrees() {
+    for (status, is_no_call) in [(200, false), (302, false), (400, false), (404, true), (405, true)] {
+        let server = ScriptedServer::with_handler(move |request| match request.path() {
+            "/koodrive/ose/v1/space/7" => Answer::json(&json!({"data": {"containerId": "IAAD1"}, "code": 0})),
+            "/koodrive/ose/v1/files/0" => Answer::json(&json!({"files": [], "code": 0})),
+            _ => Answer::new(status, "<html>Log in</html>"),
+        });
+        let client = open(&scripted_config(&server, SpaceSource::Own)).unwrap();
+        let root = NodeId::new("root");
+        let counted = client.subtree_size(&root, soon()).map(|size| size.is_none()).map_err(|error| error.kind());
+        let paged = client.subtree_page(&root, None, soon()).map(|page| page.is_none()).map_err(|error| error.kind());
+        let want = if is_no_call { Ok(true) } else { Err(RemoteErrorKind::Foreign) };
+        assert_eq!((counted, paged), (want, want), "{status}");
+    }
+}
+
+#[test]
 fn shares_and_shared_folders_have_no_subtrees() {
     let emulator = Emulator::synthetic();
     let source = SpaceSource::SharedFolder(SHARED_FOLDER_ID.to_owned());
