@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use koofs::content::{ContentError, ReadData};
-use koofs::fs::{Fh, FsError};
+use koofs::fs::{Fh, FsError, Ino};
 use koofs::policy::range::{BLOCK_BYTES, ByteRange};
 use koofs::remote::{Node, RemoteErrorKind};
 use koofs::sync::lock;
@@ -267,6 +267,27 @@ fn block_on_a_connection_that_stands_still_comes_by_another_one() {
         expect(&bench, fh, 0, 1024 * 1024, 8 * MIB);
         await_that("all fetches to end", || bench.fs.memory_usage().0 <= 8 * MIB + 64 * 1024);
     }
+}
+
+/// The connection goes on just as its blocks are taken over, and the file is closed.
+#[test]
+fn block_that_comes_just_as_it_is_taken_over_is_right_and_counted_once() {
+    let (bench, first) = with_file(8 * MIB);
+    expect(&bench, first, 4 * MIB, 4096, 8 * MIB);
+    let (ino, mut random) = (bench.ino(Ino::ROOT, "f"), fastrand::Rng::with_seed(7));
+    for round in 0..6 {
+        let (fh, offset) = (bench.fs.open(ino).unwrap(), round * 256 * 1024);
+        bench.store.body_gate.close();
+        bench.store.fault([StoreFault::StopsAfter(random.u64(..BLOCK_BYTES))]);
+        let read = bench.read_later(fh, offset, 256 * 1024);
+        std::thread::sleep(Duration::from_millis(random.u64(1000..1300)));
+        bench.fs.release(fh);
+        bench.store.body_gate.open();
+        let want = content("F", ByteRange::new(offset, offset + 256 * 1024));
+        assert!(read.recv_timeout(PATIENCE).unwrap().unwrap() == want, "{round}");
+    }
+    (0..8).for_each(|mib| expect(&bench, first, mib * MIB, 1 << 20, 8 * MIB));
+    await_that("all fetches to end", || bench.fs.memory_usage().0 <= 8 * MIB + 64 * 1024);
 }
 
 /// No other connection would be faster, and what this one has brought of the block would be lost.
