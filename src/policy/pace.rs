@@ -80,7 +80,6 @@ const ANSWER_WEIGHT: f64 = 1.0 / 16.0;
 
 /// What a block usually takes is known after so many: one that was quick says little.
 const MIN_KNOWN_BLOCKS: u32 = 16;
-
 /// The round trip before the first answer.
 const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(50);
 
