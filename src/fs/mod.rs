@@ -12,6 +12,8 @@ pub mod dir;
 mod error;
 mod figures;
 mod fresh;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod guesses;
 pub mod handle;
 pub mod inode;

@@ -168,7 +168,7 @@ fn forget(store: &Store, source: &Source) {
 }
 
 /// The entries as bytes; `None` if one of them cannot be written down: what it is cannot be told later.
-fn encode(entries: &[Arc<Entry>], is_of_subtree: bool) -> Option<Vec<u8>> {
+pub(super) fn encode(entries: &[Arc<Entry>], is_of_subtree: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(64 * entries.len() + 8);
     bytes.extend([FORMAT, u8::from(is_of_subtree)]);
     bytes.extend(u32::try_from(entries.len()).ok()?.to_le_bytes());
@@ -190,7 +190,7 @@ fn encode(entries: &[Arc<Entry>], is_of_subtree: bool) -> Option<Vec<u8>> {
 }
 
 /// The entries, and whether they had come with a subtree, if all bytes are as [`encode`] writes them. Allocates no more than the bytes give.
-fn decode(mut bytes: &[u8]) -> Option<(Vec<Node>, bool)> {
+pub(super) fn decode(mut bytes: &[u8]) -> Option<(Vec<Node>, bool)> {
     let bytes = &mut bytes;
     let is_of_subtree = match take(bytes)? {
         [FORMAT, 0] => false,

@@ -20,6 +20,8 @@ mod api;
 mod config;
 mod error;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod object;
 mod proxy;
 mod reach;

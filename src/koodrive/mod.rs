@@ -16,6 +16,8 @@ mod caller;
 mod convert;
 mod envelope;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod hostile_answers;
 mod kept_alive;
 mod login;

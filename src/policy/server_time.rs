@@ -68,7 +68,8 @@ fn unix_millis(time: SystemTime) -> i64 {
 fn shift(time: SystemTime, millis: i64) -> SystemTime {
     let by = Duration::from_millis(millis.unsigned_abs());
     let shifted = if millis < 0 { time.checked_sub(by) } else { time.checked_add(by) };
-    shifted.unwrap_or(if millis < 0 { UNIX_EPOCH } else { time })
+    // Linux tells of times before 1970, too; no clock of a service shows one.
+    shifted.unwrap_or(time).max(UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod adding;
 mod blob;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 pub mod identity;
 mod limits;
 mod lookup;

@@ -30,6 +30,7 @@ mod example_laws;
 mod fakes;
 mod fs_laws;
 mod fs_model;
+mod fuzz_laws;
 mod gate;
 mod gzip_laws;
 mod helper_laws;
