@@ -10,6 +10,8 @@ mod blob_disk_laws;
 mod blob_help;
 mod blob_laws;
 mod call_laws;
+mod campaign_child;
+mod campaign_laws;
 mod circles;
 mod citation_laws;
 mod cli_laws;

@@ -44,6 +44,7 @@ fn child_acts_on_a_mount() {
         "race" => race(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         "read places" => read_places(&path, arguments[0], &arguments[1..]),
         "errors" => errors(&path),
+        "campaign" => crate::campaign_child::campaign(&path, &arguments),
         "hold" => hold(&path, arguments[0].parse().unwrap(), Path::new(arguments[1])),
         act => panic!("no such act: {act}"),
     }
