@@ -32,6 +32,9 @@ struct Cli {
     /// Makes the choices of the run that printed it.
     #[arg(long)]
     seed: Option<u64>,
+    /// Mounts and unmounts so often first, and counts what stays behind.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    rounds: usize,
     /// Little at a time, as the suite does it.
     #[arg(long)]
     smoke: bool,
@@ -72,6 +75,18 @@ fn main() -> ExitCode {
         stop: &STOP,
         keep: Some(cli.keep.unwrap_or_else(std::env::temp_dir)),
     };
+    if cli.rounds > 0 {
+        match soak::rounds(cli.rounds, || STOP.load(Ordering::SeqCst)) {
+            Ok(summary) => println!("{summary}"),
+            Err(finding) => {
+                println!("FINDING {finding}");
+                return ExitCode::FAILURE;
+            }
+        }
+        if STOP.load(Ordering::SeqCst) {
+            return ExitCode::from(130);
+        }
+    }
     match soak::run(&settings) {
         Ok(summary) => {
             println!("{summary}");

@@ -6,6 +6,7 @@
 //!     workers -> ops (a program or the checker, and what must be true of what it saw) -> checker (the child), model (what there was)
 //!     conductor: changes, refreshes, expiries -> world (emulator and model together)
 //!     mount: the koofs process;  tally: what is counted and told
+//! rounds: mount and unmount, before all that
 //! ```
 //!
 //! A finding ends the run: an error that cannot be, a wrong byte or name, a hang, the death of the process, requests while nobody
@@ -16,6 +17,7 @@ mod model;
 mod mount;
 mod ops;
 mod plan;
+mod rounds;
 mod tally;
 mod world;
 
@@ -36,6 +38,7 @@ use model::TOP;
 use mount::{Mount, owned};
 use ops::{Facts, Op, Operation, Outcome, Terms};
 use plan::{Change, Event, FULL, Kind, Phase, RENEWALS, Run, SMOKE, Scale, SourceKind, stream};
+pub(crate) use rounds::rounds;
 use tally::{Lines, Tally};
 use world::World;
 

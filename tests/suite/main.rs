@@ -40,6 +40,7 @@ mod hostile_laws;
 mod kept_laws;
 mod large_page_laws;
 mod layers;
+mod life_laws;
 mod line_laws;
 mod link_laws;
 mod listing_laws;

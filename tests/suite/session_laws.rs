@@ -218,7 +218,7 @@ fn umount(mountpoint: &Path, flags: i32) {
 }
 
 /// Another filesystem on top of whatever is there.
-fn mount_other(fstype: &str, mountpoint: &Path) {
+pub(crate) fn mount_other(fstype: &str, mountpoint: &Path) {
     let (path, fstype) = (c_path(mountpoint), c_path(Path::new(fstype)));
     // SAFETY: all strings outlive the call; these filesystems take no data here.
     let refused = unsafe { libc::mount(c"none".as_ptr(), path.as_ptr(), fstype.as_ptr(), 0, std::ptr::null()) };
