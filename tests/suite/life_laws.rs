@@ -120,7 +120,7 @@ fn process_that_was_stopped_until_links_and_tokens_had_ended_goes_on_without_an_
     }
     let life = Duration::from_secs(2);
     let emulator = Emulator::synthetic();
-    let id = emulator.tree().add("", Entry::file("file", 12 << 20));
+    let id = emulator.tree().add("", Entry::file("file", 64 << 20));
     let other = emulator.tree().add("", Entry::file("other", 1 << 20));
     emulator.knobs(|knobs| {
         knobs.link_lifetime = life;
@@ -134,10 +134,10 @@ fn process_that_was_stopped_until_links_and_tokens_had_ended_goes_on_without_an_
     // The time that the process stands still, not a wait for anything.
     thread::sleep(life * 3);
     let sent = bench.emulator.counters().object_bytes_sent;
-    assert!(sent < 12 << 20, "all of it was there before the process was stopped");
+    assert!(sent < 64 << 20, "all of it was there before the process was stopped");
     let links = bench.emulator.counters().calls_of("download");
     bench.daemon.signal(libc::SIGCONT);
-    assert_eq!(acted(reader)[0], (12 << 20).to_string());
+    assert_eq!(acted(reader)[0], (64 << 20).to_string());
     assert!(bench.emulator.counters().calls_of("download") > links, "another link was needed");
     assert_eq!(do_act("stream", &bench.path("other"), &[&seed_of(&bench.emulator, &other)])[0], (1 << 20).to_string());
     bench.end();
