@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::FsError;
 use super::dir::{Listing, ListingCache, Next};
+use super::from_end::{LastEnd, LastEnds};
 use super::guesses::Guesses;
 use super::inode::Ino;
 use super::probe::Probes;
@@ -38,6 +39,7 @@ pub struct Lister {
     page_timeout: Duration,
     guesses: Arc<Guesses>,
     probes: Arc<Probes>,
+    last_ends: Arc<LastEnds>,
     /// How many listings are being loaded behind their readers.
     behind: Arc<AtomicUsize>,
     remembered: Option<Remembered>,
@@ -71,6 +73,8 @@ struct Progress {
     /// Where the next page starts.
     cursor: Option<Cursor>,
     pages: usize,
+    /// The same listing, as it comes from its last end.
+    last_end: Option<Arc<LastEnd>>,
     /// How the last attempt failed.
     error: Option<Arc<RemoteError>>,
 }
@@ -90,6 +94,7 @@ impl Lister {
         let guesses = Guesses::new(&jobs, timer);
         let clock = Arc::clone(timer.clock());
         let probes = Probes::new(&remote, &links, &listings, (&jobs, &guesses), &clock, page_timeout);
+        let last_ends = LastEnds::new(&remote, &links, (&jobs, &guesses), &clock, page_timeout);
         let behind = Arc::default();
         let (when_ageing, when_contradicted) = (OnceLock::new(), OnceLock::new());
         Arc::new(Lister {
@@ -101,6 +106,7 @@ impl Lister {
             page_timeout,
             guesses,
             probes,
+            last_ends,
             behind,
             remembered,
             when_ageing,
@@ -288,7 +294,12 @@ impl Task for LoadTask {
             Ok(page) => self.take_in(ticket, &listing, page),
             Err(error) if error.kind() == RemoteErrorKind::CursorRefused && cursor.is_some() && listing.restart() => {
                 log::debug!("{} is listed from its first page again: {error}", listing.path());
-                lock(&self.progress).cursor = None;
+                let mut progress = lock(&self.progress);
+                progress.cursor = None;
+                let last_end = progress.last_end.take();
+                drop(progress);
+                // What has come of the first end before need not be what comes now.
+                last_end.inspect(|last_end| last_end.stop());
                 Attempt::Next
             }
             Err(error) => {
@@ -337,6 +348,7 @@ impl LoadTask {
             let rest = if page.next.is_some() { "more to come" } else { "complete" };
             log::debug!("listed {}: {} entries, {rest}", listing.path(), page.nodes.len());
         }
+        self.add_left(listing, &mut page);
         let next = listing.accept(page.nodes, page.next, self.lister.clock.boot());
         self.lister.listings.weigh(listing);
         let contradicted = listing.take_contradicted();
@@ -358,12 +370,32 @@ impl LoadTask {
                 if is_enough {
                     self.rest_if_unwanted(ticket, listing);
                 }
+                self.read_from_end(ticket, listing);
                 if is_enough { Attempt::Enough } else { Attempt::Next }
             }
             Next::Ended => {
                 self.lister.remember(listing, self.generation);
                 Attempt::Done
             }
+        }
+    }
+
+    /// Adds to `page` what is left after it, if the listing has been read from its last end as far as here: then it is the last one.
+    fn add_left(&self, listing: &Listing, page: &mut Page) {
+        let last_end = lock(&self.progress).last_end.clone();
+        let Some(last_end) = last_end else { return };
+        if let Some(left) = last_end.first_brings(page.nodes.iter().map(|node| node.id.clone())) {
+            log::debug!("{}: the other {} entries have come from its last end", listing.path(), left.len());
+            page.nodes.extend(left);
+            page.next = None;
+        }
+    }
+
+    /// Has a long listing of which somebody wants all read from its last end, too.
+    fn read_from_end(&self, ticket: &Ticket, listing: &Arc<Listing>) {
+        let mut progress = lock(&self.progress);
+        if !ticket.is_guess() && progress.last_end.is_none() {
+            progress.last_end = self.lister.last_ends.begin(listing, progress.pages);
         }
     }
 

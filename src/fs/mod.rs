@@ -7,11 +7,13 @@
 mod ahead;
 pub mod attr;
 mod belief;
+mod both_ends;
 mod config;
 pub mod dir;
 mod error;
 mod figures;
 mod fresh;
+mod from_end;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod guesses;

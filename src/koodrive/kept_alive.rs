@@ -57,6 +57,15 @@ impl Remote for KeptAlive {
         self.inner.list_page(directory, cursor, deadline)
     }
 
+    fn page_from_end(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Page, RemoteError> {
+        self.inner.page_from_end(directory, cursor, deadline)
+    }
+
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         self.inner.find_child(directory, name, deadline)
     }

@@ -49,6 +49,14 @@ impl Place {
         }
     }
 
+    /// The service's own cursor; `None` for the first page.
+    pub(super) fn inner(self) -> Option<Cursor> {
+        match self {
+            Place::First => None,
+            Place::Small(cursor) | Place::Large(cursor) => Some(cursor),
+        }
+    }
+
     /// What stands for `next`, the service's cursor of the page after one of this size.
     pub(super) fn cursor(is_large: bool, next: Option<Cursor>) -> Option<Cursor> {
         let mark = if is_large { 'l' } else { 's' };
@@ -69,6 +77,11 @@ impl LargePages {
     pub(super) fn may_ask(&self) -> bool {
         let tried = self.state.compare_exchange(UNTRIED, IN_TRIAL, Ordering::Relaxed, Ordering::Relaxed);
         matches!(tried, Ok(_) | Err(GIVEN))
+    }
+
+    /// Whether they are known to be given.
+    pub(super) fn are_given(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == GIVEN
     }
 
     /// A large page has come; whether it was one that goes on another.

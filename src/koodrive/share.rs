@@ -201,6 +201,19 @@ impl Remote for ShareClient {
         Ok(listed.0)
     }
 
+    fn page_from_end(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Page, RemoteError> {
+        let folder = (*directory != self.share_id).then_some(directory);
+        let credential = self.access.current();
+        // A token that is refused is renewed by the calls from the first end.
+        let listed = self.calls.files_from_end(folder, cursor, &credential.value, deadline);
+        listed.map_err(|error| error.into_remote("files"))
+    }
+
     /// The top level is not asked for names: it has 100 entries at most, and they may be from any directories (API.md, section 5.4).
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         if *directory == self.share_id {

@@ -18,6 +18,7 @@ use crate::remote::{Child, Cursor, Link, NodeId, Page};
 /// Sort by name, ascending: moves least while a directory changes (14).
 pub(super) const SORT_BY_NAME: u32 = 1;
 pub(super) const ASCENDING: u32 = 1;
+pub(super) const DESCENDING: u32 = 2;
 
 /// The paths of one edition's calls.
 struct Paths {
@@ -115,9 +116,21 @@ impl ShareCalls {
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<(Page, Option<Share>), CallError> {
-        let (rows, share) =
-            self.list(folder, cursor, None, kdstoken, deadline).map_err(|error| error.of_page(cursor))?;
+        let listed = self.list(folder, cursor, ASCENDING, None, kdstoken, deadline);
+        let (rows, share) = listed.map_err(|error| error.of_page(cursor))?;
         Ok((rows.into_page(), share))
+    }
+
+    /// 5.4: a page of `folder`, or of the top level, from the last entry on.
+    pub(super) fn files_from_end(
+        &self,
+        folder: Option<&NodeId>,
+        cursor: Option<&Cursor>,
+        kdstoken: &Secret,
+        deadline: Instant,
+    ) -> Result<Page, CallError> {
+        let listed = self.list(folder, cursor, DESCENDING, None, kdstoken, deadline);
+        Ok(listed.map_err(|error| error.of_page(cursor))?.0.into_page())
     }
 
     /// 5.4: the entry called `name` in `folder`, if the service looks for names.
@@ -128,7 +141,7 @@ impl ShareCalls {
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<Child, CallError> {
-        let (rows, _) = self.list(Some(folder), None, Some(name), kdstoken, deadline)?;
+        let (rows, _) = self.list(Some(folder), None, ASCENDING, Some(name), kdstoken, deadline)?;
         Ok(rows.child(name, |parent| parent == folder.as_str()))
     }
 
@@ -136,6 +149,7 @@ impl ShareCalls {
         &self,
         folder: Option<&NodeId>,
         cursor: Option<&Cursor>,
+        sort_direction: u32,
         name: Option<&str>,
         kdstoken: &Secret,
         deadline: Instant,
@@ -147,7 +161,7 @@ impl ShareCalls {
             page_size: SMALL,
             page_cursor: cursor.map(Cursor::as_str),
             sort_type: SORT_BY_NAME,
-            sort_direction: ASCENDING,
+            sort_direction,
             kdstoken,
             refresh_count: false,
             file_name: name,

@@ -252,6 +252,24 @@ impl Remote for SpaceClient {
         self.page(directory, &Place::of(cursor), deadline).map_err(|error| error.into_remote("files"))
     }
 
+    fn page_from_end(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Page, RemoteError> {
+        let is_large = match Place::of(cursor) {
+            Place::First => self.large_pages.are_given(),
+            Place::Small(_) => false,
+            Place::Large(_) => true,
+        };
+        let inner = Place::of(cursor).inner();
+        let size = if is_large { LARGE } else { SMALL };
+        let rows = self.calls.files_from_end(&self.scope, directory, inner.as_ref(), size, deadline);
+        let rows = rows.map_err(|error| error.into_remote("files"))?;
+        Ok(marked(rows.into_page(), is_large))
+    }
+
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         match self.calls.named(&self.scope, directory, name, deadline) {
             Ok(rows) => Ok(rows.child(name, |parent| self.is_directory(parent, directory))),

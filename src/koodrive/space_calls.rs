@@ -11,7 +11,7 @@ use super::convert::{self, Folder, LinksById, Rows, Space};
 use super::error::{BadField, CallError, bad};
 use super::page_size::{LARGE, SMALL};
 use super::service::Account;
-use super::share_calls::{ASCENDING, SORT_BY_NAME};
+use super::share_calls::{ASCENDING, DESCENDING, SORT_BY_NAME};
 use super::shown::cleaned;
 use super::wire::{
     Envelope, FilesAnswer, LinksAnswer, LinksRequest, PageInfo, SharedFoldersAnswer, SortInfo, SpaceFilesRequest,
@@ -83,7 +83,20 @@ impl SpaceCalls {
         deadline: Instant,
     ) -> Result<Rows, CallError> {
         let page_info = PageInfo { page_size, page_cursor: cursor.map(Cursor::as_str) };
-        self.list(scope, directory, page_info, None, deadline).map_err(|error| error.of_page(cursor))
+        self.list(scope, directory, page_info, ASCENDING, None, deadline).map_err(|error| error.of_page(cursor))
+    }
+
+    /// The same, from the last entry on.
+    pub(super) fn files_from_end(
+        &self,
+        scope: &Scope,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        page_size: u32,
+        deadline: Instant,
+    ) -> Result<Rows, CallError> {
+        let page_info = PageInfo { page_size, page_cursor: cursor.map(Cursor::as_str) };
+        self.list(scope, directory, page_info, DESCENDING, None, deadline).map_err(|error| error.of_page(cursor))
     }
 
     /// 6.1 and 6.4: the entries called `name` in `directory`, if the service looks for names.
@@ -95,7 +108,7 @@ impl SpaceCalls {
         deadline: Instant,
     ) -> Result<Rows, CallError> {
         let page_info = PageInfo { page_size: SMALL, page_cursor: None };
-        self.list(scope, directory, page_info, Some(name), deadline)
+        self.list(scope, directory, page_info, ASCENDING, Some(name), deadline)
     }
 
     fn list(
@@ -103,12 +116,13 @@ impl SpaceCalls {
         scope: &Scope,
         directory: &NodeId,
         page_info: PageInfo<'_>,
+        sort_direction: u32,
         name: Option<&str>,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
         let body = to_json(&SpaceFilesRequest {
             page_info,
-            sort_info: SortInfo { sort_type: SORT_BY_NAME, sort_direction: ASCENDING },
+            sort_info: SortInfo { sort_type: SORT_BY_NAME, sort_direction },
             container_id: &scope.container_id,
             parent_file_id: directory.as_str(),
             file_name: name,

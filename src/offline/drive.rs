@@ -304,6 +304,15 @@ impl Remote for Reconnecting {
         self.noted(self.reachable()?.list_page(directory, cursor, deadline))
     }
 
+    fn page_from_end(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Page, RemoteError> {
+        self.noted(self.reachable()?.page_from_end(directory, cursor, deadline))
+    }
+
     fn find_child(&self, directory: &NodeId, name: &str, deadline: Instant) -> Result<Child, RemoteError> {
         self.noted(self.reachable()?.find_child(directory, name, deadline))
     }

@@ -32,6 +32,18 @@ pub trait Remote: Send + Sync + 'static {
     /// Any [`RemoteErrorKind`](super::RemoteErrorKind). `NotFound` only when the service said that the directory does not exist.
     fn list_page(&self, directory: &NodeId, cursor: Option<&Cursor>, deadline: Instant) -> Result<Page, RemoteError>;
 
+    /// The same from the other end: one page of the listing of `directory` in the opposite order, with cursors of its own. Whether the
+    /// order is the opposite is not checked here. One attempt.
+    ///
+    /// # Errors
+    /// As [`Remote::list_page`]; also where the service does not offer it.
+    fn page_from_end(
+        &self,
+        directory: &NodeId,
+        cursor: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Page, RemoteError>;
+
     /// From now on, nothing of a listing that was asked for before is an answer. From memory, at once; a drive that keeps none has nothing
     /// to do.
     fn forget(&self) {}

@@ -32,6 +32,10 @@ impl Remote for Zeros {
         Ok(Page { nodes: Vec::new(), next: None })
     }
 
+    fn page_from_end(&self, _: &NodeId, _: Option<&Cursor>, _: Instant) -> Result<Page, RemoteError> {
+        Err(RemoteError::new(koofs::remote::RemoteErrorKind::Unusable, "not offered"))
+    }
+
     fn find_child(&self, _: &NodeId, _: &str, _: Instant) -> Result<Child, RemoteError> {
         Ok(Child::NotOffered)
     }

@@ -55,6 +55,8 @@ pub struct Counters {
     pub secret_leaks: u64,
     /// Listings that asked for a name (`fileName`).
     pub filtered_listings: u64,
+    /// Listing calls for a page in descending order.
+    pub descending_listings: u64,
     /// Calls that were refused for what the documentation does not exclude but this deployment does not offer: `fileName`,
     /// `sortDirection`, `pageSize`, `walkFile`.
     pub not_offered: BTreeMap<String, u64>,

@@ -185,6 +185,9 @@ impl Call<'_> {
                 NameFilter::Exact | NameFilter::Contains | NameFilter::Below => {}
             }
         }
+        if asked.descending {
+            self.shared.counters.update(|all| all.descending_listings += 1);
+        }
         match knobs.sorting {
             Sorting::Honoured => {}
             Sorting::DirectionIgnored => bound.descending = true,

@@ -68,6 +68,10 @@ impl Remote for Drive {
         }
     }
 
+    fn page_from_end(&self, _: &NodeId, _: Option<&Cursor>, _: Instant) -> Result<Page, RemoteError> {
+        Err(RemoteError::new(RemoteErrorKind::Unusable, "not offered"))
+    }
+
     fn find_child(&self, _: &NodeId, _: &str, _: Instant) -> Result<Child, RemoteError> {
         Ok(Child::NotOffered)
     }

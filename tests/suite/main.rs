@@ -9,6 +9,7 @@ mod api_fact_laws;
 mod blob_disk_laws;
 mod blob_help;
 mod blob_laws;
+mod both_ends_laws;
 mod call_laws;
 mod campaign_child;
 mod campaign_laws;
