@@ -200,9 +200,10 @@ fn known_path_among_thousands_takes_one_call_for_its_name_where_names_are_looked
         assert!(tool("stat", [bench.path("names/absent")]).error.contains("No such file"));
         assert_eq!(size(&bench, "names/f05432"), "5433");
         let counters = bench.emulator.counters();
-        // The absent name had the listing completed; each page was asked for once. The root's may be the one that opening has listed.
+        // The absent name had the listing completed, from both ends, which overlap by a page, and either may be a page further. The root's
+        // may be the one that opening has listed.
         let calls = counters.calls_of(call) - before;
-        assert!((60 + 2..=60 + 3).contains(&calls), "{calls} calls, {filter:?}");
+        assert!((60 + 2..=60 + 6).contains(&calls), "{calls} calls, {filter:?}");
         assert_eq!(counters.filtered_listings, 2, "{filter:?}");
         bench.end();
     }
@@ -220,7 +221,7 @@ fn known_path_is_found_and_its_listing_does_not_go_on_for_nobody() {
     assert!(calls <= 1 + 1 + 4, "the root, a call for the name, and at most four pages: {calls}");
     assert_eq!(tool("ls", ["-f", bench.path("names").to_str().unwrap()]).well().lines().count(), 6002);
     let calls = bench.emulator.counters().calls_of("files");
-    assert!((1 + 60..=1 + 60 + 1).contains(&calls), "{calls} calls, perhaps one for the root");
+    assert!((1 + 60..=1 + 60 + 4).contains(&calls), "{calls} calls, perhaps one for the root, and where both ends meet");
     bench.end();
 }
 
