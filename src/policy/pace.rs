@@ -9,11 +9,14 @@
 //! how many run, each a mean over several round trips: requests that were sent together wait and stream together, and a look at the
 //! clock sees twice as much or nothing. Pure: times come in. The lines that this is tested on are in `pace/lines.rs`.
 
+mod measured;
+
 use std::time::Duration;
 
 use super::budget::{MAX_STREAMS, START_STREAMS};
 use super::overdue::Usual;
 use super::range::BLOCK_BYTES;
+use measured::Measured;
 
 /// The length of a part before anything is known of the store, in bytes.
 const START_PART_BYTES: u64 = 2 * 1024 * 1024;
@@ -32,16 +35,6 @@ const SECONDS_PER_PART: f64 = 0.2;
 
 /// The shortest step of time, as if it were a round trip: what a shorter moment shows is mostly the scheduler.
 const MIN_STEP: Duration = Duration::from_millis(20);
-
-/// For how many steps a number of requests is measured: at least; at least as long as fewer than [`RENEWED_SHARE`] of its requests
-/// have been sent anew; and at most, if the samples differ too much.
-const MEASURED_STEPS: u32 = 3;
-const RENEWED_STEPS: u32 = 8;
-const MAX_MEASURED_STEPS: u32 = 12;
-const RENEWED_SHARE: f64 = 0.75;
-
-/// A mean is known well enough if its standard error is at most this share of it.
-const PRECISION: f64 = 0.07;
 
 /// More requests must bring this share of what as many of the others bring: less is no more than chance.
 const GAIN_SHARE: f64 = 0.25;
@@ -163,23 +156,6 @@ struct Refusals {
     pause: Duration,
 }
 
-/// What one number of requests has shown so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Measured {
-    since: Duration,
-    /// Bytes of blocks, and of short answers as if they were blocks; the time they took, its squares, and requests on their way.
-    bytes: f64,
-    seconds: f64,
-    squares: f64,
-    in_flight: f64,
-    samples: u32,
-    /// Samples when as many requests ran as may, and those of short answers.
-    full: u32,
-    short: u32,
-    /// Requests whose first byte came.
-    answers: u32,
-}
-
 impl Default for Pace {
     fn default() -> Pace {
         let direction = Direction { next_at: Duration::ZERO, pause: MIN_TRIAL_PAUSE, is_steep: false };
@@ -288,7 +264,7 @@ impl Pace {
         if self.is_draining || now < self.changed_at + step || now.saturating_sub(age) < self.changed_at {
             return;
         }
-        let measured = self.measured.get_or_insert(Measured { since: now, ..Measured::default() });
+        let measured = self.measured.get_or_insert(Measured::starting(now));
         measured.add(took, is_short, in_flight, streams);
         let lasted = now.saturating_sub(measured.since);
         if measured.is_enough(lasted, step, streams) {
@@ -449,47 +425,6 @@ impl Direction {
         self.next_at = now + self.pause.max(round_trip * TRIAL_PAUSE_ROUND_TRIPS);
         self.pause = (self.pause * 2).min(MAX_TRIAL_PAUSE);
         self.is_steep = false;
-    }
-}
-
-impl Measured {
-    fn add(&mut self, took: Duration, is_short: bool, in_flight: usize, streams: usize) {
-        let seconds = took.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-        let (bytes, in_flight_now) = (BLOCK_BYTES as f64, in_flight as f64);
-        self.bytes += bytes;
-        self.seconds += seconds;
-        self.squares += seconds * seconds;
-        self.in_flight += in_flight_now;
-        self.samples += 1;
-        self.full += u32::from(in_flight + 1 >= streams);
-        self.short += u32::from(is_short);
-    }
-
-    /// Whether it says enough after so long.
-    fn is_enough(&self, lasted: Duration, step: Duration, streams: usize) -> bool {
-        if lasted < step * MEASURED_STEPS || (self.samples as usize) < streams {
-            return false;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-        let is_renewed = f64::from(self.answers) >= streams as f64 * RENEWED_SHARE;
-        if !is_renewed && lasted < step * RENEWED_STEPS {
-            return false;
-        }
-        let count = f64::from(self.samples);
-        let mean = self.seconds / count;
-        let variance = (self.squares / count - mean * mean).max(0.0);
-        (variance / count).sqrt() <= mean * PRECISION || lasted >= step * MAX_MEASURED_STEPS
-    }
-
-    /// Whether most of it was answers of less than a block.
-    fn is_short(&self) -> bool {
-        self.short * 2 > self.samples
-    }
-
-    /// Whether as many requests ran as may: what is not used up tells nothing about having more of it.
-    fn is_full(&self) -> bool {
-        self.full * 4 >= self.samples * 3
     }
 }
 

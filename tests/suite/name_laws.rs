@@ -221,7 +221,10 @@ fn known_path_is_found_and_its_listing_does_not_go_on_for_nobody() {
     assert!(calls <= 1 + 1 + 4, "the root, a call for the name, and at most four pages: {calls}");
     assert_eq!(tool("ls", ["-f", bench.path("names").to_str().unwrap()]).well().lines().count(), 6002);
     let calls = bench.emulator.counters().calls_of("files");
-    assert!((1 + 60..=1 + 60 + 4).contains(&calls), "{calls} calls, perhaps one for the root, and where both ends meet");
+    assert!(
+        (1 + 60..=1 + 60 + 4).contains(&calls),
+        "{calls} calls, perhaps one for the root, and where both ends meet"
+    );
     bench.end();
 }
 
