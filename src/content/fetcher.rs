@@ -18,7 +18,7 @@ use super::pacer::Pacer;
 use super::progress::{Held, Progress};
 use super::runs::{Run, Runs};
 use super::{ContentError, LinkStore};
-use crate::clock::{Clock, Timer};
+use crate::clock::Clock;
 use crate::jobs::{Attempt, Class, End, Failure, JobQueue, Task, Ticket, Urgency};
 use crate::policy::pace::Pace;
 use crate::policy::printable::one_line;
@@ -268,9 +268,9 @@ impl Fetcher {
         ticket.start(urgency);
     }
 
-    /// The timer of its threads.
-    pub(super) fn timer(&self) -> &Arc<Timer> {
-        self.jobs.timer()
+    /// [`Pace::are_connections_young`]
+    pub(super) fn are_connections_young(&self) -> bool {
+        self.pacer.are_connections_young(self.clock.now())
     }
 
     /// How long a read may wait for `block` before it is overdue.

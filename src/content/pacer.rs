@@ -51,6 +51,11 @@ impl Pacer {
         lock(&self.pace).usual()
     }
 
+    /// [`Pace::are_connections_young`]
+    pub(super) fn are_connections_young(&self, now: Instant) -> bool {
+        lock(&self.pace).are_connections_young(now.saturating_duration_since(self.started))
+    }
+
     /// [`Pace::on_wait`]
     pub(super) fn note_wait(&self) {
         lock(&self.pace).on_wait();

@@ -25,6 +25,10 @@ use crate::sync::lock;
 /// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
 const MAX_REACQUIRES: u32 = 8;
 
+/// What a read waits for in a file of so many bytes is requested block by block while connections are young: so many connections share
+/// it, and are warm for what follows. A shorter file takes one request, as many of them may be read.
+const MIN_SHARED_BYTES: u64 = 4 << 20;
+
 /// The most fetches ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
 const MAX_TICKETS: usize = 64;
 
@@ -145,16 +149,22 @@ impl FileReader {
                 is_lost = true;
             }
         }
+        let is_shared = self.object.size() >= MIN_SHARED_BYTES && self.fetcher().are_connections_young();
         for run in new_runs(&acquired) {
-            self.fetcher().start(&self.object, run, Urgency::Awaited(deadline), None);
+            for part in run.chunks(if is_shared { 1 } else { run.len() }) {
+                self.fetcher().start(&self.object, part.to_vec(), Urgency::Awaited(deadline), None);
+            }
         }
         let awaited = acquired.iter().take(awaited).map(|acquired| Arc::clone(&acquired.block));
-        Watch::start(self.fetcher(), self.fetcher().timer(), &self.object, awaited, deadline);
+        Watch::start(self.fetcher(), self.fetcher().jobs.timer(), &self.object, awaited, deadline);
         if is_lost && let Some(done) = read.take_back() { Err(done) } else { Ok(()) }
     }
 
     fn plan(&self, range: ByteRange, must_wait: bool) -> Plan {
-        let window = self.prefetcher.window(self.number, &self.activity);
+        let mut window = self.prefetcher.window(self.number, &self.activity);
+        if must_wait && self.fetcher().are_connections_young() {
+            window = window.of_young_connections();
+        }
         let mut plans = lock(&self.plans);
         let plan = plans.read_ahead.on_read(range, self.object.size(), window, must_wait);
         if let Some(abandoned) = plan.abandoned {

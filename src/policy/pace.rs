@@ -73,6 +73,14 @@ const ANSWER_WEIGHT: f64 = 1.0 / 16.0;
 
 /// What a block usually takes is known after so many: one that was quick says little.
 const MIN_KNOWN_BLOCKS: u32 = 16;
+
+/// After so long without a block, connections count as young again: their servers begin slowly after a pause (RFC 5681, 4.1), and idle
+/// ones are closed after a minute (http/exchange.rs).
+const YOUNG_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Where the first byte takes no longer, connections are never young: a round trip more costs nothing.
+const MIN_FAR_WAIT: f64 = 0.01;
+
 /// The round trip before the first answer.
 const ASSUMED_ROUND_TRIP: Duration = Duration::from_millis(50);
 
@@ -91,6 +99,9 @@ pub struct Pace {
     byte_time: f64,
     /// How many blocks it is of; no further than [`MIN_KNOWN_BLOCKS`].
     known_blocks: u32,
+    /// How many blocks have come since connections were young, no further than [`MIN_KNOWN_BLOCKS`], and when the last one did.
+    warming_blocks: u32,
+    last_block_at: Duration,
     measured: Option<Measured>,
     /// The number was changed then, and for the lower: requests of before may still run.
     changed_at: Duration,
@@ -167,6 +178,8 @@ impl Default for Pace {
             asked_bytes: 0.0,
             byte_time: 0.0,
             known_blocks: 0,
+            warming_blocks: 0,
+            last_block_at: Duration::ZERO,
             measured: None,
             changed_at: Duration::ZERO,
             is_draining: false,
@@ -198,6 +211,14 @@ impl Pace {
         let known = if self.known_blocks >= MIN_KNOWN_BLOCKS { self.byte_time } else { 0.0 };
         let block_time = Duration::from_secs_f64(known * BLOCK_BYTES as f64);
         Usual { wait: self.round_trip.map(|_| Duration::from_secs_f64(self.wait)), block_time }
+    }
+
+    /// Whether connections to the store are young: each brings its first blocks in many round trips (RFC 6928: ten packets in the first,
+    /// twice as many in each further one), so that several for one read are worth it.
+    pub fn are_connections_young(&self, now: Duration) -> bool {
+        let has_paused = now.saturating_sub(self.last_block_at) >= YOUNG_AGAIN_AFTER;
+        let is_far = self.round_trip.is_none() || self.wait >= MIN_FAR_WAIT;
+        is_far && (has_paused || self.warming_blocks < MIN_KNOWN_BLOCKS)
     }
 
     /// The longest request worth making, in bytes.
@@ -257,6 +278,9 @@ impl Pace {
             let weight = if self.byte_time == 0.0 { 1.0 } else { ANSWER_WEIGHT };
             self.byte_time += (byte_time - self.byte_time) * weight;
             self.known_blocks = (self.known_blocks + 1).min(MIN_KNOWN_BLOCKS);
+            let has_paused = now.saturating_sub(self.last_block_at) >= YOUNG_AGAIN_AFTER;
+            self.warming_blocks = if has_paused { 1 } else { (self.warming_blocks + 1).min(MIN_KNOWN_BLOCKS) };
+            self.last_block_at = now;
         }
         let (streams, step) = (self.streams(), self.round_trip().max(MIN_STEP));
         self.is_draining &= in_flight > streams + 1;

@@ -68,6 +68,7 @@ const MIB: u64 = 1024 * 1024;
 pub struct Window {
     max_bytes: u64,
     part_bytes: u64,
+    are_connections_young: bool,
 }
 
 impl Window {
@@ -76,7 +77,16 @@ impl Window {
         let parts = (requests + requests.div_ceil(SPARE_PARTS)).max(1) as u64;
         let part_bytes = part_bytes.min(memory_bytes / parts).max(MIN_PART_BYTES);
         let max_bytes = part_bytes.saturating_mul(parts).min(memory_bytes).max(MIN_WINDOW_BYTES);
-        Window { max_bytes, part_bytes: part_bytes.min(max_bytes) }
+        Window { max_bytes, part_bytes: part_bytes.min(max_bytes), are_connections_young: false }
+    }
+}
+
+impl Window {
+    /// The same where connections are young: a read that waits needs those that are warm, so what lies ahead of a new run is requested
+    /// with its next read only.
+    #[must_use]
+    pub fn of_young_connections(self) -> Window {
+        Window { are_connections_young: true, ..self }
     }
 }
 
@@ -201,7 +211,11 @@ impl Cursor {
             plan.stream_end = round_up(range.start.saturating_add(part)).clamp(range.end, size);
         }
         self.planned = self.planned.max(plan.stream_end);
-        self.plan_ahead(size, window, plan);
+        // What a copier reads is no less (see COPIER_BYTES).
+        let is_new = self.awaited < FIRST_WINDOW_BYTES;
+        if !(is_new && window.are_connections_young) {
+            self.plan_ahead(size, window, plan);
+        }
         self.forget_behind(plan);
     }
 
@@ -218,12 +232,12 @@ impl Cursor {
     fn narrowed(&self, window: Window) -> Window {
         let max_bytes = self.awaited.saturating_mul(AHEAD_FACTOR).max(RUN_WINDOW_BYTES).min(window.max_bytes);
         let part_bytes = (max_bytes / START_STREAMS as u64).max(MIN_PART_BYTES).min(window.part_bytes);
-        Window { max_bytes, part_bytes }
+        Window { max_bytes, part_bytes, ..window }
     }
 
     /// Plans whole parts for as long as they fit into the window.
     fn plan_ahead(&mut self, size: u64, window: Window, plan: &mut Plan) {
-        let Window { max_bytes, part_bytes } = self.narrowed(window);
+        let Window { max_bytes, part_bytes, .. } = self.narrowed(window);
         let limit = self.next.saturating_add(max_bytes);
         let parts = (window.max_bytes / window.part_bytes).max(1);
         let shortest = (part_bytes / LAST_PART).max(MIN_PART_BYTES).min(part_bytes);
@@ -261,7 +275,7 @@ fn round_up(offset: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const WINDOW: Window = Window { max_bytes: 192 * MIB, part_bytes: 4 * MIB };
+    const WINDOW: Window = Window { max_bytes: 192 * MIB, part_bytes: 4 * MIB, are_connections_young: false };
     const STEP: u64 = 128 * 1024;
 
     fn read(ahead: &mut ReadAhead, start: u64, len: u64, size: u64) -> Plan {
@@ -281,6 +295,19 @@ mod tests {
         let all_at_once: Vec<_> = (1..16).map(|mib| ByteRange::new(mib * MIB, (mib + 1) * MIB)).collect();
         assert_eq!(plan.ahead, all_at_once);
         assert_eq!(read(&mut ReadAhead::default(), 7 * MIB, COPIER_BYTES, 100 * MIB).ahead, []);
+    }
+
+    #[test]
+    fn new_run_on_young_connections_looks_ahead_with_its_next_read_and_a_copier_at_once() {
+        let young = WINDOW.of_young_connections();
+        let mut ahead = ReadAhead::default();
+        for (start, len) in [(0, 64 * 1024), (900 * MIB, STEP), (500 * MIB, STEP), (500 * MIB + STEP, 4 * STEP)] {
+            assert_eq!(ahead.on_read(ByteRange::new(start, start + len), 1 << 30, young, true).ahead, [], "{start}");
+        }
+        let next = ByteRange::new(500 * MIB + 5 * STEP, 500 * MIB + 13 * STEP);
+        assert!(!ahead.on_read(next, 1 << 30, young, true).ahead.is_empty());
+        let copier = ReadAhead::default().on_read(ByteRange::new(0, COPIER_BYTES), 1 << 30, young, true);
+        assert_eq!(copier.ahead.len(), 15);
     }
 
     #[test]
@@ -317,7 +344,7 @@ mod tests {
             (50 * MIB + 1, Window::new(4, 4 * MIB, 700 * 1024)),
             (50 * MIB + 1, Window::new(4, 4 * MIB, 0)),
         ] {
-            let Window { max_bytes, part_bytes } = window;
+            let Window { max_bytes, part_bytes, .. } = window;
             let mut ahead = ReadAhead::default();
             let (mut at, mut planned, mut furthest) = (0, 0, 0);
             while at < size {

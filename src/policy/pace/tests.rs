@@ -73,3 +73,25 @@ fn memory_sets_a_limit_of_its_own() {
     pace.set_max_streams(MAX_STREAMS);
     assert_eq!((pace.streams(), pace.planned()), (START_STREAMS, 2 * START_STREAMS));
 }
+
+#[test]
+fn connections_are_young_until_sixteen_blocks_have_come_and_again_after_a_pause() {
+    let mut pace = Pace::default();
+    assert!(pace.are_connections_young(Duration::ZERO), "nothing is known");
+    pace.on_first_byte(Duration::from_millis(50), BLOCK_BYTES, Duration::ZERO);
+    for number in 1..=16 {
+        assert!(pace.are_connections_young(Duration::from_secs(1)), "{number}");
+        pace.on_block(Duration::from_millis(5), 1, Duration::from_secs(1));
+    }
+    assert!(!pace.are_connections_young(Duration::from_secs(30)));
+    assert!(pace.are_connections_young(Duration::from_secs(31)));
+    pace.on_block(Duration::from_millis(5), 1, Duration::from_secs(31));
+    assert!(pace.are_connections_young(Duration::from_secs(31)), "one block warms nothing");
+}
+
+#[test]
+fn connections_to_a_near_store_are_never_young() {
+    let mut pace = Pace::default();
+    pace.on_first_byte(Duration::from_millis(2), BLOCK_BYTES, Duration::ZERO);
+    assert!(!pace.are_connections_young(Duration::from_secs(100)));
+}
