@@ -55,6 +55,8 @@ pub struct ApiAnswer {
 /// Calls one API endpoint. Shared by all threads.
 pub struct ApiClient {
     client: Client,
+    /// For answers whose compression is to be seen; only with a meter.
+    keeping: Option<Client>,
     endpoint: Url,
     origin: String,
     watch: Arc<EndpointWatch>,
@@ -77,7 +79,9 @@ impl ApiClient {
         let origin = origin_of(&endpoint);
         let watch = Arc::new(EndpointWatch::new(&endpoint, config.endpoint_places.clone()));
         let client = build_client(&config, Compression::Gzip, Arc::clone(&watch))?;
-        Ok(ApiClient { client, endpoint, origin, watch, config, clock })
+        let keeping = config.meter.as_ref().map(|_| build_client(&config, Compression::KeptGzip, Arc::clone(&watch)));
+        let keeping = keeping.transpose()?;
+        Ok(ApiClient { client, keeping, endpoint, origin, watch, config, clock })
     }
 
     /// `scheme://host[:port]`, fit for messages.
@@ -88,6 +92,11 @@ impl ApiClient {
     /// `host[:port]` as the `Host` header names it.
     pub fn authority(&self) -> &str {
         self.origin.split_once("://").map_or("", |(_, authority)| authority)
+    }
+
+    fn client(&self) -> &Client {
+        let is_kept = self.config.meter.as_ref().is_some_and(|meter| meter.keeps_compression());
+        self.keeping.as_ref().filter(|_| is_kept).unwrap_or(&self.client)
     }
 
     /// Sends `request` once and reads the whole answer, which the service may compress by gzip.
@@ -101,8 +110,8 @@ impl ApiClient {
             url.set_query(Some(&encoded_query(request.query)));
         }
         let builder = match request.body {
-            None => self.client.get(url),
-            Some(body) => self.client.post(url).header(CONTENT_TYPE, "application/json").body(body.to_vec()),
+            None => self.client().get(url),
+            Some(body) => self.client().post(url).header(CONTENT_TYPE, "application/json").body(body.to_vec()),
         };
         let builder =
             request.headers.iter().fold(builder, |builder, (name, value)| match HeaderValue::from_str(value) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::meter::Meter;
 use super::proxy::Proxies;
 use super::reach::{EndpointPlaces, Reach};
 use crate::config::Connection;
@@ -32,6 +33,8 @@ pub struct HttpConfig {
     pub proxies: Proxies,
     /// What is counted of the requests. Shared by clones.
     pub requests: Arc<Requests>,
+    /// The limit of all requests together. Shared by clones. A mount has none.
+    pub meter: Option<Arc<Meter>>,
 }
 
 impl HttpConfig {
@@ -48,6 +51,7 @@ impl HttpConfig {
             ca_file: None,
             proxies: Proxies::default(),
             requests: Arc::default(),
+            meter: None,
         }
     }
 

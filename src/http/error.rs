@@ -35,6 +35,8 @@ pub enum HttpErrorKind {
     UnsendableUrl,
     /// The file of certificates or a proxy's variable is not what it must be. The text says what to do.
     BadSetting,
+    /// The requests or bytes that are permitted are used up (see [`Meter`](super::Meter)).
+    Spent,
     /// The request could not be made at all.
     Other,
 }
@@ -55,6 +57,7 @@ impl HttpErrorKind {
             | HttpErrorKind::TooLarge
             | HttpErrorKind::UnsendableUrl
             | HttpErrorKind::BadSetting
+            | HttpErrorKind::Spent
             | HttpErrorKind::Other => RemoteErrorKind::Unusable,
         }
     }

@@ -13,9 +13,10 @@ use reqwest::header::{ACCEPT_ENCODING, DATE, HeaderMap, HeaderName, HeaderValue,
 
 use super::config::HttpConfig;
 use super::error::{HttpError, HttpErrorKind};
+use super::meter::Meter;
 use crate::clock::Clock;
 use crate::policy::retry::parse_retry_after;
-use crate::policy::server_time::parse_http_date;
+use crate::policy::server_time::{ServerOffset, parse_http_date};
 
 /// The most that a connection may take to come up, name resolution and TLS included. Three retransmissions of a lost SYN
 /// (1 + 2 s) fit in.
@@ -35,6 +36,8 @@ const MAX_CA_FILE_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) enum Compression {
     /// By gzip, which is undone here: whoever reads the body sees, and bounds, what was compressed.
     Gzip,
+    /// By gzip, which is left as it comes.
+    KeptGzip,
     /// Not at all: a stored object has ranges only as it is, and what it says of its own encoding belongs to its content.
     Identity,
 }
@@ -65,6 +68,7 @@ pub(super) struct Body {
     origin: String,
     clock: Arc<dyn Clock>,
     deadline: Instant,
+    meter: Option<Arc<Meter>>,
 }
 
 impl Body {
@@ -72,7 +76,11 @@ impl Body {
         if self.clock.now() >= self.deadline {
             return Err(HttpError::timeout(&self.origin));
         }
-        self.response.read(buffer).map_err(|error| HttpError::of_read(&self.origin, error))
+        let read = self.response.read(buffer).map_err(|error| HttpError::of_read(&self.origin, error))?;
+        if let Some(meter) = &self.meter {
+            meter.read(read, &self.origin)?;
+        }
+        Ok(read)
     }
 
     pub(super) fn read_all(&mut self, limit: u64) -> Result<Vec<u8>, HttpError> {
@@ -116,9 +124,10 @@ pub(super) fn build_client(
     let builder = match compression {
         // Names gzip by itself.
         Compression::Gzip => Client::builder().gzip(true),
-        Compression::Identity => {
-            let identity = (ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            Client::builder().no_gzip().default_headers(HeaderMap::from_iter([identity]))
+        Compression::KeptGzip | Compression::Identity => {
+            let allowed = if compression == Compression::KeptGzip { "gzip" } else { "identity" };
+            let allowed = (ACCEPT_ENCODING, HeaderValue::from_static(allowed));
+            Client::builder().no_gzip().default_headers(HeaderMap::from_iter([allowed]))
         }
     };
     let builder = builder
@@ -176,8 +185,20 @@ pub(super) fn send(
     }
     // A request's own timeout bounds it in all, body included, and takes the place of the client's.
     let request = if remaining < config.stall_limit { request.timeout(remaining) } else { request };
+    if let Some(meter) = &config.meter {
+        meter.begin(origin)?;
+    }
+    let sent_at = clock.utc();
     match request.send() {
-        Ok(response) => Ok(Body { response, origin: origin.to_owned(), clock: Arc::clone(clock), deadline }),
+        Ok(response) => {
+            let meter = config.meter.clone();
+            if let Some(meter) = &meter {
+                let head = Head::of(&response);
+                let offset = head.date.map(|date| ServerOffset::measure(date, sent_at, clock.utc()));
+                meter.note_head(head.status, response.headers(), offset);
+            }
+            Ok(Body { response, origin: origin.to_owned(), clock: Arc::clone(clock), deadline, meter })
+        }
         Err(error) => Err(HttpError {
             proxy_variable: config.proxies.variable_for(origin),
             ..HttpError::of_reqwest(origin, error)

@@ -22,6 +22,7 @@ mod error;
 mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod meter;
 mod object;
 mod proxy;
 mod reach;
@@ -30,6 +31,7 @@ mod url;
 pub use api::{ApiAnswer, ApiClient, ApiRequest};
 pub use config::HttpConfig;
 pub use error::{HttpError, HttpErrorKind};
+pub use meter::Meter;
 pub use object::{ObjectAnswer, ObjectBody, ObjectClient};
 pub use proxy::Proxies;
 pub use reach::EndpointPlaces;

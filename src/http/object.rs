@@ -111,6 +111,27 @@ impl ObjectClient {
         if_match: Option<&str>,
         deadline: Instant,
     ) -> Result<ObjectAnswer, HttpError> {
+        if range.is_empty() {
+            return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
+        }
+        self.get(link, &format!("bytes={}-{}", range.start, range.end - 1), if_match, deadline)
+    }
+
+    /// The same for the last `len` bytes, which no mount asks for: a store may take it for something else, or ignore it.
+    ///
+    /// # Errors
+    /// As [`ObjectClient::get_range`].
+    pub fn get_suffix(&self, link: &Link, len: u64, deadline: Instant) -> Result<ObjectAnswer, HttpError> {
+        self.get(link, &format!("bytes=-{len}"), None, deadline)
+    }
+
+    fn get(
+        &self,
+        link: &Link,
+        range: &str,
+        if_match: Option<&str>,
+        deadline: Instant,
+    ) -> Result<ObjectAnswer, HttpError> {
         let under_way = self.config.requests.begin(Purpose::Content);
         let sent = self.clock.now();
         let answer = self.send_range(link, range, if_match, deadline);
@@ -130,18 +151,14 @@ impl ObjectClient {
     fn send_range(
         &self,
         link: &Link,
-        range: ByteRange,
+        range: &str,
         if_match: Option<&str>,
         deadline: Instant,
     ) -> Result<ObjectAnswer, HttpError> {
-        if range.is_empty() {
-            return Err(HttpError::new(HttpErrorKind::Other, "an empty range cannot be asked for"));
-        }
-        let range = format!("bytes={}-{}", range.start, range.end - 1);
         let mut url = sendable(link.secret_url(), &self.config, &self.reach)?;
         for _ in 0..=MAX_REDIRECTS {
             let origin = origin_of(&url);
-            let mut request = self.next_client().get(url.clone()).header(RANGE, &range);
+            let mut request = self.next_client().get(url.clone()).header(RANGE, range);
             if let Some(etag) = if_match {
                 request = request.header(IF_MATCH, etag);
             }

@@ -23,36 +23,58 @@ use crate::remote::Remote;
 /// # Errors
 /// [`OpenError`], whose text is for the user. A refused password or access code is sent only once.
 pub fn open(source: &Source, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Remote>, OpenError> {
+    let op_timeout = source.connection().op_timeout;
+    match open_drive(source, http, Arc::clone(&clock))? {
+        Drive::Public(share) => Ok(Arc::new(share)),
+        Drive::WithLogin(share) => {
+            kept_alive(KeptAlive::start(Arc::new(share), clock, op_timeout, UPKEEP_INTERVAL, ShareClient::touch))
+        }
+        Drive::Space(space) => {
+            let first = if space.lacks_figures() { Duration::ZERO } else { UPKEEP_INTERVAL };
+            kept_alive(KeptAlive::start(Arc::new(space), clock, op_timeout, first, SpaceClient::refresh_figures))
+        }
+    }
+}
+
+/// A drive that was opened, and that nothing keeps alive.
+pub(super) enum Drive {
+    /// A share without a login.
+    Public(ShareClient),
+    /// A share with a login.
+    WithLogin(ShareClient),
+    Space(SpaceClient),
+}
+
+/// Opens `source` as [`open`] does, but starts no thread.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_drive(source: &Source, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Drive, OpenError> {
     match source {
         Source::Share(config) => open_share(config, http, clock),
         Source::Space(config) => open_space(config, http, clock),
     }
 }
 
-fn open_share(config: &ShareConfig, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Remote>, OpenError> {
-    let op_timeout = config.connection.op_timeout;
-    let deadline = clock.now() + op_timeout;
+fn open_share(config: &ShareConfig, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Drive, OpenError> {
+    let deadline = clock.now() + config.connection.op_timeout;
     let open = |service| ShareClient::open(service, &config.code, config.access_code.as_ref(), deadline);
     match &config.edition {
         Edition::Carrier { agent } => {
             let caller = Box::new(caller(&config.connection, http, clock)?);
-            Ok(Arc::new(open(Service::Public { caller, agent: agent.clone() })?))
+            Ok(Drive::Public(open(Service::Public { caller, agent: agent.clone() })?))
         }
         Edition::Enterprise(login) => {
-            let account = log_in(&config.connection, login, http, Arc::clone(&clock), deadline)?;
-            let share = Arc::new(open(Service::Account(account))?);
-            kept_alive(KeptAlive::start(share, clock, op_timeout, UPKEEP_INTERVAL, ShareClient::touch))
+            let account = log_in(&config.connection, login, http, clock, deadline)?;
+            Ok(Drive::WithLogin(open(Service::Account(account))?))
         }
     }
 }
 
-fn open_space(config: &SpaceConfig, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Arc<dyn Remote>, OpenError> {
-    let op_timeout = config.connection.op_timeout;
-    let deadline = clock.now() + op_timeout;
-    let account = log_in(&config.connection, &config.login, http, Arc::clone(&clock), deadline)?;
-    let space = Arc::new(SpaceClient::open(&config.source, account, &config.login, deadline)?);
-    let first = if space.lacks_figures() { Duration::ZERO } else { UPKEEP_INTERVAL };
-    kept_alive(KeptAlive::start(space, clock, op_timeout, first, SpaceClient::refresh_figures))
+fn open_space(config: &SpaceConfig, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Drive, OpenError> {
+    let deadline = clock.now() + config.connection.op_timeout;
+    let account = log_in(&config.connection, &config.login, http, clock, deadline)?;
+    Ok(Drive::Space(SpaceClient::open(&config.source, account, &config.login, deadline)?))
 }
 
 fn kept_alive(started: std::io::Result<KeptAlive>) -> Result<Arc<dyn Remote>, OpenError> {

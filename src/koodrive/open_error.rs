@@ -250,7 +250,7 @@ impl OpenError {
             | HttpErrorKind::UnsendableUrl
             | HttpErrorKind::PrivateAddress => OpenError::NotKooDrive { endpoint, source: source.into() },
             HttpErrorKind::BadSetting => OpenError::BadSetting { source },
-            HttpErrorKind::Other => OpenError::NoClient { source },
+            HttpErrorKind::Spent | HttpErrorKind::Other => OpenError::NoClient { source },
         }
     }
 

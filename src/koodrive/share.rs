@@ -90,6 +90,11 @@ impl ShareClient {
         Ok(ShareClient { access, calls, share_id, expires_at, opening_page })
     }
 
+    /// The calls themselves, and the token in use.
+    pub(super) fn below(&self) -> (&ShareCalls, Secret) {
+        (&self.calls, self.access.current().value)
+    }
+
     /// Makes one cheap call, which keeps a login alive.
     pub(super) fn touch(&self, deadline: Instant) -> Result<(), CallError> {
         self.calls.user_info(deadline).map(|_| ())

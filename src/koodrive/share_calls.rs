@@ -8,6 +8,7 @@ use super::caller::{Call, payload};
 use super::convert::{self, Moment, Rows, Share};
 use super::error::CallError;
 use super::page_size::SMALL;
+use super::question::Question;
 use super::service::Service;
 use super::wire::{
     DownloadRequest, Envelope, FilesAnswer, FilesRequest, UserInfoAnswer, VerifyAnswer, VerifyRequest, to_json,
@@ -15,10 +16,8 @@ use super::wire::{
 use crate::config::Secret;
 use crate::remote::{Child, Cursor, Link, NodeId, Page};
 
-/// Sort by name, ascending: moves least while a directory changes (14).
+/// Sort by name: moves least while a directory changes (14).
 pub(super) const SORT_BY_NAME: u32 = 1;
-pub(super) const ASCENDING: u32 = 1;
-pub(super) const DESCENDING: u32 = 2;
 
 /// The paths of one edition's calls.
 struct Paths {
@@ -116,7 +115,8 @@ impl ShareCalls {
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<(Page, Option<Share>), CallError> {
-        let listed = self.list(folder, cursor, ASCENDING, None, kdstoken, deadline);
+        let question = Question { directory: folder, cursor, page_size: SMALL, ..Question::default() };
+        let listed = self.list(question, kdstoken, deadline);
         let (rows, share) = listed.map_err(|error| error.of_page(cursor))?;
         Ok((rows.into_page(), share))
     }
@@ -129,7 +129,8 @@ impl ShareCalls {
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<Page, CallError> {
-        let listed = self.list(folder, cursor, DESCENDING, None, kdstoken, deadline);
+        let question = Question { directory: folder, cursor, page_size: SMALL, is_descending: true, name: None };
+        let listed = self.list(question, kdstoken, deadline);
         Ok(listed.map_err(|error| error.of_page(cursor))?.0.into_page())
     }
 
@@ -141,30 +142,42 @@ impl ShareCalls {
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<Child, CallError> {
-        let (rows, _) = self.list(Some(folder), None, ASCENDING, Some(name), kdstoken, deadline)?;
+        let question = Question { directory: Some(folder), name: Some(name), page_size: SMALL, ..Question::default() };
+        let (rows, _) = self.list(question, kdstoken, deadline)?;
         Ok(rows.child(name, |parent| parent == folder.as_str()))
     }
 
     fn list(
         &self,
-        folder: Option<&NodeId>,
-        cursor: Option<&Cursor>,
-        sort_direction: u32,
-        name: Option<&str>,
+        question: Question<'_>,
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<(Rows, Option<Share>), CallError> {
+        let (envelope, moment) = self.asked(question, kdstoken, deadline)?;
+        let mut answer: FilesAnswer = payload(envelope)?;
+        // Only informative here: no reason to fail a listing.
+        let share = answer.link.take().and_then(|link| convert::share(link).ok());
+        Ok((convert::rows(answer, moment).map_err(CallError::Bad)?, share))
+    }
+
+    /// 5.4, the answer as it is.
+    pub(super) fn asked(
+        &self,
+        question: Question<'_>,
+        kdstoken: &Secret,
+        deadline: Instant,
+    ) -> Result<(Envelope, Moment), CallError> {
         let kdstoken = kdstoken.expose();
         let body = to_json(&FilesRequest {
             short_url: &self.short_code,
-            parent_folder: folder.map(NodeId::as_str),
-            page_size: SMALL,
-            page_cursor: cursor.map(Cursor::as_str),
+            parent_folder: question.directory.map(NodeId::as_str),
+            page_size: question.page_size,
+            page_cursor: question.cursor.map(Cursor::as_str),
             sort_type: SORT_BY_NAME,
-            sort_direction,
+            sort_direction: question.direction(),
             kdstoken,
             refresh_count: false,
-            file_name: name,
+            file_name: question.name,
         });
         let call = Call {
             name: "files",
@@ -173,11 +186,7 @@ impl ShareCalls {
             payload_keys: &["files"],
             ..Call::default()
         };
-        let (envelope, moment) = self.call(call, kdstoken, deadline)?;
-        let mut answer: FilesAnswer = payload(envelope)?;
-        // Only informative here: no reason to fail a listing.
-        let share = answer.link.take().and_then(|link| convert::share(link).ok());
-        Ok((convert::rows(answer, moment).map_err(CallError::Bad)?, share))
+        self.call(call, kdstoken, deadline)
     }
 
     /// 5.5.

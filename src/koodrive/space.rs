@@ -110,6 +110,11 @@ impl SpaceClient {
         }
     }
 
+    /// The calls themselves, which space they are about, and its top.
+    pub(super) fn below(&self) -> (&SpaceCalls, &Scope, &NodeId) {
+        (&self.calls, &self.scope, &self.root)
+    }
+
     /// Whether there are figures for `statfs` that opening did not bring.
     pub(super) fn lacks_figures(&self) -> bool {
         self.scope.share_folder_id.is_none() && lock(&self.capacity).is_none()

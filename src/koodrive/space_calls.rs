@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::caller::{Call, payload};
-use super::convert::{self, Folder, LinksById, Rows, Space};
+use super::convert::{self, Folder, LinksById, Moment, Rows, Space};
 use super::error::{BadField, CallError, bad};
 use super::page_size::{LARGE, SMALL};
+use super::question::{ASCENDING, Question};
 use super::service::Account;
-use super::share_calls::{ASCENDING, DESCENDING, SORT_BY_NAME};
+use super::share_calls::SORT_BY_NAME;
 use super::shown::cleaned;
 use super::wire::{
-    Envelope, FilesAnswer, LinksAnswer, LinksRequest, PageInfo, SharedFoldersAnswer, SortInfo, SpaceFilesRequest,
-    TeamsAnswer, WalkRequest, to_json,
+    Envelope, FilesAnswer, LinksAnswer, LinksRequest, SharedFoldersAnswer, SortInfo, SpaceFilesRequest, TeamsAnswer,
+    WalkRequest, to_json,
 };
 use crate::config::TeamKind;
 use crate::policy::percent::percent_encoded;
@@ -61,6 +62,17 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// Path and query of its listings.
+    fn listing(&self) -> (String, Option<(&'static str, &'static str)>) {
+        match &self.team {
+            None => ("/koodrive/ose/v1/files/0".to_owned(), None),
+            Some((group_id, kind)) => {
+                let path = format!("/koodrive/ose/v1/files/{}/0", percent_encoded(group_id));
+                (path, Some(("team_type", kind.code())))
+            }
+        }
+    }
+
     fn headers(&self) -> Vec<(&'static str, &str)> {
         self.share_folder_id.iter().map(|id| (SHARE_FOLDER_HEADER, id.as_str())).collect()
     }
@@ -82,8 +94,8 @@ impl SpaceCalls {
         page_size: u32,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let page_info = PageInfo { page_size, page_cursor: cursor.map(Cursor::as_str) };
-        self.list(scope, directory, page_info, ASCENDING, None, deadline).map_err(|error| error.of_page(cursor))
+        let question = Question { cursor, page_size, ..Question::default() };
+        self.list(scope, directory, question, deadline).map_err(|error| error.of_page(cursor))
     }
 
     /// The same, from the last entry on.
@@ -95,8 +107,8 @@ impl SpaceCalls {
         page_size: u32,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let page_info = PageInfo { page_size, page_cursor: cursor.map(Cursor::as_str) };
-        self.list(scope, directory, page_info, DESCENDING, None, deadline).map_err(|error| error.of_page(cursor))
+        let question = Question { cursor, page_size, is_descending: true, ..Question::default() };
+        self.list(scope, directory, question, deadline).map_err(|error| error.of_page(cursor))
     }
 
     /// 6.1 and 6.4: the entries called `name` in `directory`, if the service looks for names.
@@ -107,44 +119,18 @@ impl SpaceCalls {
         name: &str,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let page_info = PageInfo { page_size: SMALL, page_cursor: None };
-        self.list(scope, directory, page_info, ASCENDING, Some(name), deadline)
+        let question = Question { page_size: SMALL, name: Some(name), ..Question::default() };
+        self.list(scope, directory, question, deadline)
     }
 
     fn list(
         &self,
         scope: &Scope,
         directory: &NodeId,
-        page_info: PageInfo<'_>,
-        sort_direction: u32,
-        name: Option<&str>,
+        question: Question<'_>,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let body = to_json(&SpaceFilesRequest {
-            page_info,
-            sort_info: SortInfo { sort_type: SORT_BY_NAME, sort_direction },
-            container_id: &scope.container_id,
-            parent_file_id: directory.as_str(),
-            file_name: name,
-        });
-        let (path, query) = match &scope.team {
-            None => ("/koodrive/ose/v1/files/0".to_owned(), None),
-            Some((group_id, kind)) => {
-                let path = format!("/koodrive/ose/v1/files/{}/0", percent_encoded(group_id));
-                (path, Some(("team_type", kind.code())))
-            }
-        };
-        let headers = scope.headers();
-        let call = Call {
-            name: "files",
-            path: &path,
-            query: query.as_slice(),
-            headers: &headers,
-            body: Some(&body),
-            payload_keys: &["files"],
-            ..Call::default()
-        };
-        let (envelope, moment) = self.account.call(&call, deadline)?;
+        let (envelope, moment) = self.asked(scope, directory, question, deadline)?;
         let answer: FilesAnswer = payload(having(envelope, &["files"])?)?;
         convert::rows(answer, moment).map_err(CallError::Bad)
     }
@@ -157,20 +143,9 @@ impl SpaceCalls {
         cursor: Option<&Cursor>,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let body = to_json(&WalkRequest {
-            page_info: PageInfo { page_size: LARGE, page_cursor: cursor.map(Cursor::as_str) },
-            sort_info: SortInfo { sort_type: SORT_BY_CREATION, sort_direction: ASCENDING },
-            container_id: &scope.container_id,
-            parent_file_id: directory.as_str(),
-        });
-        let call = Call {
-            name: "walkFile",
-            path: "/koodrive/ose/v1/file/walkFile",
-            body: Some(&body),
-            payload_keys: &["files"],
-            ..Call::default()
-        };
-        let (envelope, moment) = self.account.call(&call, deadline).map_err(|error| error.of_page(cursor))?;
+        let question = Question { cursor, page_size: LARGE, ..Question::default() };
+        let answered = self.walked(scope, directory, question, deadline);
+        let (envelope, moment) = answered.map_err(|error| error.of_page(cursor))?;
         convert::rows(payload(envelope)?, moment).map_err(CallError::Bad)
     }
 
@@ -186,6 +161,58 @@ impl SpaceCalls {
         };
         let (envelope, _) = self.account.call(&call, deadline)?;
         convert::stats(&payload(envelope)?).map_err(CallError::Bad)
+    }
+
+    /// 6.1 and 6.4, the answer as it is. The question's directory is not looked at.
+    pub(super) fn asked(
+        &self,
+        scope: &Scope,
+        directory: &NodeId,
+        question: Question<'_>,
+        deadline: Instant,
+    ) -> Result<(Envelope, Moment), CallError> {
+        let body = to_json(&SpaceFilesRequest {
+            page_info: question.page_info(),
+            sort_info: SortInfo { sort_type: SORT_BY_NAME, sort_direction: question.direction() },
+            container_id: &scope.container_id,
+            parent_file_id: directory.as_str(),
+            file_name: question.name,
+        });
+        let (path, query) = scope.listing();
+        let call = Call {
+            name: "files",
+            path: &path,
+            query: query.as_slice(),
+            headers: &scope.headers(),
+            body: Some(&body),
+            payload_keys: &["files"],
+            ..Call::default()
+        };
+        self.account.call(&call, deadline)
+    }
+
+    /// 6.6, the answer as it is. Not for shared folders; no question about a name or a direction.
+    pub(super) fn walked(
+        &self,
+        scope: &Scope,
+        directory: &NodeId,
+        question: Question<'_>,
+        deadline: Instant,
+    ) -> Result<(Envelope, Moment), CallError> {
+        let body = to_json(&WalkRequest {
+            page_info: question.page_info(),
+            sort_info: SortInfo { sort_type: SORT_BY_CREATION, sort_direction: ASCENDING },
+            container_id: &scope.container_id,
+            parent_file_id: directory.as_str(),
+        });
+        let call = Call {
+            name: "walkFile",
+            path: "/koodrive/ose/v1/file/walkFile",
+            body: Some(&body),
+            payload_keys: &["files"],
+            ..Call::default()
+        };
+        self.account.call(&call, deadline)
     }
 
     /// 10.1: the links of at most [`LINKS_PER_CALL`] files, by id.

@@ -3,10 +3,12 @@
 //! Must not know any other type of the crate. Nothing here fails because one field has an odd value: a [`Scalar`] keeps it, and
 //! `convert` says which field is bad. Answers have no `Debug`: they hold links and tokens.
 
+mod shape;
 mod value;
 
 use serde::{Deserialize, Serialize};
 
+pub use shape::Shapes;
 pub(super) use value::{Answer, DownloadLinks, Envelope, NotAScalar, Scalar};
 use value::{all_objects, first, object_or_none, objects};
 

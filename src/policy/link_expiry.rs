@@ -40,6 +40,28 @@ pub fn link_life(url: &str, received_at: SystemTime, server: ServerOffset) -> Li
         .unwrap_or_else(|| assumed_life(received_at))
 }
 
+/// By which of its parameters a link says when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatedBy {
+    /// `X-Amz-Date` and `X-Amz-Expires`.
+    V4,
+    /// `Expires`.
+    V2,
+    /// None that is known: [`ASSUMED_LIFETIME`].
+    Nothing,
+}
+
+/// How [`link_life`] reads `url`.
+pub fn dated_by(url: &str) -> DatedBy {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let (now, server) = (UNIX_EPOCH, ServerOffset::default());
+    match (v4_life(query, now, server), v2_life(query, now, server)) {
+        (Some(_), _) => DatedBy::V4,
+        (None, Some(_)) => DatedBy::V2,
+        (None, None) => DatedBy::Nothing,
+    }
+}
+
 /// The life of a link whose end cannot be told.
 pub fn assumed_life(received_at: SystemTime) -> LinkLife {
     LinkLife { expires_at: later(received_at, ASSUMED_LIFETIME), lifetime: ASSUMED_LIFETIME }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::error::RemoteError;
+use crate::policy::link_expiry::{DatedBy, dated_by};
 
 /// A signed URL for the content of one file, and how long it may be used. The URL is a secret: it needs no login.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,6 +21,11 @@ impl Link {
     /// A link that must be sent byte for byte as `url`.
     pub fn new(url: &str, expires_at: SystemTime, lifetime: Duration) -> Link {
         Link { url: Arc::from(url), expires_at, lifetime }
+    }
+
+    /// By which of its parameters it says when it ends.
+    pub fn dated_by(&self) -> DatedBy {
+        dated_by(&self.url)
     }
 
     /// The secret itself, for `http` only.

@@ -70,6 +70,8 @@ fault_kinds! {
     GzipBomb = "gzip_bomb" on api,
     /// nextCursor is the cursor that was asked with, for ever (listings only).
     CursorLoop = "cursor_loop" on api,
+    /// pageSize is ignored: pages have as many entries as fit (listings only).
+    PageSizeIgnored = "page_size_ignored" on api,
     /// Every second entry of a batch of links is refused, from the first on (spaceDownload only).
     PartialBatch = "partial_batch" on api,
     /// The first entry of a batch of links is left out of the answer (spaceDownload only).

@@ -142,6 +142,7 @@ impl Call<'_> {
     /// # Errors
     /// The directory cannot be listed, or the cursor is not good for it.
     pub fn page(&self, tree: &Tree, bound: &Bound<'_>, cursor: Option<&str>, page_size: u64) -> Result<Page, Refusal> {
+        let page_size = if self.fault == Some(FaultKind::PageSizeIgnored) { 100 } else { page_size };
         let page_size = usize::try_from(page_size.min(u64::from(self.knobs.page_cap))).unwrap_or(100);
         let bound = &self.as_deployed(bound)?;
         let tag = bound.tag(self.knobs);

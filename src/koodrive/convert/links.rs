@@ -66,7 +66,7 @@ fn issued_link(url: &str, moment: Moment) -> Link {
 }
 
 /// The link that came with a listing, which may have been issued long ago; none if it has ended.
-pub(super) fn listed_link(url: &str, moment: Moment) -> Option<Link> {
+pub(in crate::koodrive) fn listed_link(url: &str, moment: Moment) -> Option<Link> {
     let life = link_life(url, moment.received_at, moment.server);
     (!is_over(life, moment)).then(|| link(url, life))
 }

@@ -10,7 +10,7 @@ mod share;
 mod space;
 
 pub(super) use field::text;
-pub(super) use links::{LinksById, Moment, fresh_link, links};
+pub(super) use links::{LinksById, Moment, fresh_link, links, listed_link};
 pub(super) use listing::{Rows, rows};
 pub(super) use session::session;
 pub(super) use share::{Share, ShareStatus, share};

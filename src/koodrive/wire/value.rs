@@ -125,33 +125,43 @@ fn with_whole_pairs(json: &str) -> String {
     whole
 }
 
-/// The link to the content among `downloadLinks`, of which five forms are known (12, row 1). Anything else, and every other
+/// The links to the content and to a thumbnail among `downloadLinks`, of which five forms are known (12, row 1). Anything else, and every other
 /// usage, is no link: a thumbnail must never pass for the file.
 #[derive(Clone, Default)]
 pub(in crate::koodrive) struct DownloadLinks {
     pub(in crate::koodrive) content: Option<String>,
+    /// Its `usage` says that it is a small picture (10.4).
+    pub(in crate::koodrive) thumbnail: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for DownloadLinks {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<DownloadLinks, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
-        let content = match serde_json::from_str(raw.get()).unwrap_or(Value::Null) {
-            Value::String(link) => Some(link),
-            Value::Array(links) => {
-                links.iter().find(|link| link["usage"] == CONTENT).and_then(|link| text_at(link, "downloadLink"))
-            }
-            Value::Object(by_usage) => by_usage.get(CONTENT).and_then(|link| match link {
-                Value::String(link) => Some(link.clone()),
-                link => text_at(link, "downloadLink"),
-            }),
-            Value::Null | Value::Bool(_) | Value::Number(_) => None,
-        };
-        Ok(DownloadLinks { content: content.filter(|link| !link.is_empty()) })
+        let links = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
+        Ok(DownloadLinks { content: link_for(&links, CONTENT), thumbnail: link_for(&links, THUMBNAIL) })
     }
 }
 
 /// The one usage that means the file itself.
 const CONTENT: &str = "content";
+/// That of a small picture.
+const THUMBNAIL: &str = "thumbnail";
+
+/// The link of `usage`. A text alone is the content's.
+fn link_for(links: &Value, usage: &str) -> Option<String> {
+    let link = match links {
+        Value::String(link) if usage == CONTENT => Some(link.clone()),
+        Value::Array(links) => {
+            links.iter().find(|link| link["usage"] == usage).and_then(|link| text_at(link, "downloadLink"))
+        }
+        Value::Object(by_usage) => by_usage.get(usage).and_then(|link| match link {
+            Value::String(link) => Some(link.clone()),
+            link => text_at(link, "downloadLink"),
+        }),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    };
+    link.filter(|link| !link.is_empty())
+}
 
 fn text_at(object: &Value, key: &str) -> Option<String> {
     object.get(key)?.as_str().map(str::to_owned)
@@ -216,6 +226,8 @@ pub(in crate::koodrive) struct Envelope {
     /// Whether there is an object `error`, the second form of a failure. Its code and message, if it has some, are `code` and
     /// `msg`.
     pub(in crate::koodrive) has_error: bool,
+    /// Whether there was an object `data` with some of the payload.
+    pub(in crate::koodrive) is_under_data: bool,
     payload: Fields<Box<RawValue>>,
 }
 
@@ -231,8 +243,10 @@ impl Envelope {
             code = take(&mut error, &["code", "errorCode"]);
             msg = take(&mut error, &["msg", "message", "errorMsg"]);
         }
+        let mut is_under_data = false;
         if let Some(data) = payload.remove("data") {
             if let Ok(fields) = serde_json::from_str::<Fields<Box<RawValue>>>(data.get()) {
+                is_under_data = !fields.is_empty();
                 for (key, value) in fields {
                     let is_free = payload.get(&key).is_none_or(|raw| raw.get() == "null");
                     if is_free {
@@ -243,12 +257,17 @@ impl Envelope {
                 payload.insert("data".to_owned(), data);
             }
         }
-        Some(Envelope { code, msg, has_error, payload })
+        Some(Envelope { code, msg, has_error, is_under_data, payload })
     }
 
     /// Whether the payload has `key`, be it null.
     pub(in crate::koodrive) fn has(&self, key: &str) -> bool {
         self.payload.contains_key(key)
+    }
+
+    /// The JSON text of `key`.
+    pub(super) fn raw(&self, key: &str) -> Option<&str> {
+        self.payload.get(key).map(|raw| raw.get())
     }
 
     /// The payload's keys, for a message about one that is missing.
