@@ -28,7 +28,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, DoctorConfig, HelperCommand,
-    ListConfig, ListFormat, MountConfig, Report, Source, SpacesConfig, StatusConfig, WarmCommand,
+    ListConfig, ListFormat, MountConfig, Report, SpacesConfig, StatusConfig, WarmCommand,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -37,7 +37,7 @@ use helper::{Options, TypedHelper};
 use layers::Layers;
 use mount_values::{MountValues, verbosity};
 use remotes::{no_config_file, remote_source};
-use settings::{Flags, ForCache, ForList, ForMount, ForSpaces, TypedCache, TypedConfig, TypedFlags};
+use settings::{Flags, ForCache, ForDoctor, ForList, ForMount, ForSpaces, TypedCache, TypedConfig, TypedFlags};
 use source::{TypedPath, TypedSource};
 
 /// Mount a Huawei Cloud KooDrive share or space as a read-only filesystem.
@@ -90,14 +90,9 @@ enum TypedCommand {
     /// List a directory of a share or space without mounting it.
     #[command(after_help = help::LS, disable_help_flag = true)]
     Ls(TypedList),
-    /// Try step by step what a mount of a source would need.
+    /// Try step by step what a mount would need, and say what follows.
     #[command(after_help = help::DOCTOR)]
-    Doctor {
-        /// As for `koofs mount`, without a path.
-        source: TypedPath,
-        #[command(flatten)]
-        options: TypedFlags<ForList>,
-    },
+    Doctor(TypedDoctor),
     /// List the spaces that a login can see.
     #[command(after_help = help::SPACES)]
     Spaces(TypedSpaces),
@@ -149,6 +144,17 @@ struct TypedList {
     help: Option<bool>,
     #[command(flatten)]
     options: TypedFlags<ForList>,
+}
+
+#[derive(Args)]
+struct TypedDoctor {
+    /// As for `koofs mount`; the whole source is looked at, whatever path follows.
+    source: TypedPath,
+    /// Write the same lines to this file, which must not be there yet; readable for you only.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    options: TypedFlags<ForDoctor>,
 }
 
 #[derive(Args)]
@@ -221,12 +227,7 @@ where
             absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })
         }
         TypedCommand::Ls(typed) => list(typed, environment).map(Command::List),
-        TypedCommand::Doctor { source, options } => {
-            listed(source, &options.flags, environment).and_then(|(source, below, verbosity)| match below.is_empty() {
-                true => Ok(Command::Doctor(DoctorConfig { source, verbosity })),
-                false => Err("koofs doctor looks at a whole source: leave the path out".to_owned()),
-            })
-        }
+        TypedCommand::Doctor(typed) => doctor(typed, environment).map(Command::Doctor),
         TypedCommand::Spaces(typed) => spaces(typed, environment).map(Command::Spaces),
         TypedCommand::Cache { command, options } => cache_command(command, options, environment).map(Command::Cache),
         TypedCommand::Config { command } => config(&command, environment).map(|mut report| {
@@ -317,19 +318,27 @@ fn list(typed: TypedList, environment: &Environment) -> Result<ListConfig, Strin
         (false, true, false) => ListFormat::Long,
         (false, false, _) => ListFormat::Names,
     };
-    let (source, mut path, verbosity) = listed(typed.source, &typed.options.flags, environment)?;
-    path.extend(typed.path);
-    Ok(ListConfig { source, path, format, verbosity })
-}
-
-/// What is to be looked into: the source, the path below it, and how often `-v` was given.
-fn listed(typed: TypedPath, flags: &Flags, environment: &Environment) -> Result<(Source, Names, u8), String> {
-    let said = Said::new(typed, flags, environment)?;
+    let flags = &typed.options.flags;
+    let said = Said::new(typed.source, flags, environment)?;
     let mut layers = said.layers(flags, environment);
     let source = resolve::source(&mut layers, &said.source);
     let root = layers.value(&settings::ROOT, values::share_path).unwrap_or_default();
     let verbosity = verbosity(&mut layers);
-    Ok((settled(layers, source)?, said.below(root), verbosity))
+    let source = settled(layers, source)?;
+    let mut path = said.below(root);
+    path.extend(typed.path);
+    Ok(ListConfig { source, path, format, verbosity })
+}
+
+fn doctor(typed: TypedDoctor, environment: &Environment) -> Result<DoctorConfig, String> {
+    let flags = &typed.options.flags;
+    let said = Said::new(typed.source, flags, environment)?;
+    let mut layers = said.layers(flags, environment);
+    let source = resolve::source(&mut layers, &said.source);
+    let verbosity = verbosity(&mut layers);
+    let source = settled(layers, source)?;
+    let report = typed.report.as_deref().map(|path| absolute("--report", path)).transpose()?;
+    Ok(DoctorConfig { source, report, verbosity })
 }
 
 fn spaces(typed: TypedSpaces, environment: &Environment) -> Result<SpacesConfig, String> {

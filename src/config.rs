@@ -82,14 +82,14 @@ pub enum Command {
     },
     /// `koofs ls`.
     List(ListConfig),
-    /// `koofs doctor`.
-    Doctor(DoctorConfig),
     /// `koofs spaces`.
     Spaces(SpacesConfig),
     /// `koofs cache …`.
     Cache(CacheCommand),
     /// `koofs status`.
     Status(StatusConfig),
+    /// `koofs doctor`.
+    Doctor(DoctorConfig),
     /// What mount(8) asks its helper for.
     Helper(HelperCommand),
     /// `koofs config …`: the report to print; nothing else is left to do.
@@ -431,8 +431,10 @@ pub struct ListConfig {
 /// Everything that `koofs doctor` needs.
 #[derive(Clone, Debug)]
 pub struct DoctorConfig {
-    /// What to try.
+    /// What to examine.
     pub source: Source,
+    /// A file that is to be made, with the same lines: an absolute path.
+    pub report: Option<PathBuf>,
     /// How many times `-v` was given.
     pub verbosity: u8,
 }

@@ -147,20 +147,20 @@ fn list(config: &ListConfig) -> Result<(), Failure> {
     }
 }
 
-fn doctor(config: &DoctorConfig) -> Result<(), Failure> {
-    mount::logging::start(config.verbosity, None)?;
-    match doctor::run(&config.source, &(Arc::new(SystemClock) as _), &mut io::stdout().lock()) {
-        Ok(()) => Ok(()),
-        Err(doctor::Failed::Opening(error)) => Err(MountError::Open(error).into()),
-        Err(doctor::Failed::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure { line: one_line(&error), exit_code: ExitCode::FAILURE }),
-    }
-}
-
 fn status(config: &StatusConfig) -> Result<(), Failure> {
     match status::run(config, &SystemClock, io::stdout().is_terminal(), &mut io::stdout().lock()) {
         // `koofs status --watch | head` has seen enough.
         Err(StatusError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| Failure { line: one_line(&error), exit_code: ExitCode::FAILURE }),
+    }
+}
+
+fn doctor(config: &DoctorConfig) -> Result<(), Failure> {
+    mount::logging::start(config.verbosity, None)?;
+    match doctor::run(config, &(Arc::new(SystemClock) as _), &mut io::stdout().lock()) {
+        Err(doctor::Failed::Opening(error)) => Err(MountError::Open(error).into()),
+        // `koofs doctor … | head` has seen enough.
+        Err(doctor::Failed::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| Failure { line: one_line(&error), exit_code: ExitCode::FAILURE }),
     }
 }

@@ -60,12 +60,17 @@ pub(super) const LS: &str = "\x1b[1mExamples:\x1b[0m
 
 pub(super) const DOCTOR: &str = "\x1b[1mExamples:\x1b[0m
   koofs doctor --agent CARRIER 'https://HOST/cloudfile/#/sharelink/i/180001'
-  koofs doctor work:
+  koofs doctor --report doctor.txt work:
 
-Each line says what was seen and what follows for a mount: \u{2713} as it should be,
-! the mount works and does without, \u{2717} it does not work. At most 20 requests and
-some kilobytes. Lines show no name, id or link of the source. Exit code 1 if
-something does not work, 3 if the service refuses the credentials.";
+A line is a step: ✓ as a mount wants it, ! a mount works without it, ✗ a mount
+does not work, - left out and why; then its sections of src/koodrive/API.md,
+what was seen and what follows. At most 60 requests, 2 MB and two minutes. No
+line has a name, an id, a link or a secret: a report is fit for an issue.
+
+\x1b[1mExit codes:\x1b[0m
+  0  a mount will work
+  1  it will not, or not for all files
+  3  the service refuses the password, the token or the access code";
 
 pub(super) const SPACES: &str = "\x1b[1mExamples:\x1b[0m
   koofs spaces --endpoint intl --token-file ~/.token --user-id 17

@@ -247,6 +247,8 @@ pub(super) trait Taken {
 pub(super) struct ForMount;
 /// `koofs ls`: all but those of the mount.
 pub(super) struct ForList;
+/// `koofs doctor`: those of `koofs ls`, and where links may lead.
+pub(super) struct ForDoctor;
 /// `koofs spaces`: the service and the login.
 pub(super) struct ForSpaces;
 /// `koofs cache`: where the cache is, and the file that may say so.
@@ -263,6 +265,12 @@ impl Taken for ForMount {
 impl Taken for ForList {
     fn takes(setting: &Setting) -> bool {
         !matches!(setting.purpose, Purpose::Mount | Purpose::Cache)
+    }
+}
+
+impl Taken for ForDoctor {
+    fn takes(setting: &Setting) -> bool {
+        ForList::takes(setting) || setting.key == ALLOW_PRIVATE_LINKS.key
     }
 }
 

@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `koofs ls`, beside the filesystem.
     ("listing", &["clock", "config", "policy", "remote"]),
     // `koofs doctor`: it tries what a mount would do, by the same clients.
-    ("doctor", &["clock", "config", "content", "http", "koodrive", "policy", "remote"]),
+    ("doctor", &["clock", "config", "http", "koodrive", "policy", "remote"]),
     ("spaces", &["koodrive", "policy"]),
     // `koofs status`: asks through `kernel`.
     ("status", &["clock", "config", "kernel", "policy"]),
