@@ -120,7 +120,10 @@ the service cannot be reached. Its owner may ask, and root with --allow-other.
 private), \"requests\" by what they were for (\"p50_us\" and \"p99_us\": microseconds
 to the answer, for content to its first byte; \"errors\" by kind), \"cache\" (hits,
 misses, and late ones, which the disk did not answer in time), \"errors\" (what
-programs were answered), \"fetching\" (path, offset, length, milliseconds).";
+programs were answered), \"users\" (the five processes that have read most: opened
+files and directories, bytes asked for, and how many reads had to wait; what the
+kernel has in its cache is not asked for), \"fetching\" (path, offset, length,
+milliseconds).";
 
 pub(super) const WARM: &str = "\x1b[1mExamples:\x1b[0m
   koofs warm --data ~/share/Reports   # all of it, to be read without a network

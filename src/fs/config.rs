@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::users::Process;
+
 /// What the filesystem is told at the start.
 #[derive(Clone, Copy, Debug)]
 pub struct FsConfig {
@@ -13,4 +15,6 @@ pub struct FsConfig {
     pub op_timeout: Duration,
     /// Whether a process is still there; asked on worker threads, for what is only worth doing if it is.
     pub is_alive: fn(u32) -> bool,
+    /// Whose a thread is that a request names; asked once for each, where something is opened, so it must not wait.
+    pub process_of: fn(u32) -> Process,
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::FsError;
 use super::dir::Listing;
 use super::inode::{Entry, Ino};
+use super::users::User;
 use crate::clock::{Timer, TimerKey};
 use crate::content::FileReader;
 use crate::sync::lock;
@@ -25,12 +26,14 @@ pub struct FileHandle {
     pub reader: FileReader,
     /// Its first bytes have been asked for.
     pub has_begun: AtomicBool,
+    /// Who has opened it.
+    pub(super) user: Arc<User>,
 }
 
 impl FileHandle {
-    /// A handle of `entry`, which `reader` reads.
-    pub fn new(entry: Arc<Entry>, reader: FileReader) -> FileHandle {
-        FileHandle { entry, reader, has_begun: AtomicBool::new(false) }
+    /// A handle of `entry`, which `reader` reads for `user`.
+    pub(super) fn new(entry: Arc<Entry>, reader: FileReader, user: Arc<User>) -> FileHandle {
+        FileHandle { entry, reader, has_begun: AtomicBool::new(false), user }
     }
 }
 

@@ -29,6 +29,7 @@ mod readdir;
 mod remembered;
 pub mod retried;
 mod subtrees;
+mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,6 +58,8 @@ pub use readdir::{DirItem, DirSink};
 pub use remembered::Remembered;
 use retried::FailedReads;
 use subtrees::Subtrees;
+pub use users::Process;
+use users::Users;
 
 use crate::clock::{BootTime, Clock, Timer};
 use crate::content::{Content, ContentError, ReadData};
@@ -95,6 +98,7 @@ pub struct DriveFs {
     dirs: HandleMap<DirHandle>,
     failed_reads: Arc<FailedReads>,
     figures: Figures,
+    users: Users,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
 }
@@ -163,6 +167,7 @@ impl DriveFs {
             dirs,
             failed_reads,
             figures: Figures::default(),
+            users: Users::new(config.process_of),
             timer,
             clock,
         }
@@ -241,6 +246,7 @@ impl DriveFs {
         self.freshness.notice_suspension();
         self.freshness.trim();
         let dir = self.directory(ino)?;
+        self.users.of(pid).opens_directory();
         let (listing, was_guess) = self.current_listing(&dir, Use::Read(Some(pid)));
         // After its own listing is on its way: what may come next never goes before what is asked for.
         self.ahead.dir_opened(&dir, pid, was_guess);
@@ -314,12 +320,12 @@ impl DriveFs {
         self.dirs.remove(fh);
     }
 
-    /// Opens a file for reading. Touches no network.
+    /// Opens a file for reading, for the process `pid`. Touches no network.
     ///
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::IsADirectory`], [`FsError::Unreadable`], and [`FsError::Outdated`] for an inode whose content
     /// is no longer the file's: its name has another one by now.
-    pub fn open(&self, ino: Ino) -> Result<Fh, FsError> {
+    pub fn open(&self, ino: Ino, pid: u32) -> Result<Fh, FsError> {
         self.freshness.notice_suspension();
         let (entry, content) =
             self.inodes.open(ino, |entry| self.content.of(&entry.id, entry.version)).inspect_err(|error| {
@@ -327,8 +333,9 @@ impl DriveFs {
                     self.freshness.refuse(&entry);
                 }
             })?;
-        let reader = self.content.open(&content);
-        Ok(self.files.insert(FileHandle::new(entry, reader)))
+        let (reader, user) = (self.content.open(&content), self.users.of(pid));
+        user.opens_file();
+        Ok(self.files.insert(FileHandle::new(entry, reader, user)))
     }
 
     /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. Where a read of these
@@ -341,9 +348,11 @@ impl DriveFs {
         let range = ByteRange::clamped(offset, u64::from(len), handle.entry.version.size_bytes);
         let begins = offset == 0 && !handle.has_begun.swap(true, Ordering::Relaxed);
         if let Some(data) = handle.reader.read_cached(range) {
+            handle.user.reads(range.len(), false);
             self.figures.reads_from_memory.count();
             done(Ok(data));
         } else {
+            handle.user.reads(range.len(), true);
             self.figures.reads_waited.count();
             self.read_missing(&handle, range, done);
         }
@@ -404,6 +413,7 @@ impl DriveFs {
     pub fn tell(&self, report: &mut Report) {
         self.figures.tell(report);
         self.content.tell(report);
+        self.users.tell(report);
         report.number("retries.listing", self.lister.retries());
         report.number("tree.inodes", self.inodes.len() as u64);
         report.number("tree.open_files", self.files.len() as u64);

@@ -111,8 +111,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn open(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        guarded(|| match self.fs.open(Ino(ino.0)) {
+    fn open(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        guarded(|| match self.fs.open(Ino(ino.0), request.pid()) {
             // Safe always: changed content is another inode, so kept pages are never stale. Without it the open drops
             // the page cache, and reading again is 5.5 times slower (measured: LINUX.md, section 2).
             Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::FOPEN_KEEP_CACHE),

@@ -88,8 +88,13 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
 
     let remembered = cache.as_deref().map(Cache::remembered);
     let jobs = start_jobs("koofs-list", LISTING_THREADS, &timer)?;
-    let fs_config =
-        FsConfig { ttl: config.ttl, offline_for: config.offline_for, op_timeout, is_alive: process::is_alive };
+    let fs_config = FsConfig {
+        ttl: config.ttl,
+        offline_for: config.offline_for,
+        op_timeout,
+        is_alive: process::is_alive,
+        process_of: process::of_thread,
+    };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer, remembered);
     let drive = Arc::new(fs);
     let told = Arc::downgrade(&drive);

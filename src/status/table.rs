@@ -87,11 +87,32 @@ fn write_one(text: &mut String, mountpoint: &str, lines: &Lines) -> std::fmt::Re
     if !errors.is_empty() {
         writeln!(text, "errors to programs: {errors}")?;
     }
+    write_users(text, lines)?;
     for (name, path) in lines.below("fetching.").filter(|(name, _)| name.ends_with(".path")) {
         let number = |what: &str| lines.number(&format!("fetching.{}{what}", name.trim_end_matches("path")));
         let (from, len) = (human_size(number("offset")), human_size(number("length")));
         let since = duration(number("ms").saturating_mul(1000));
         writeln!(text, "fetching  {}  {len} from {from} on, since {since}", path.trim_matches('"'))?;
+    }
+    Ok(())
+}
+
+/// Who has cost most, with a heading, if there is anybody.
+fn write_users(text: &mut String, lines: &Lines) -> std::fmt::Result {
+    let mut users = lines.below("users.").filter(|(name, _)| name.ends_with(".pid")).peekable();
+    if users.peek().is_some() {
+        writeln!(text, "\nPROCESS           PID    FILES  FOLDERS    BYTES   WAITED")?;
+    }
+    for (name, pid) in users {
+        let field = |what: &str| format!("users.{}{what}", name.trim_end_matches("pid"));
+        let number = |what: &str| lines.number(&field(what));
+        let called = match lines.text(&field("name")) {
+            "" => "?",
+            name => name,
+        };
+        let (files, folders, waited) = (number("files"), number("directories"), number("waited"));
+        let bytes = human_size(number("bytes"));
+        writeln!(text, "{called:12} {pid:>8} {files:8} {folders:8} {bytes:>8} {waited:8}")?;
     }
     Ok(())
 }

@@ -276,7 +276,7 @@ fn block_that_comes_just_as_it_is_taken_over_is_right_and_counted_once() {
     expect(&bench, first, 4 * MIB, 4096, 8 * MIB);
     let (ino, mut random) = (bench.ino(Ino::ROOT, "f"), fastrand::Rng::with_seed(7));
     for round in 0..4 {
-        let (fh, offset) = (bench.fs.open(ino).unwrap(), round * 256 * 1024);
+        let (fh, offset) = (bench.fs.open(ino, 1).unwrap(), round * 256 * 1024);
         let want = content("F", ByteRange::new(offset, offset + 256 * 1024));
         bench.store.body_gate.close();
         bench.store.fault([StoreFault::StopsAfter(1 + random.u64(..BLOCK_BYTES - 1))]);

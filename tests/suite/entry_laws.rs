@@ -117,7 +117,7 @@ fn unreadable_entry_is_listed_is_an_error_to_whoever_asks_for_it_and_is_told_onc
         for (name, ino, _) in bench.readdir(fh, 0, 10).unwrap() {
             let is_odd = ["b", "d"].contains(&name.as_str());
             assert_eq!(matches!(bench.fs.getattr(ino), Err(FsError::Unreadable(_))), is_odd, "{name}");
-            assert_eq!(matches!(bench.fs.open(ino), Err(FsError::Unreadable(_))), is_odd, "{name}");
+            assert_eq!(matches!(bench.fs.open(ino, 1), Err(FsError::Unreadable(_))), is_odd, "{name}");
             assert_eq!(matches!(bench.fs.opendir(ino, 1), Err(FsError::Unreadable(_))), is_odd, "{name}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use koofs::clock::{BootTime, Clock, SystemClock, Timer};
 use koofs::content::{Content, ContentConfig, LinkStore, ObjectStore, ReadData, StoreAnswer, StoreBody, StoreError};
-use koofs::fs::{DirItem, DirSink, DriveFs, Fh, FsConfig, FsError, Ino, Lookup};
+use koofs::fs::{DirItem, DirSink, DriveFs, Fh, FsConfig, FsError, Ino, Lookup, Process};
 use koofs::jobs::JobQueue;
 use koofs::policy::budget::Budget;
 use koofs::policy::hash::stable_hash;
@@ -342,6 +342,7 @@ impl Bench {
             offline_for: config.ttl,
             op_timeout: config.op_timeout,
             is_alive: config.is_alive,
+            process_of: |pid| Process { pid, name: String::new() },
         };
         let jobs = JobQueue::start("listing", config.listing_threads, &timer).unwrap();
         let fs = DriveFs::new(fs_config, Arc::clone(&remote) as _, Arc::new(content), jobs, Arc::clone(&timer), None);
@@ -451,7 +452,7 @@ impl Bench {
 
     /// Opens the file `name` of the root.
     pub fn open(&self, name: &str) -> Fh {
-        self.fs.open(self.ino(Ino::ROOT, name)).unwrap()
+        self.fs.open(self.ino(Ino::ROOT, name), 1).unwrap()
     }
 }
 

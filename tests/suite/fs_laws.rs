@@ -296,7 +296,7 @@ fn wrong_kinds_and_unknown_handles_are_refused() {
     let (f, d) = (bench.ino(Ino::ROOT, "f"), bench.ino(Ino::ROOT, "d"));
     assert!(matches!(bench.lookup(f, "x"), Err(FsError::NotADirectory)));
     assert!(matches!(bench.fs.opendir(f, 1), Err(FsError::NotADirectory)));
-    assert!(matches!(bench.fs.open(d), Err(FsError::IsADirectory)));
+    assert!(matches!(bench.fs.open(d, 1), Err(FsError::IsADirectory)));
     assert!(matches!(bench.lookup(Ino(12345), "x"), Err(FsError::NotFound)));
     assert!(matches!(bench.read(koofs::fs::Fh(99), 0, 1), Err(FsError::BadHandle)));
     assert!(matches!(bench.readdir(koofs::fs::Fh(99), 0, 1), Err(FsError::BadHandle)));

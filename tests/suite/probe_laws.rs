@@ -291,7 +291,7 @@ fn file_found_by_its_name_is_opened_read_and_renamed_as_any_other() {
     let ino = bench.ino(Ino::ROOT, "x");
     // The store has another version: the inode cannot be opened any more, and the name gets another one.
     bench.store.etag("\"two\"");
-    let fh = bench.fs.open(ino).unwrap();
+    let fh = bench.fs.open(ino, 1).unwrap();
     let _ = bench.read(fh, 0, 10);
     bench.fs.release(fh);
     bench.remote.later_page_gate.open();

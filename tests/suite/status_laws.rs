@@ -104,6 +104,35 @@ fn status_answers_while_the_network_does_not_and_tells_what_is_being_fetched() {
 }
 
 #[test]
+fn status_names_the_processes_that_have_read_most() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.tree().add("", Entry::file("large", 2 << 20));
+    emulator.tree().add("", Entry::file("small", 10));
+    let bench = Bench::with(emulator, &[], &[]);
+    // Each opens one file, and reads it through.
+    tool("sum", [bench.path("large").to_str().unwrap()]).well();
+    tool("cat", [bench.path("small").to_str().unwrap()]).well();
+    tool("ls", [text(&bench)]).well();
+    let told = asked(&bench);
+    let user = |name: &str| {
+        let users = told["users"].as_array().unwrap();
+        let place = users.iter().position(|user| user["name"] == name);
+        place.map(|place| (place, users[place].clone())).unwrap_or_else(|| panic!("no {name}: {told:#}"))
+    };
+    let ((first, sum), (_, cat), (_, ls)) = (user("sum"), user("cat"), user("ls"));
+    assert_eq!((first, figure(&sum, "files"), figure(&sum, "bytes")), (0, 1, 2 << 20), "{told:#}");
+    assert!(figure(&sum, "waited") >= 1 && figure(&sum, "pid") > 0, "{told:#}");
+    assert_eq!((figure(&cat, "files"), figure(&cat, "bytes")), (1, 10), "{told:#}");
+    assert_eq!((figure(&ls, "files"), figure(&ls, "directories")), (0, 1), "{told:#}");
+    let shown = status(&[text(&bench)]).well();
+    assert!(shown.contains("PROCESS") && shown.contains("\nsum "), "{shown}");
+    bench.end();
+}
+
+#[test]
 fn status_counts_throttles_retries_and_errors_by_kind() {
     if !mounts_are_allowed() {
         return;

@@ -349,7 +349,7 @@ fn read_folder(bench: &Bench, name: &str, files: usize, sorted: impl Fn(&mut Vec
     let mut inos = (0..files).map(|f| bench.ino(dir, &format!("f{f:02}"))).collect();
     sorted(&mut inos);
     for ino in inos {
-        let fh = bench.fs.open(ino).unwrap();
+        let fh = bench.fs.open(ino, 1).unwrap();
         bench.read(fh, 0, 4096).unwrap();
     }
 }
@@ -679,7 +679,7 @@ fn content_that_changes_under_one_size_and_time_is_another_inode_and_the_old_one
         bench.store.etag(&format!("\"{round}\""));
         assert!(bench.read(fh, 32 << 20, 4096).is_err(), "round {round}");
         for ino in &inos {
-            assert!(matches!(bench.fs.open(*ino), Err(FsError::Outdated)), "round {round}");
+            assert!(matches!(bench.fs.open(*ino, 1), Err(FsError::Outdated)), "round {round}");
         }
         assert!(bench.read(fh, 0, 4096).is_err(), "an old handle stays stale");
         assert!(bench.read(fh, 48 << 20, 4096).is_err());
