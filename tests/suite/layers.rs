@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("remote", &["policy"]),
     // What the rooms count of themselves; `remote` for the kinds of failures.
     ("stats", &["policy", "remote"]),
+    // `--metrics`: `clock` for how long a question may take; `stats` for how long requests took.
+    ("metrics", &["clock", "config", "stats"]),
     // Files and commands that hold secrets; `policy` for what a message says to type.
     ("secrets", &["config", "policy"]),
     // Blobs on the disk: neither what a listing holds nor who reads.
@@ -54,8 +56,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "mount",
         &[
-            "clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "offline", "policy",
-            "remote", "stats", "store", "sync",
+            "clock", "config", "content", "fs", "http", "jobs", "kernel", "koodrive", "listing", "metrics", "offline",
+            "policy", "remote", "stats", "store", "sync",
         ],
     ),
     (
