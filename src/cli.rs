@@ -211,9 +211,8 @@ where
     refuse_secrets(&arguments).map_err(Refusal::Usage)?;
     let typed = Typed::try_parse_from(&arguments).map_err(|error| refusal(&error, &arguments))?;
     let command = match typed.command {
-        TypedCommand::Mount(typed) => {
-            mount(typed.source, &typed.mountpoint, &typed.options.flags, environment).map(Command::Mount)
-        }
+        TypedCommand::Mount(typed) => mount(typed.source, &typed.mountpoint, &typed.options.flags, environment)
+            .map(|config| Command::Mount(Box::new(config))),
         TypedCommand::Status { mountpoint, json, watch } => {
             let path = mountpoint.as_deref().map(|path| absolute("MOUNTPOINT", path)).transpose();
             path.map(|path| Command::Status(StatusConfig { path, is_json: json, is_watching: watch }))
@@ -308,6 +307,7 @@ fn mount(
         noexec: values.noexec,
         rights: values.rights,
         cache: values.cache,
+        metrics: values.metrics,
     })
 }
 

@@ -5,6 +5,7 @@ mod rights;
 mod space;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ pub fn default_memory_bytes(ram_bytes: Option<u64>, cgroup_limit_bytes: Option<u
 #[derive(Clone, Debug)]
 pub enum Command {
     /// `koofs mount`.
-    Mount(MountConfig),
+    Mount(Box<MountConfig>),
     /// `koofs refresh`.
     Refresh {
         /// A directory or file of a mount: an absolute path.
@@ -404,6 +405,26 @@ pub struct MountConfig {
     pub rights: Rights,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
+    /// Where Prometheus may ask; `None` for nowhere.
+    pub metrics: Option<MetricsAt>,
+}
+
+/// Where Prometheus may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// An address of this machine.
+    Tcp(SocketAddr),
+    /// A Unix socket: an absolute path.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for MetricsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetricsAt::Tcp(address) => address.fmt(f),
+            MetricsAt::Socket(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// How what was read is kept on the disk.

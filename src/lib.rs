@@ -16,7 +16,7 @@
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),
 //!                      single_flight (one thread works, others wait), sync (how locks are taken)
-//!                      stats (counters that the rooms keep of themselves)
+//!                      stats (counters that the rooms keep of themselves), metrics (tells them to Prometheus)
 //! between them         offline (a drive that may be out of reach: fails at once, tries in the background, is known from before)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`),
 //!                      status (`koofs status`), warm (`koofs warm`), doctor (`koofs doctor`)
@@ -99,6 +99,8 @@ pub mod sync;
 pub mod clock;
 
 pub mod stats;
+
+pub mod metrics;
 
 // The commands that do without a mount.
 pub mod listing;

@@ -41,33 +41,53 @@ const PARTS: u32 = 4;
 
 const BUCKETS: usize = ((MAX_DOUBLING - MIN_DOUBLING) * PARTS) as usize;
 
+/// The ends of the buckets that are told to others, as doublings: every second one from 1 ms to 67 s.
+const TOLD_DOUBLINGS: std::ops::RangeInclusive<u32> = 10..=26;
+
 /// How long things took.
 #[derive(Debug)]
-pub struct Histogram([AtomicU64; BUCKETS]);
+pub struct Histogram {
+    counts: [AtomicU64; BUCKETS],
+    micros: Counter,
+}
 
 impl Default for Histogram {
     fn default() -> Histogram {
-        Histogram(std::array::from_fn(|_| AtomicU64::new(0)))
+        Histogram { counts: std::array::from_fn(|_| AtomicU64::new(0)), micros: Counter::default() }
     }
+}
+
+/// How long the requests of one purpose took, in few buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// What for, as a report has it.
+    pub purpose: &'static str,
+    /// The ends of buckets, in microseconds, each with how many did not take longer.
+    pub buckets: Vec<(u64, u64)>,
+    /// How many were answered.
+    pub count: u64,
+    /// How long all of them took together, in microseconds.
+    pub sum_micros: u64,
 }
 
 impl Histogram {
     /// Something took so long.
     pub fn note(&self, took: Duration) {
-        let micros =
-            u64::try_from(took.as_micros()).unwrap_or(u64::MAX).clamp(1 << MIN_DOUBLING, (1 << MAX_DOUBLING) - 1);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).min((1 << MAX_DOUBLING) - 1);
+        self.micros.add(micros);
+        let micros = micros.max(1 << MIN_DOUBLING);
         let doubling = micros.ilog2();
         // The two bits behind the first.
         let part = (micros >> (doubling - 2)) & u64::from(PARTS - 1);
         let bucket = u64::from((doubling - MIN_DOUBLING) * PARTS) + part;
-        if let Some(bucket) = usize::try_from(bucket).ok().and_then(|bucket| self.0.get(bucket)) {
+        if let Some(bucket) = usize::try_from(bucket).ok().and_then(|bucket| self.counts.get(bucket)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// What `permille` of a thousand did not take longer than, rounded up to the end of a bucket; `None` if there was nothing yet.
     pub fn quantile(&self, permille: u64) -> Option<Duration> {
-        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         let sum: u64 = counts.iter().sum();
         let rank = sum.saturating_mul(permille).div_ceil(1000).max(1);
         let mut below = 0;
@@ -78,6 +98,19 @@ impl Histogram {
         let (doubling, part) =
             (bucket as u64 / u64::from(PARTS) + u64::from(MIN_DOUBLING), bucket as u64 % u64::from(PARTS));
         Some(Duration::from_micros((1 << doubling) + (part + 1) * (1 << (doubling - 2))))
+    }
+}
+
+impl Histogram {
+    /// All of it, as that of `purpose`.
+    fn latency(&self, purpose: &'static str) -> Latency {
+        let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let below = |doubling: u32| {
+            let buckets = ((doubling - MIN_DOUBLING) * PARTS) as usize;
+            (1 << doubling, counts.iter().take(buckets).sum())
+        };
+        let buckets = TOLD_DOUBLINGS.step_by(2).map(below).collect();
+        Latency { purpose, buckets, count: counts.iter().sum(), sum_micros: self.micros.get() }
     }
 }
 
@@ -185,6 +218,11 @@ impl Requests {
         self.0.iter().map(|of| of.failures[failure(RemoteErrorKind::Throttled).0].get()).sum()
     }
 
+    /// How long they took, for each purpose.
+    pub fn latencies(&self) -> Vec<Latency> {
+        PURPOSES.iter().map(|(purpose, name)| self.0[*purpose as usize].latency.latency(name)).collect()
+    }
+
     /// Says all of it, under `requests.`; what has never been is left out.
     pub fn tell(&self, report: &mut Report) {
         for (purpose, name) in PURPOSES {
@@ -255,6 +293,19 @@ mod tests {
         (0..15).for_each(|_| histogram.note(Duration::from_secs(1)));
         assert!(histogram.quantile(500).unwrap() < Duration::from_millis(14));
         assert!(histogram.quantile(990).unwrap() >= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn told_buckets_grow_and_hold_all_that_is_not_longer() {
+        let histogram = Histogram::default();
+        for millis in [0, 1, 3, 100, 10_000, 100_000] {
+            histogram.note(Duration::from_millis(millis));
+        }
+        let told = histogram.latency("listing");
+        assert_eq!((told.count, told.sum_micros), (6, 110_104_000));
+        assert_eq!(told.buckets.first(), Some(&(1024, 2)));
+        assert_eq!(told.buckets.last(), Some(&(1 << 26, 5)));
+        assert!(told.buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{told:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::layers::Layers;
 use super::{cache, settings, values};
-use crate::config::{CacheConfig, DEFAULT_UMASK, Rights};
+use crate::config::{CacheConfig, DEFAULT_UMASK, MetricsAt, Rights};
 
 /// The settings that do not belong to the source.
 pub(super) struct MountValues {
@@ -21,6 +21,7 @@ pub(super) struct MountValues {
     pub(super) log_file: Option<PathBuf>,
     pub(super) verbosity: u8,
     pub(super) cache: Option<CacheConfig>,
+    pub(super) metrics: Option<MetricsAt>,
 }
 
 impl MountValues {
@@ -39,6 +40,7 @@ impl MountValues {
             log_file: layers.path(&settings::LOG_FILE),
             verbosity: verbosity(layers),
             cache: cache::config(layers),
+            metrics: metrics(layers),
         }
     }
 }
@@ -52,6 +54,12 @@ fn rights(layers: &mut Layers<'_>) -> Rights {
         file_mode: layers.value(&settings::FILE_MODE, values::mode).unwrap_or(0o666 & !umask),
         dir_mode: layers.value(&settings::DIR_MODE, values::mode).unwrap_or(0o777 & !umask),
     }
+}
+
+/// Where metrics are served: on this machine, unless others may ask, too.
+fn metrics(layers: &mut Layers<'_>) -> Option<MetricsAt> {
+    let may_be_remote = layers.switch(&settings::ALLOW_REMOTE_METRICS);
+    layers.value(&settings::METRICS, |text| values::metrics_at(text, may_be_remote))
 }
 
 /// How many times `-v` was given, or what stands for it.

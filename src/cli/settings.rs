@@ -190,6 +190,10 @@ settings! {
     CACHE_SIZE = "cache_size", Number, Mount, "Mount", "SIZE",
         "The most that is kept, 16M to 1T [default: 1/10 of what is free, at most 10G]";
 
+    METRICS = "metrics", Text, Mount, "Diagnosis", "ADDR",
+        "Serve figures for Prometheus at [127.0.0.1:]PORT or on a Unix socket (a path), under /metrics";
+    ALLOW_REMOTE_METRICS = "allow_remote_metrics", Switch, Mount, "Diagnosis", "",
+        "Allow --metrics on an address that other machines reach: figures need no login";
     LOG_FILE = "log_file", Path, Mount, "Diagnosis", "FILE",
         "Append the log to this file, made readable for you only";
     VERBOSE = "verbose" ('v'), Count, Service, "Diagnosis", "",

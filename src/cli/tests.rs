@@ -29,7 +29,10 @@ fn parsed_in(arguments: &str, variables: &[(&str, &str)]) -> Result<Command, Ref
 
 fn space_in(arguments: &str, variables: &[(&str, &str)]) -> SpaceConfig {
     match parsed_in(&format!("mount --endpoint intl {arguments} /mnt"), variables) {
-        Ok(Command::Mount(MountConfig { source: Source::Space(space), .. })) => space,
+        Ok(Command::Mount(config)) => match config.source {
+            Source::Space(space) => space,
+            other => panic!("no space: {other:?}"),
+        },
         other => panic!("{arguments}: {other:?}"),
     }
 }
@@ -51,7 +54,7 @@ fn secret_file(directory: &tempfile::TempDir, name: &str, content: &str) -> Stri
 
 fn mounted(arguments: &str) -> MountConfig {
     match parsed(arguments) {
-        Ok(Command::Mount(config)) => config,
+        Ok(Command::Mount(config)) => *config,
         other => panic!("{arguments}: {other:?}"),
     }
 }
@@ -361,7 +364,7 @@ fn mask_takes_rights_from_the_defaults_and_a_mode_says_all() {
 fn help_of_mount_fits_a_terminal_and_names_every_setting() {
     let text = Typed::command().term_width(80).find_subcommand_mut("mount").unwrap().clone().term_width(80);
     let text = text.clone().render_help().to_string();
-    assert!(text.lines().count() <= 122, "{} lines:\n{text}", text.lines().count());
+    assert!(text.lines().count() <= 130, "{} lines:\n{text}", text.lines().count());
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }

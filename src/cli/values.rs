@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::settings::SecretSetting;
-use crate::config::{self, Secret, TeamKind};
+use crate::config::{self, MetricsAt, Secret, TeamKind};
 use crate::policy::shell::shell_word;
 
 /// The known services by name: the only mainland and the only international region that are documented
@@ -117,6 +117,27 @@ fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
         return Err(format!("must be between {min}M and {max}T"));
     }
     Ok(bytes)
+}
+
+/// Where metrics are served: `9500`, `127.0.0.1:9500`, `localhost:9500`, `[::1]:9500`, `/run/koofs.sock` or `unix:/run/koofs.sock`; on an
+/// address of this machine alone unless it `may_be_remote`.
+pub(crate) fn metrics_at(text: &str, may_be_remote: bool) -> Result<MetricsAt, String> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    if path.starts_with('/') {
+        return Ok(MetricsAt::Socket(PathBuf::from(path)));
+    }
+    let port = ["localhost:", ":", ""].into_iter().find_map(|prefix| text.strip_prefix(prefix)?.parse::<u16>().ok());
+    let address = match port {
+        Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        None => {
+            text.parse().map_err(|_| "write a port, an IP address and a port, or the path of a socket".to_owned())?
+        }
+    };
+    match (address.port(), address.ip().is_loopback() || may_be_remote) {
+        (0, _) => Err("the port is missing".to_owned()),
+        (_, true) => Ok(MetricsAt::Tcp(address)),
+        (_, false) => Err("other machines reach this address: give --allow-remote-metrics if they may ask".to_owned()),
+    }
 }
 
 /// A time within the bounds of `--ttl`.

@@ -54,6 +54,8 @@ pub enum MountError {
     UnmountedEarly(PathBuf),
     /// A system call failed that does not.
     System(&'static str, io::Error),
+    /// `--metrics`: nothing can be served there.
+    Metrics(String, io::Error),
     /// The log file could not be opened.
     LogFile(PathBuf, io::Error),
     /// The log file is one that another user may have put there: in words.
@@ -174,6 +176,7 @@ impl fmt::Display for MountError {
                 write!(f, "{} was unmounted by somebody else before the mount was ready", path.display())
             }
             MountError::System(call, _) => write!(f, "{call} failed"),
+            MountError::Metrics(at, _) => write!(f, "cannot serve metrics at {at}: give --metrics another address"),
             MountError::LogFile(path, _) => write!(f, "cannot open log file {}", path.display()),
             MountError::UnsafeLogFile(path, why) => {
                 write!(f, "log file {} {why}: remove it, or name another with --log-file", path.display())
@@ -230,6 +233,7 @@ impl Error for MountError {
             | MountError::DeviceDenied(_, cause)
             | MountError::Refused(cause)
             | MountError::System(_, cause)
+            | MountError::Metrics(_, cause)
             | MountError::LogFile(_, cause)
             | MountError::Refresh(_, cause)
             | MountError::Unmount(_, cause) => Some(cause),

@@ -7,6 +7,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::MountConfig;
 use crate::fs::DriveFs;
 use crate::kernel::inquiry::TellStatus;
+use crate::metrics;
 use crate::stats::{Report, Requests};
 use crate::store::Store;
 
@@ -23,16 +24,25 @@ struct Told {
     drive: Arc<DriveFs>,
 }
 
-/// What tells how the mount of `config` is, which begins now.
-pub(super) fn teller(
+/// The most bytes of a report for metrics: more than there ever are.
+const MAX_METRICS_BYTES: usize = 64 << 10;
+
+/// What tells how the mount of `config` is, which begins now: to `koofs status`, and for Prometheus.
+pub(super) fn tellers(
     config: &MountConfig,
     requests: Arc<Requests>,
     store: Option<Arc<Store>>,
     drive: Arc<DriveFs>,
-) -> TellStatus {
+) -> (TellStatus, Box<dyn Fn() -> String + Send>) {
     let cache_dir = config.cache.as_ref().map(|cache| cache.directory.display().to_string());
     let told = Told { name: config.name.clone(), cache_dir, started: SystemClock.now(), requests, store, drive };
-    Arc::new(move |max| told.report().into_bytes(max))
+    let told = Arc::new(told);
+    let for_metrics = Arc::clone(&told);
+    let tell_metrics = move || {
+        let report = for_metrics.report().into_bytes(MAX_METRICS_BYTES);
+        metrics::exposition(&String::from_utf8_lossy(&report), &for_metrics.requests.latencies())
+    };
+    (Arc::new(move |max| told.report().into_bytes(max)), Box::new(tell_metrics))
 }
 
 impl Told {

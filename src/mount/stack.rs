@@ -19,6 +19,7 @@ use crate::kernel::attr::Owner;
 use crate::kernel::process;
 use crate::koodrive;
 use crate::listing;
+use crate::metrics::Endpoint;
 use crate::offline::{self, Event, Failed, Meaning, Plan, Reconnecting};
 use crate::policy::budget::{Budget, LISTING_THREADS};
 use crate::remote::{Remote, RemoteErrorKind, Rooted};
@@ -59,6 +60,12 @@ fn bound_allocator() {
 /// If the share cannot be opened, `--root` is not in it, or a thread cannot be started.
 pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, MountError> {
     bound_allocator();
+    // First: whether the address is free is known at once.
+    let metrics = config
+        .metrics
+        .as_ref()
+        .map(|at| Endpoint::bind(at).map_err(|error| MountError::Metrics(at.to_string(), error)));
+    let metrics = metrics.transpose()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let http = HttpConfig::of(config.source.connection());
     let requests = Arc::clone(&http.requests);
@@ -107,7 +114,10 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
         }
     });
     let store = cache.map(|cache| Arc::clone(&cache.store));
-    let tell_status = figures::teller(config, requests, store.clone(), Arc::clone(&drive));
+    let (tell_status, tell_metrics) = figures::tellers(config, requests, store.clone(), Arc::clone(&drive));
+    if let Some(metrics) = metrics {
+        metrics.serve(Arc::new(SystemClock), tell_metrics).map_err(no_thread)?;
+    }
     let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status);
     let kernel_abi = Arc::clone(filesystem.kernel_abi());
     Ok(Built { filesystem, drive: Some(drive), kernel_abi, store })

@@ -51,7 +51,7 @@ impl Home {
 
     fn mount(&self, arguments: &str, variables: &[(&str, &str)]) -> MountConfig {
         match self.parse(&format!("mount {arguments} /mnt"), variables) {
-            Ok(Command::Mount(config)) => config,
+            Ok(Command::Mount(config)) => *config,
             other => panic!("{arguments}: {other:?}"),
         }
     }

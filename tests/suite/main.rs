@@ -49,6 +49,7 @@ mod log_keeper;
 mod log_laws;
 mod login;
 mod mapping;
+mod metrics_laws;
 mod mount_bench;
 mod mount_change_laws;
 mod mount_child;
