@@ -307,6 +307,7 @@ fn mount(
         noexec: values.noexec,
         rights: values.rights,
         cache: values.cache,
+        xattr: values.xattr,
         metrics: values.metrics,
     })
 }

@@ -1,15 +1,18 @@
 //! Checked plain values that say what to mount and how. Owns the defaults and their reasons; knows neither clap nor the
 //! environment.
 
+mod cache;
+mod metrics;
 mod rights;
 mod space;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy::hash::stable_hash;
+pub use cache::{CacheAction, CacheCommand, CacheConfig};
+pub use metrics::MetricsAt;
 pub use rights::{DEFAULT_UMASK, Rights};
 pub use space::{SpaceSource, TeamKind};
 
@@ -136,26 +139,6 @@ pub struct WarmCommand {
     pub paths: Vec<PathBuf>,
     /// Files too, not only the listings of directories.
     pub with_data: bool,
-}
-
-/// Everything that `koofs cache` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheCommand {
-    /// Where the cache is: an absolute path.
-    pub directory: PathBuf,
-    /// What is to be done.
-    pub action: CacheAction,
-}
-
-/// What `koofs cache` does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CacheAction {
-    /// Says what there is.
-    Show,
-    /// Removes what is kept of the source of this name, or all.
-    Clear(Option<String>),
-    /// Reads all of it, and removes what is damaged.
-    Verify,
 }
 
 /// Lines for standard output, and whether they say that all is well.
@@ -405,35 +388,10 @@ pub struct MountConfig {
     pub rights: Rights,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
+    /// Extended attributes are offered.
+    pub xattr: bool,
     /// Where Prometheus may ask; `None` for nowhere.
     pub metrics: Option<MetricsAt>,
-}
-
-/// Where Prometheus may ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MetricsAt {
-    /// An address of this machine.
-    Tcp(SocketAddr),
-    /// A Unix socket: an absolute path.
-    Socket(PathBuf),
-}
-
-impl fmt::Display for MetricsAt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MetricsAt::Tcp(address) => address.fmt(f),
-            MetricsAt::Socket(path) => path.display().fmt(f),
-        }
-    }
-}
-
-/// How what was read is kept on the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheConfig {
-    /// Where: an absolute path.
-    pub directory: PathBuf,
-    /// The most bytes that it takes; `None` for a part of what is free.
-    pub limit_bytes: Option<u64>,
 }
 
 /// Everything that `koofs ls` needs.

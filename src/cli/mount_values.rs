@@ -21,6 +21,7 @@ pub(super) struct MountValues {
     pub(super) log_file: Option<PathBuf>,
     pub(super) verbosity: u8,
     pub(super) cache: Option<CacheConfig>,
+    pub(super) xattr: bool,
     pub(super) metrics: Option<MetricsAt>,
 }
 
@@ -40,6 +41,7 @@ impl MountValues {
             log_file: layers.path(&settings::LOG_FILE),
             verbosity: verbosity(layers),
             cache: cache::config(layers),
+            xattr: layers.switch(&settings::XATTR),
             metrics: metrics(layers),
         }
     }

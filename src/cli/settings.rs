@@ -177,6 +177,8 @@ settings! {
         "Let no program of the mount be run";
     NONEMPTY = "nonempty", Switch, Mount, "Mount", "",
         "Mount over a directory that is not empty, and hide what is in it";
+    XATTR = "xattr", Switch, Mount, "Mount", "",
+        "Offer user.koofs.* attributes: id, version, original name, cached bytes; slows ls -l";
     TTL = "ttl", Number, Mount, "Mount", "TIME",
         "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
     OFFLINE_FOR = "offline_for", Number, Mount, "Mount", "TIME",

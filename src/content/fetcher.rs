@@ -36,7 +36,7 @@ pub struct Fetcher {
     store: Arc<dyn ObjectStore>,
     links: Arc<LinkStore>,
     blocks: Arc<BlockCache>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) jobs: JobQueue,
     op_timeout: Duration,
     pacer: Pacer,

@@ -76,6 +76,12 @@ impl KeptBlocks {
         identity.zip(blob).is_some_and(|(identity, blob)| self.agrees(object, &blob, &identity))
     }
 
+    /// Whether the disk has something under the name of the unit with byte `offset`; it is not read. Blocks as long as the disk takes.
+    pub(super) fn has_name(&self, object: &Object, offset: u64) -> bool {
+        let identity = self.identity(object, offset / BLOB_BYTES).filter(|_| self.is_trusted(object));
+        identity.is_some_and(|identity| self.store.has_name(&identity))
+    }
+
     /// Puts a unit that has been read, unless it is there by now, and waits until it is written. Says whether it is there.
     pub(super) fn put_now(&self, object: &Object, offset: u64, data: &ReadData, until: Instant) -> bool {
         let Some(identity) = self.identity(object, offset / BLOB_BYTES) else { return false };

@@ -8,6 +8,7 @@ pub mod blocks;
 mod buffers;
 mod error;
 pub mod fetcher;
+mod held;
 mod in_flight;
 mod kept;
 mod links;
@@ -135,6 +136,12 @@ impl Content {
     /// Opens a file. Touches no network.
     pub fn open(&self, content: &FileContent) -> FileReader {
         FileReader::new(Arc::clone(&content.0), Arc::clone(&self.prefetcher))
+    }
+
+    /// How many bytes of it are in memory or on the disk. Blocks as long as the disk takes, until `until` at most.
+    pub fn held_bytes(&self, content: &FileContent, until: Instant) -> u64 {
+        let Prefetcher { blocks, fetcher, .. } = self.prefetcher.as_ref();
+        held::held_bytes(&content.0, blocks, fetcher.kept.as_deref(), fetcher.clock.as_ref(), until)
     }
 
     fn object(&self, id: &NodeId, version: Version) -> Arc<Object> {

@@ -59,9 +59,27 @@ pub struct Entry {
     pub kind: NodeKind,
     /// Length and time.
     pub version: Version,
+    /// Its name at the service, if that is another; see [`Entry::original_name`].
+    original: Option<Box<OriginalName>>,
+}
+
+/// A name as the service has it. Few entries have one that Linux does not take as it is, so what they have is a thin pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OriginalName(Box<str>);
+
+impl OriginalName {
+    /// That of `node`, which is shown as `name`; `None` if they are the same.
+    fn of(node: &Node, name: &EntryName) -> Option<Box<OriginalName>> {
+        (node.name != name.as_str()).then(|| Box::new(OriginalName(node.name.as_str().into())))
+    }
 }
 
 impl Entry {
+    /// Its name at the service, whatever that is.
+    pub fn original_name(&self) -> &str {
+        self.original.as_ref().map_or(self.name.as_str(), |original| &original.0)
+    }
+
     /// Whether more than its name is known.
     ///
     /// # Errors
@@ -112,6 +130,7 @@ impl InodeTable {
             id: root,
             kind: NodeKind::Directory,
             version: Version { size_bytes: 0, edited_ms: root_edited_ms },
+            original: None,
         };
         let slot = Slot { lookups: 1, ..Slot::new(Arc::new(entry)) };
         let slots = Mutex::new(HashMap::from([(Ino::ROOT, slot)]));
@@ -317,7 +336,8 @@ fn enlist_one(slots: &mut HashMap<Ino, Slot>, parent: Ino, name: EntryName, node
             {
                 let slot = occupied.get_mut();
                 slot.listings += 1;
-                if slot.entry.name != name || slot.entry.version != node.version {
+                let is_same_name = slot.entry.name == name && slot.entry.original_name() == node.name;
+                if !is_same_name || slot.entry.version != node.version {
                     slot.entry = Arc::new(entry_of(ino, parent, name, node));
                 }
                 return Arc::clone(&slot.entry);
@@ -359,7 +379,8 @@ fn is_same(entry: &Entry, parent: Ino, node: &Node) -> bool {
 }
 
 fn entry_of(ino: Ino, parent: Ino, name: EntryName, node: Node) -> Entry {
-    Entry { ino, parent, name, id: node.id, kind: node.kind, version: node.version }
+    let original = OriginalName::of(&node, &name);
+    Entry { ino, parent, name, id: node.id, kind: node.kind, version: node.version, original }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod remembered;
 pub mod retried;
 mod subtrees;
 mod users;
+mod xattr;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -11,6 +11,12 @@ pub const NOT_OUR_IOCTL: Errno = Errno::ENOTTY;
 /// For a user who asks for what only the mount's owner may do.
 pub const NOT_OWNER: Errno = Errno::EPERM;
 
+/// For an extended attribute that there is not.
+pub const NO_SUCH_XATTR: Errno = Errno::ENODATA;
+
+/// For a buffer that an extended attribute does not fit into.
+pub const BUFFER_TOO_SMALL: Errno = Errno::ERANGE;
+
 /// The errno that a process sees for `error`.
 pub fn errno(error: &FsError) -> Errno {
     match error {

@@ -118,7 +118,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     if let Some(metrics) = metrics {
         metrics.serve(Arc::new(SystemClock), tell_metrics).map_err(no_thread)?;
     }
-    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status);
+    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status, config.xattr);
     let kernel_abi = Arc::clone(filesystem.kernel_abi());
     Ok(Built { filesystem, drive: Some(drive), kernel_abi, store })
 }

@@ -254,6 +254,11 @@ impl Store {
         !lock(&self.hidden).contains(&blob.identity.source().key()) && self.writer.put(blob)
     }
 
+    /// Whether there is a file for the blob of `identity`, whole or not. Blocks as long as the disk takes.
+    pub fn has_name(&self, identity: &Identity) -> bool {
+        !lock(&self.hidden).contains(&identity.source().key()) && self.disk.has(place(identity))
+    }
+
     /// Removes the blob of `identity`, if there is one. Blocks as long as the disk takes.
     ///
     /// # Errors

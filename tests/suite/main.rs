@@ -83,3 +83,4 @@ mod subtree_laws;
 mod user_laws;
 mod walk_laws;
 mod warm_laws;
+mod xattr_laws;

@@ -35,6 +35,7 @@ fn child_acts_on_a_mount() {
         "names" => names(&path),
         "writes" => writes(&path, Path::new(arguments[0]), arguments.get(1).copied().unwrap_or_default()),
         "odd calls" => crate::call_laws::odd_calls(&path),
+        "attributes" => crate::xattr_laws::say_attributes(&path),
         "attributes without meaning" => attributes_without_meaning(&path),
         "resident" => resident(&path),
         "read, drop pages, read" => read_drop_pages_read(&path, arguments[0]),

@@ -121,6 +121,7 @@ fn child_serves_a_tiny_mount() {
         noexec: false,
         rights: Rights::default(),
         cache: None,
+        xattr: false,
         metrics: None,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
