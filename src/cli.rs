@@ -13,6 +13,7 @@ mod layers;
 mod login;
 mod machine;
 mod mount_values;
+mod quantities;
 mod remotes;
 mod resolve;
 mod settings;
@@ -307,6 +308,7 @@ fn mount(
         noexec: values.noexec,
         rights: values.rights,
         cache: values.cache,
+        bandwidth: values.bandwidth,
         xattr: values.xattr,
         metrics: values.metrics,
     })

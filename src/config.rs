@@ -29,6 +29,12 @@ pub const MIN_TTL: Duration = Duration::from_secs(1);
 /// The most that `--ttl` may be: a week. Longer is a copy, not a mount.
 pub const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The least that `--bwlimit` may be, in bytes per second: a block, which is what a read waits for, takes four seconds then.
+pub const MIN_BANDWIDTH: u64 = 64 << 10;
+
+/// The most: more than any line brings.
+pub const MAX_BANDWIDTH: u64 = 1 << 40;
+
 /// The default of `--offline-for`: a week's journey.
 pub const DEFAULT_OFFLINE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -388,6 +394,8 @@ pub struct MountConfig {
     pub rights: Rights,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
+    /// The most bytes of files' content that are fetched in a second; `None` for no limit.
+    pub bandwidth: Option<u64>,
     /// Extended attributes are offered.
     pub xattr: bool,
     /// Where Prometheus may ask; `None` for nowhere.

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::environment::Environment;
 use super::file;
 use super::layers::Layers;
-use super::{settings, values};
+use super::{quantities, settings};
 use crate::config::CacheConfig;
 
 /// What was said of the cache; `None` if there is to be none, or if there is no place for one.
 pub(super) fn config(layers: &mut Layers<'_>) -> Option<CacheConfig> {
     let is_off = layers.switch(&settings::NO_CACHE);
-    let limit_bytes = layers.value(&settings::CACHE_SIZE, values::cache_size);
+    let limit_bytes = layers.value(&settings::CACHE_SIZE, quantities::cache_size);
     let directory = directory(layers);
     if is_off { None } else { directory.map(|directory| CacheConfig { directory, limit_bytes }) }
 }

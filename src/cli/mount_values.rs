@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layers::Layers;
-use super::{cache, settings, values};
+use super::{cache, quantities, settings, values};
 use crate::config::{CacheConfig, DEFAULT_UMASK, MetricsAt, Rights};
 
 /// The settings that do not belong to the source.
@@ -21,6 +21,7 @@ pub(super) struct MountValues {
     pub(super) log_file: Option<PathBuf>,
     pub(super) verbosity: u8,
     pub(super) cache: Option<CacheConfig>,
+    pub(super) bandwidth: Option<u64>,
     pub(super) xattr: bool,
     pub(super) metrics: Option<MetricsAt>,
 }
@@ -35,12 +36,13 @@ impl MountValues {
             noexec: layers.switch(&settings::NOEXEC),
             rights: rights(layers),
             nonempty: layers.switch(&settings::NONEMPTY),
-            ttl: layers.value(&settings::TTL, values::ttl),
-            offline_for: layers.value(&settings::OFFLINE_FOR, values::offline_for),
-            memory_bytes: layers.value(&settings::MEMORY, values::memory_size),
+            ttl: layers.value(&settings::TTL, quantities::ttl),
+            offline_for: layers.value(&settings::OFFLINE_FOR, quantities::offline_for),
+            memory_bytes: layers.value(&settings::MEMORY, quantities::memory_size),
             log_file: layers.path(&settings::LOG_FILE),
             verbosity: verbosity(layers),
             cache: cache::config(layers),
+            bandwidth: layers.value(&settings::BWLIMIT, quantities::bandwidth).flatten(),
             xattr: layers.switch(&settings::XATTR),
             metrics: metrics(layers),
         }

@@ -3,6 +3,7 @@
 
 use super::layers::{Layers, Rank};
 use super::login::credentials;
+use super::quantities;
 use super::settings::{
     ACCESS_CODE, AGENT, ALL, ALLOW_HTTP, ALLOW_PRIVATE_LINKS, CA_FILE, EDITION, ENDPOINT, OP_TIMEOUT, Purpose,
     TEAM_TYPE, USER_ID,
@@ -94,7 +95,7 @@ fn connection(layers: &mut Layers<'_>, shown: &str, origin: Option<Endpoint>) ->
     }
     let allow_private_links = layers.switch(&ALLOW_PRIVATE_LINKS);
     let ca_file = layers.file(&CA_FILE, values::readable_file);
-    let op_timeout = layers.value(&OP_TIMEOUT, values::op_timeout).unwrap_or(DEFAULT_OP_TIMEOUT);
+    let op_timeout = layers.value(&OP_TIMEOUT, quantities::op_timeout).unwrap_or(DEFAULT_OP_TIMEOUT);
     Some(Connection { endpoint: endpoint?.0, allow_http, allow_private_links, ca_file, op_timeout })
 }
 

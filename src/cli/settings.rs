@@ -185,6 +185,8 @@ settings! {
         "How long what is remembered is shown while the service cannot be reached; 0: never [default: 7d]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
         "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
+    BWLIMIT = "bwlimit", Text, Mount, "Mount", "RATE",
+        "The most that is fetched of files in a second: 500K, 10M, … bytes, or off [default: off]";
     CACHE_DIR = "cache_dir", Path, Cache, "Mount", "DIR",
         "Where what was read is kept [default: ~/.cache/koofs; root: /var/cache/koofs]";
     NO_CACHE = "no_cache", Switch, Mount, "Mount", "",

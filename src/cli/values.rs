@@ -4,15 +4,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use super::settings::SecretSetting;
-use crate::config::{self, MetricsAt, Secret, TeamKind};
+use crate::config::{MetricsAt, Secret, TeamKind};
 use crate::policy::shell::shell_word;
 
 /// The known services by name: the only mainland and the only international region that are documented
@@ -90,35 +88,6 @@ pub(crate) fn is_safe_transport(endpoint: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Bytes of `64M`, `1G`, `512KiB` or `1048576`: powers of 1024, within the bounds of [`config`].
-pub(crate) fn memory_size(text: &str) -> Result<u64, String> {
-    size(text, config::MIN_MEMORY_BYTES..=config::MAX_MEMORY_BYTES)
-}
-
-/// The same within the bounds of `--cache-size`.
-pub(crate) fn cache_size(text: &str) -> Result<u64, String> {
-    size(text, config::MIN_CACHE_BYTES..=config::MAX_CACHE_BYTES)
-}
-
-fn size(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return Err("write bytes, or a number with K, M, G or T".to_owned()),
-    };
-    let number: u64 = digits.parse().map_err(|_| "write bytes, or a number with K, M, G or T".to_owned())?;
-    let bytes = number.saturating_mul(1 << shift);
-    if !bounds.contains(&bytes) {
-        let (min, max) = (bounds.start() >> 20, bounds.end() >> 40);
-        return Err(format!("must be between {min}M and {max}T"));
-    }
-    Ok(bytes)
-}
-
 /// Where metrics are served: `9500`, `127.0.0.1:9500`, `localhost:9500`, `[::1]:9500`, `/run/koofs.sock` or `unix:/run/koofs.sock`; on an
 /// address of this machine alone unless it `may_be_remote`.
 pub(crate) fn metrics_at(text: &str, may_be_remote: bool) -> Result<MetricsAt, String> {
@@ -138,55 +107,6 @@ pub(crate) fn metrics_at(text: &str, may_be_remote: bool) -> Result<MetricsAt, S
         (_, true) => Ok(MetricsAt::Tcp(address)),
         (_, false) => Err("other machines reach this address: give --allow-remote-metrics if they may ask".to_owned()),
     }
-}
-
-/// A time within the bounds of `--ttl`.
-pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
-    duration(text, config::MIN_TTL, config::MAX_TTL)
-}
-
-/// A time within the bounds of `--offline-for`.
-pub(crate) fn offline_for(text: &str) -> Result<Duration, String> {
-    duration(text, Duration::ZERO, config::MAX_OFFLINE_FOR)
-}
-
-/// A time within the bounds of `--op-timeout`.
-pub(crate) fn op_timeout(text: &str) -> Result<Duration, String> {
-    duration(text, config::MIN_OP_TIMEOUT, config::MAX_OP_TIMEOUT)
-}
-
-/// The units of times, in seconds, the largest first.
-const TIME_UNITS: [(char, u64); 4] = [('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
-
-fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    match seconds(text).map(Duration::from_secs) {
-        Some(duration) if (min..=max).contains(&duration) => Ok(duration),
-        Some(_) => Err(format!("must be {} to {}", in_units(min), in_units(max))),
-        None => Err("is no time; write seconds, or like 90s, 5m, 2h or 1h30m".to_owned()),
-    }
-}
-
-/// Seconds of `90`, `90s`, `5m` or `1h30m`: numbers, each with a unit that is smaller than the one before.
-fn seconds(text: &str) -> Option<u64> {
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
-    }
-    let (mut rest, mut units, mut sum) = (text, &TIME_UNITS[..], 0_u64);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let letter = rest[digits..].chars().next()?;
-        let place = units.iter().position(|(unit, _)| *unit == letter)?;
-        sum = sum.saturating_add(rest[..digits].parse::<u64>().ok()?.saturating_mul(units[place].1));
-        (rest, units) = (&rest[digits + letter.len_utf8()..], &units[place + 1..]);
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-/// The time in the largest unit that divides it.
-fn in_units(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let unit = TIME_UNITS.into_iter().find(|(_, unit)| seconds.is_multiple_of(*unit));
-    unit.map_or_else(String::new, |(letter, unit)| format!("{}{letter}", seconds / unit))
 }
 
 /// The names of a path inside the share, from the top; empty for the top itself.
@@ -435,48 +355,6 @@ mod tests {
             ("http://[::2]", false),
         ] {
             assert_eq!(is_safe_transport(endpoint), safe, "{endpoint}");
-        }
-    }
-
-    #[test]
-    fn memory_size_understands_units_and_keeps_its_bounds() {
-        for (text, want) in
-            [("64M", 64 << 20), ("1G", 1 << 30), ("1gib", 1 << 30), ("16777216", 16 << 20), ("32768K", 32 << 20)]
-        {
-            assert_eq!(memory_size(text), Ok(want), "{text}");
-        }
-        for text in ["", "M", "15M", "2T", "-1", "1.5G", "64 M", "64X", "99999999999999999999", "18446744073709551615T"]
-        {
-            assert!(memory_size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn time_has_units_or_is_in_seconds() {
-        for (text, seconds) in [
-            ("300", 300),
-            ("300s", 300),
-            ("5m", 300),
-            ("2h", 7200),
-            ("1h30m", 5400),
-            ("1d2h3m4s", 93_784),
-            ("7d", 604_800),
-            ("0h90s", 90),
-        ] {
-            assert_eq!(ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "x", "-1", "+1m", "1.5", "1.5h", "5 m", "m", "5M", "5m5", "30m1h", "1m1m", "5min", "5ä"] {
-            assert!(ttl(text).is_err_and(|why| why.contains("write seconds, or like 90s")), "{text}");
-        }
-    }
-
-    #[test]
-    fn time_keeps_its_bounds() {
-        for text in ["0", "0s", "604801", "8d", "99999999999999999d", "18446744073709551615h"] {
-            assert_eq!(ttl(text), Err("must be 1s to 7d".to_owned()), "{text}");
-        }
-        for text in ["0", "3601", "61m"] {
-            assert_eq!(op_timeout(text), Err("must be 1s to 1h".to_owned()), "{text}");
         }
     }
 

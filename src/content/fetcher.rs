@@ -11,6 +11,8 @@ use super::block::Block;
 use super::blocks::BlockCache;
 use super::in_flight::InFlight;
 use super::kept::{KeptBlocks, KeptUnit};
+use super::limiter::{Limiter, Turn};
+use super::limits::ContentConfig;
 use super::look::Look;
 use super::object::Object;
 use super::object_store::{self, ObjectStore, StoreAnswer};
@@ -39,7 +41,8 @@ pub struct Fetcher {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) jobs: JobQueue,
     op_timeout: Duration,
-    pacer: Pacer,
+    pub(super) pacer: Pacer,
+    pub(super) limiter: Limiter,
     /// Requests on their way.
     in_flight: InFlight,
     /// What is on the disk, which is asked first.
@@ -115,11 +118,12 @@ impl Fetcher {
         blocks: Arc<BlockCache>,
         clock: Arc<dyn Clock>,
         jobs: JobQueue,
-        op_timeout: Duration,
+        config: ContentConfig,
         kept: Option<KeptBlocks>,
     ) -> Arc<Fetcher> {
         let pacer = Pacer::new(clock.now());
-        jobs.set_background_limit(pacer.streams());
+        let limiter = Limiter::new(config.bytes_per_second, Arc::clone(&clock));
+        jobs.set_background_limit(limiter.at_most(pacer.streams()));
         Arc::new(Fetcher {
             store,
             links,
@@ -127,8 +131,9 @@ impl Fetcher {
             clock,
             runs: Runs::default(),
             jobs,
-            op_timeout,
+            op_timeout: config.op_timeout,
             pacer,
+            limiter,
             in_flight: InFlight::default(),
             kept: kept.map(Arc::new),
         })
@@ -162,7 +167,7 @@ impl Fetcher {
     /// Tells the pace what has happened, and applies the limits that follow.
     fn adjust_pace(&self, tell: impl FnOnce(&mut Pace, Duration)) {
         if let Some(streams) = self.pacer.adjust(self.clock.now(), tell) {
-            self.jobs.set_background_limit(streams);
+            self.jobs.set_background_limit(self.limiter.at_most(streams));
         }
     }
 
@@ -263,7 +268,7 @@ impl Fetcher {
             self.resolve_ahead(upcoming, self.clock.now() + self.op_timeout);
         }
         if matches!(urgency, Urgency::Awaited(_)) || !ticket.is_guess() {
-            self.note_wait();
+            self.pacer.note_wait();
         }
         ticket.start(urgency);
     }
@@ -301,11 +306,6 @@ impl Fetcher {
             let object = Arc::clone(object);
             self.jobs.push(Class::Foreground, move || kept.remove_all(&object));
         }
-    }
-
-    /// A reader waits for bytes that are not in yet.
-    pub(super) fn note_wait(&self) {
-        self.pacer.note_wait();
     }
 
     /// Abandons blocks, from the last one back to the first that a read waits for; `true` if none is left.
@@ -417,8 +417,7 @@ impl Fetcher {
 
     /// The store has refused a request because too many are running.
     fn note_one_too_many(&self) {
-        let in_flight = self.in_flight.count();
-        self.adjust_pace(|pace, now| pace.on_refusal(in_flight, now));
+        self.adjust_pace(|pace, now| pace.on_refusal(self.in_flight.count(), now));
     }
 
     /// Streams a body, which goes on to `end`, into the blocks, after skipping `skip` bytes of it.
@@ -439,14 +438,15 @@ impl Fetcher {
             if ticket.deadline().is_some_and(|deadline| self.clock.now() >= deadline) {
                 return Err(ContentError::Store(Arc::new(object_store::timeout())));
             }
-            match answer.body.read_some(buffer) {
-                Ok(0) => Err(ContentError::Store(Arc::new(object_store::cut_short()))),
-                Ok(count) => {
-                    run.note_active(self.clock.now());
-                    Ok(count)
-                }
-                Err(error) => Err(ContentError::Store(Arc::new(error))),
+            let failed = |error| ContentError::Store(Arc::new(error));
+            let count = answer.body.read_some(self.limiter.piece(buffer)).map_err(failed)?;
+            if count == 0 {
+                return Err(failed(object_store::cut_short()));
             }
+            let until = ticket.deadline().unwrap_or(sent + self.op_timeout);
+            self.limiter.pay(count, || Turn::of(run, ticket), until);
+            run.note_active(self.clock.now());
+            Ok(count)
         };
         object_store::skip(skip, &mut read)?;
         let mut block_began = self.clock.now();
@@ -480,8 +480,7 @@ impl Fetcher {
             self.adjust_pace(|pace, at| match len {
                 BLOCK_BYTES => pace.on_block(took, in_flight, at),
                 _ if is_first => pace.on_short_answer(took, now.saturating_duration_since(sent), in_flight, at),
-                // The end of a file says nothing that the blocks before it have not said.
-                _ => {}
+                _ => {} // The end of a file says nothing that the blocks before it have not said.
             });
             is_first = false;
             block_began = now;

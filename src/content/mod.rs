@@ -11,6 +11,8 @@ pub mod fetcher;
 mod held;
 mod in_flight;
 mod kept;
+mod limiter;
+mod limits;
 mod links;
 mod look;
 mod object;
@@ -28,7 +30,7 @@ mod watch;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lru::LruCache;
 
@@ -37,6 +39,7 @@ pub use error::{ContentError, StoreError};
 use fetcher::{Fetcher, Upcoming};
 pub use in_flight::Fetch;
 pub use kept::KeptBlocks;
+pub use limits::ContentConfig;
 pub use links::LinkStore;
 use object::Object;
 pub use object_store::{ObjectStore, StoreAnswer, StoreBody};
@@ -48,7 +51,6 @@ use sizes::Sizes;
 
 use crate::clock::Clock;
 use crate::jobs::{Class, JobQueue};
-use crate::policy::budget::Budget;
 use crate::policy::range::ByteRange;
 use crate::remote::{NodeId, Revision, Version};
 use crate::stats::Report;
@@ -57,15 +59,6 @@ use crate::sync::lock;
 /// The most objects whose identity is remembered after their last handle was closed, so that their blocks are found
 /// again: about 200 bytes each, and more than the blocks that fit into a GiB.
 const MAX_OBJECTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-
-/// What the content room is told at the start.
-#[derive(Clone, Copy, Debug)]
-pub struct ContentConfig {
-    /// The budget of all cached and prefetched bytes.
-    pub budget: Budget,
-    /// The deadline of every operation.
-    pub op_timeout: Duration,
-}
 
 /// The content of one version of a file: once it has been read, of one object of the store and no other. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,10 +90,10 @@ impl Content {
         clock: Arc<dyn Clock>,
         kept: Option<KeptBlocks>,
     ) -> Content {
-        let ContentConfig { budget, op_timeout } = config;
+        let budget = config.budget;
         let blocks = Arc::new(BlockCache::new(budget.bytes()));
         let fetcher =
-            Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, op_timeout, kept);
+            Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, config, kept);
         let prefetcher = Arc::new(Prefetcher::new(blocks, fetcher, budget, clock));
         let (objects, sizes) = (Mutex::new(LruCache::new(MAX_OBJECTS)), Arc::default());
         Content { prefetcher, links, objects, sizes }

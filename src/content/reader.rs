@@ -141,7 +141,7 @@ impl FileReader {
                 continue;
             }
             if block.is_requested() {
-                self.fetcher().note_wait();
+                self.fetcher().pacer.note_wait();
             }
             if !block.hurry(deadline) {
                 // Its fetch has just ended without it, for a reason that need not hold for one that somebody waits for.

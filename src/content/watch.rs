@@ -64,7 +64,10 @@ impl Watch {
         let (Some(fetcher), Some(object)) = (self.fetcher.upgrade(), self.object.upgrade()) else { return };
         match self.blocks.front().and_then(Weak::upgrade).filter(|block| block.is_awaited()) {
             Some(block) => {
-                fetcher.take_over(&object, &block);
+                // Another connection brings nothing sooner while all of them wait for `--bwlimit`.
+                if !fetcher.limiter.is_busy() {
+                    fetcher.take_over(&object, &block);
+                }
                 self.look_after(2 * patience, checks + 1);
             }
             None => self.next_block(),

@@ -90,7 +90,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
         cache.as_ref().map(|cache| KeptBlocks::new(Arc::clone(&cache.store), cache.blocks.clone(), unwritten_bytes));
     // Blobs that wait to be written, and those that are not complete.
     let budget = if kept.is_some() { budget.less(2 * unwritten_bytes) } else { budget };
-    let content_config = ContentConfig { budget, op_timeout };
+    let content_config = ContentConfig { budget, op_timeout, bytes_per_second: config.bandwidth };
     let content = Arc::new(Content::new(content_config, store, links, jobs, clock, kept));
 
     let remembered = cache.as_deref().map(Cache::remembered);

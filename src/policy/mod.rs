@@ -3,6 +3,7 @@
 //! Known by all rooms; knows only `std` (and `jiff` for dates). No clock, no IO, no threads: `tests/suite/layers.rs` sees to it.
 
 pub mod allowance;
+pub mod bandwidth;
 pub mod breaker;
 pub mod budget;
 pub mod hash;

@@ -84,7 +84,7 @@ fn main() {
     std::thread::spawn(move || running.run());
     let links = Arc::new(LinkStore::new(Arc::new(Zeros), Arc::new(SystemClock)));
     let jobs = JobQueue::start("content", 16, &timer).unwrap();
-    let config = ContentConfig { budget: Budget::new(256 << 20), op_timeout: HOUR };
+    let config = ContentConfig { budget: Budget::new(256 << 20), op_timeout: HOUR, bytes_per_second: None };
     let content = Arc::new(Content::new(config, Arc::new(Zeros), links, jobs, Arc::new(SystemClock), None));
     let file = content.of(&NodeId::new("f"), Version { size_bytes: FILE_BYTES, edited_ms: 1 });
     for threads in [1, 4] {

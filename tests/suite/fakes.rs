@@ -334,7 +334,8 @@ impl Bench {
         std::thread::spawn(move || running.run());
         let links = Arc::new(LinkStore::new(Arc::clone(&remote) as Arc<dyn Remote>, Arc::clone(&config.clock)));
         let jobs = JobQueue::start("content", 16, &timer).unwrap();
-        let content_config = ContentConfig { budget: Budget::new(config.memory_bytes), op_timeout: config.op_timeout };
+        let budget = Budget::new(config.memory_bytes);
+        let content_config = ContentConfig { budget, op_timeout: config.op_timeout, bytes_per_second: None };
         let content =
             Content::new(content_config, Arc::clone(&store) as _, links, jobs, Arc::clone(&config.clock), None);
         let fs_config = FsConfig {

@@ -6,6 +6,7 @@ mod emulator;
 
 mod advice_laws;
 mod api_fact_laws;
+mod bandwidth_laws;
 mod blob_disk_laws;
 mod blob_help;
 mod blob_laws;

@@ -122,6 +122,7 @@ fn child_serves_a_tiny_mount() {
         rights: Rights::default(),
         cache: None,
         xattr: false,
+        bandwidth: None,
         metrics: None,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
