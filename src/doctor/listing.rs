@@ -317,27 +317,23 @@ pub(super) fn both_ends(run: &mut Examination<'_>) -> Found {
     let descending = match &orders.descending {
         Ok(nodes) => nodes,
         Err(error) if error.is_not_offered => {
-            return Ok(Finding::lacking(format!(
-                "descending is refused ({error}): a mount lists from one end all the same"
-            )));
+            return Ok(Finding::lacking(format!("descending is refused ({error}): folders are listed from one end")));
         }
         Err(error) => return Ok(Finding::lacking(format!("not told: {error}"))),
     };
     let ids = |nodes: &[Node]| nodes.iter().map(|node| node.id.clone()).collect::<Vec<NodeId>>();
     let (there, mut back) = (ids(&orders.ascending), ids(descending));
     if there == back {
-        return Ok(Finding::lacking("both directions are the same: a mount lists from one end all the same"));
+        return Ok(Finding::lacking("both directions are the same: folders are listed from one end"));
     }
     back.reverse();
     let is_same_set = there.iter().collect::<HashSet<_>>() == back.iter().collect::<HashSet<_>>();
     Ok(match (orders.is_whole, there == back) {
-        (true, true) => {
-            Finding::good("descending is the exact reverse: a folder could be listed from both ends; a mount does not")
-        }
+        (true, true) => Finding::good("descending is the exact reverse: long folders are listed from both ends"),
         (true, false) if is_same_set => {
-            Finding::lacking("descending is not the exact reverse; a mount lists from one end")
+            Finding::lacking("descending is not the exact reverse: long folders may be listed from one end alone")
         }
-        (true, false) => Finding::lacking("descending has other entries: a mount lists from one end all the same"),
+        (true, false) => Finding::lacking("descending has other entries: folders are listed from one end"),
         (false, _) => Finding::good("descending begins at another end; a folder of 2 to 20 entries would tell more"),
     })
 }
