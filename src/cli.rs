@@ -29,7 +29,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, DoctorConfig, HelperCommand,
-    ListConfig, ListFormat, MountConfig, Report, SpacesConfig, StatusConfig, WarmCommand,
+    ListConfig, ListFormat, MountConfig, Report, Source, SpacesConfig, StatusConfig, WarmCommand,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -280,15 +280,10 @@ fn helped(typed: &TypedHelper, environment: &Environment) -> Result<HelperComman
     Ok(if typed.fake { HelperCommand::Fake } else { HelperCommand::Mount { config: Box::new(config), wants_writing } })
 }
 
-fn mount(
-    source: TypedPath,
-    mountpoint: &Path,
-    flags: &Flags,
-    environment: &Environment,
-) -> Result<MountConfig, String> {
+fn mount(source: TypedPath, mountpoint: &Path, flags: &Flags, env: &Environment) -> Result<MountConfig, String> {
     let remote_name = source.source.remote_name();
-    let said = Said::new(source, flags, environment)?;
-    let mut layers = said.layers(flags, environment);
+    let said = Said::new(source, flags, env)?;
+    let mut layers = said.layers(flags, env);
     let values = MountValues::of(&mut layers);
     let source = resolve::source(&mut layers, &said.source);
     let source = settled(layers, source)?;
@@ -308,6 +303,7 @@ fn mount(
         noexec: values.noexec,
         rights: values.rights,
         cache: values.cache,
+        shown: values.shown,
         bandwidth: values.bandwidth,
         xattr: values.xattr,
         metrics: values.metrics,
@@ -321,25 +317,23 @@ fn list(typed: TypedList, environment: &Environment) -> Result<ListConfig, Strin
         (false, true, false) => ListFormat::Long,
         (false, false, _) => ListFormat::Names,
     };
-    let flags = &typed.options.flags;
-    let said = Said::new(typed.source, flags, environment)?;
-    let mut layers = said.layers(flags, environment);
-    let source = resolve::source(&mut layers, &said.source);
-    let root = layers.value(&settings::ROOT, values::share_path).unwrap_or_default();
-    let verbosity = verbosity(&mut layers);
-    let source = settled(layers, source)?;
-    let mut path = said.below(root);
+    let (source, mut path, verbosity) = listed(typed.source, &typed.options.flags, environment)?;
     path.extend(typed.path);
     Ok(ListConfig { source, path, format, verbosity })
 }
 
-fn doctor(typed: TypedDoctor, environment: &Environment) -> Result<DoctorConfig, String> {
-    let flags = &typed.options.flags;
-    let said = Said::new(typed.source, flags, environment)?;
+/// What is to be looked into: the source, the path below it, and how often `-v` was given.
+fn listed(typed: TypedPath, flags: &Flags, environment: &Environment) -> Result<(Source, Names, u8), String> {
+    let said = Said::new(typed, flags, environment)?;
     let mut layers = said.layers(flags, environment);
     let source = resolve::source(&mut layers, &said.source);
+    let root = layers.value(&settings::ROOT, values::share_path).unwrap_or_default();
     let verbosity = verbosity(&mut layers);
-    let source = settled(layers, source)?;
+    Ok((settled(layers, source)?, said.below(root), verbosity))
+}
+
+fn doctor(typed: TypedDoctor, environment: &Environment) -> Result<DoctorConfig, String> {
+    let (source, _, verbosity) = listed(typed.source, &typed.options.flags, environment)?;
     let report = typed.report.as_deref().map(|path| absolute("--report", path)).transpose()?;
     Ok(DoctorConfig { source, report, verbosity })
 }

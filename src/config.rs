@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::policy::glob::Shown;
 use crate::policy::hash::stable_hash;
 pub use cache::{CacheAction, CacheCommand, CacheConfig};
 pub use metrics::MetricsAt;
@@ -394,6 +395,8 @@ pub struct MountConfig {
     pub rights: Rights,
     /// Where what was read is kept; `None` to keep nothing.
     pub cache: Option<CacheConfig>,
+    /// Which entries are shown.
+    pub shown: Shown,
     /// The most bytes of files' content that are fetched in a second; `None` for no limit.
     pub bandwidth: Option<u64>,
     /// Extended attributes are offered.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::layers::Layers;
 use super::{cache, quantities, settings, values};
 use crate::config::{CacheConfig, DEFAULT_UMASK, MetricsAt, Rights};
+use crate::policy::glob::{Glob, Shown};
 
 /// The settings that do not belong to the source.
 pub(super) struct MountValues {
@@ -21,6 +22,7 @@ pub(super) struct MountValues {
     pub(super) log_file: Option<PathBuf>,
     pub(super) verbosity: u8,
     pub(super) cache: Option<CacheConfig>,
+    pub(super) shown: Shown,
     pub(super) bandwidth: Option<u64>,
     pub(super) xattr: bool,
     pub(super) metrics: Option<MetricsAt>,
@@ -42,6 +44,10 @@ impl MountValues {
             log_file: layers.path(&settings::LOG_FILE),
             verbosity: verbosity(layers),
             cache: cache::config(layers),
+            shown: Shown {
+                exclude: layers.value(&settings::EXCLUDE, Glob::parse),
+                include: layers.value(&settings::INCLUDE, Glob::parse),
+            },
             bandwidth: layers.value(&settings::BWLIMIT, quantities::bandwidth).flatten(),
             xattr: layers.switch(&settings::XATTR),
             metrics: metrics(layers),

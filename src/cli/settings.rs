@@ -185,6 +185,10 @@ settings! {
         "How long what is remembered is shown while the service cannot be reached; 0: never [default: 7d]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
         "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
+    EXCLUDE = "exclude", Text, Mount, "Mount", "GLOB",
+        "Hide files whose name matches: '*.tmp', '{*.tmp,.DS_Store}'; directories: 'cache/'";
+    INCLUDE = "include", Text, Mount, "Mount", "GLOB",
+        "Hide files whose name does not match, and show all directories";
     BWLIMIT = "bwlimit", Text, Mount, "Mount", "RATE",
         "The most that is fetched of files in a second: 500K, 10M, … bytes, or off [default: off]";
     CACHE_DIR = "cache_dir", Path, Cache, "Mount", "DIR",

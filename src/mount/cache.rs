@@ -7,6 +7,7 @@ use crate::clock::Timer;
 use crate::config::{CacheConfig, Credentials, LoginConfig, ShareConfig, Source};
 use crate::fs::Remembered;
 use crate::offline::Facts;
+use crate::policy::glob::Shown;
 use crate::policy::printable::one_line;
 use crate::store::identity::Identity;
 use crate::store::{self, Store, identity};
@@ -29,11 +30,12 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// The cache for `source`, in which `queue_bytes` may wait to be written; `None`, with a warning, if it cannot be used.
+    /// The cache for `source`, of which some entries are `shown`, in which `queue_bytes` may wait to be written; `None`, with a warning, if it cannot be used.
     pub(super) fn open(
         config: &CacheConfig,
         source: &Source,
         root: &[String],
+        shown: &Shown,
         queue_bytes: u64,
         timer: &Arc<Timer>,
     ) -> Option<Cache> {
@@ -48,7 +50,8 @@ impl Cache {
         let blocks = identity::Source::new(endpoint, &exact, &label);
         let listings = identity::Source::new(
             endpoint,
-            &format!("{exact} listings"),
+            // Those that lack something are another source's.
+            &format!("{exact} listings{}", shown.mark()),
             &format!("{label}{}", identity::LISTINGS_LABEL),
         );
         let is_share = matches!(source, Source::Share(_));

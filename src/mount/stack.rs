@@ -22,7 +22,7 @@ use crate::listing;
 use crate::metrics::Endpoint;
 use crate::offline::{self, Event, Failed, Meaning, Plan, Reconnecting};
 use crate::policy::budget::{Budget, LISTING_THREADS};
-use crate::remote::{Remote, RemoteErrorKind, Rooted};
+use crate::remote::{Filtered, Remote, RemoteErrorKind, Rooted};
 
 /// Opens what is to be mounted or listed. Blocks until it is known to be open, or the time limit of one operation.
 ///
@@ -75,12 +75,12 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
 
     let budget = Budget::new(config.memory_bytes);
     let unwritten_bytes = budget.unwritten_bytes();
-    let cache = config
-        .cache
-        .as_ref()
-        .and_then(|cache| Cache::open(cache, &config.source, &config.root, unwritten_bytes, &timer).map(Arc::new));
+    let cache = config.cache.as_ref().and_then(|cache| {
+        Cache::open(cache, &config.source, &config.root, &config.shown, unwritten_bytes, &timer).map(Arc::new)
+    });
     let opened = open_or_know(config, &http, &clock, cache.as_ref())?;
     let remote = rooted(&opened, config, clock.as_ref())?;
+    let remote = if config.shown.is_all() { remote } else { Arc::new(Filtered::new(remote, config.shown.clone())) };
     let op_timeout = config.source.connection().op_timeout;
     let store = Arc::new(ObjectClient::new(http, Arc::clone(&clock)).map_err(MountError::Http)?);
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));

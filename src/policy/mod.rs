@@ -6,6 +6,7 @@ pub mod allowance;
 pub mod bandwidth;
 pub mod breaker;
 pub mod budget;
+pub mod glob;
 pub mod hash;
 pub mod link_expiry;
 pub mod linux;

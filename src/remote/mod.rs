@@ -6,6 +6,7 @@
 mod child;
 mod drive;
 mod error;
+mod filtered;
 mod link;
 mod node;
 mod page;
@@ -16,6 +17,7 @@ mod subtree;
 pub use child::Child;
 pub use drive::{Capacity, Remote};
 pub use error::{RemoteError, RemoteErrorKind};
+pub use filtered::Filtered;
 pub use link::{Link, LinkResults};
 pub use node::{Node, NodeId, NodeKind, Revision, Version};
 pub use page::{Cursor, Page};

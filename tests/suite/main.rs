@@ -32,6 +32,7 @@ mod emulator_space_laws;
 mod entry_laws;
 mod example_laws;
 mod fakes;
+mod filter_laws;
 mod fs_laws;
 mod fs_model;
 mod fuzz_laws;

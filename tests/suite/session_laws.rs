@@ -123,6 +123,7 @@ fn child_serves_a_tiny_mount() {
         cache: None,
         xattr: false,
         bandwidth: None,
+        shown: koofs::policy::glob::Shown::default(),
         metrics: None,
     };
     // SAFETY: in the background mode this forks while the harness's main thread waits for this one: it holds no lock.
