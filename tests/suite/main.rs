@@ -20,6 +20,7 @@ mod cli_laws;
 mod config_laws;
 mod content_laws;
 mod demo_laws;
+mod desktop_laws;
 mod doctor_laws;
 mod emulator_disk_laws;
 mod emulator_fault_laws;
