@@ -306,6 +306,7 @@ fn mount(source: TypedPath, mountpoint: &Path, flags: &Flags, env: &Environment)
         shown: values.shown,
         bandwidth: values.bandwidth,
         xattr: values.xattr,
+        volume_info: values.volume_info,
         metrics: values.metrics,
     })
 }

@@ -401,6 +401,8 @@ pub struct MountConfig {
     pub bandwidth: Option<u64>,
     /// Extended attributes are offered.
     pub xattr: bool,
+    /// `.xdg-volume-info` is offered.
+    pub volume_info: bool,
     /// Where Prometheus may ask; `None` for nowhere.
     pub metrics: Option<MetricsAt>,
 }

@@ -25,6 +25,7 @@ pub(super) struct MountValues {
     pub(super) shown: Shown,
     pub(super) bandwidth: Option<u64>,
     pub(super) xattr: bool,
+    pub(super) volume_info: bool,
     pub(super) metrics: Option<MetricsAt>,
 }
 
@@ -50,6 +51,7 @@ impl MountValues {
             },
             bandwidth: layers.value(&settings::BWLIMIT, quantities::bandwidth).flatten(),
             xattr: layers.switch(&settings::XATTR),
+            volume_info: layers.switch(&settings::VOLUME_INFO),
             metrics: metrics(layers),
         }
     }

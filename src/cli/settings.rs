@@ -179,6 +179,8 @@ settings! {
         "Mount over a directory that is not empty, and hide what is in it";
     XATTR = "xattr", Switch, Mount, "Mount", "",
         "Offer user.koofs.* attributes: id, version, original name, cached bytes; slows ls -l";
+    VOLUME_INFO = "volume_info", Switch, Mount, "Mount", "",
+        "Give file managers a name and an icon, by a file .xdg-volume-info at the top";
     TTL = "ttl", Number, Mount, "Mount", "TIME",
         "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
     OFFLINE_FOR = "offline_for", Number, Mount, "Mount", "TIME",

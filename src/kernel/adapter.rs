@@ -18,6 +18,7 @@ use fuser::{
 use super::attr::{Owner, file_attr};
 use super::errno::{BUFFER_TOO_SMALL, NO_SUCH_XATTR, NOT_OUR_IOCTL, NOT_OWNER, errno, is_expected};
 use super::inquiry::{FOR_ORDERS, MAX_STATUS_BYTES, ORDERS, STATUS, TellStatus};
+use super::volume_info::{self, VolumeInfo};
 use super::{keep, refresh, session};
 use crate::content::ReadData;
 use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
@@ -42,8 +43,17 @@ pub struct Adapter {
     /// The FUSE version of the kernel, once it has said so.
     kernel_abi: Arc<OnceLock<(u32, u32)>>,
     tell_status: TellStatus,
-    /// Extended attributes are answered.
-    has_xattrs: bool,
+    extras: Extras,
+    volume_info: Option<VolumeInfo>,
+}
+
+/// What a mount offers besides files and directories.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Extended attributes.
+    pub xattrs: bool,
+    /// `.xdg-volume-info` for a source of this name.
+    pub volume_info: Option<String>,
 }
 
 impl Adapter {
@@ -52,10 +62,16 @@ impl Adapter {
         &self.fs
     }
 
-    /// Serves `fs`, everything in it owned by `owner`; whoever asks how it is, is told by `tell_status`. Extended
-    /// attributes are answered if it `has_xattrs`.
-    pub fn new(fs: Arc<DriveFs>, owner: Owner, tell_status: TellStatus, has_xattrs: bool) -> Adapter {
-        Adapter { fs, owner, kernel_abi: Arc::default(), tell_status, has_xattrs }
+    /// Serves `fs`, everything in it owned by `owner`; whoever asks how it is, is told by `tell_status`. It offers
+    /// `extras` besides.
+    pub fn new(fs: Arc<DriveFs>, owner: Owner, tell_status: TellStatus, extras: Extras) -> Adapter {
+        let volume_info = extras.volume_info.as_deref().map(VolumeInfo::of);
+        Adapter { fs, owner, kernel_abi: Arc::default(), tell_status, extras, volume_info }
+    }
+
+    /// The file of its own that `ino` is.
+    fn own_file(&self, ino: INodeNo) -> Option<&VolumeInfo> {
+        self.volume_info.as_ref().filter(|file| file.is(Ino(ino.0)))
     }
 
     /// The FUSE version of the kernel: known once it is mounted.
@@ -89,6 +105,11 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if let Some(file) = &self.volume_info
+            && file.is_called(Ino(parent.0), name.as_encoded_bytes())
+        {
+            return reply.entry(&volume_info::VALIDITY, &file_attr(&file.attr(), self.owner), GENERATION);
+        }
         guarded(|| {
             let (fs, owner, parent) = (Arc::clone(&self.fs), self.owner, Ino(parent.0));
             let done = move |result| match result {
@@ -108,6 +129,9 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        if let Some(file) = self.own_file(ino) {
+            return reply.attr(&volume_info::VALIDITY, &file_attr(&file.attr(), self.owner));
+        }
         guarded(|| match self.fs.getattr(Ino(ino.0)) {
             Ok((attr, validity)) => reply.attr(&validity, &file_attr(&attr, self.owner)),
             Err(error) => reply.error(refuse("stat", &self.fs, || self.fs.path(Ino(ino.0)), &error)),
@@ -115,6 +139,9 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        if self.own_file(ino).is_some() {
+            return reply.opened(FileHandle(volume_info::HANDLE), FopenFlags::FOPEN_KEEP_CACHE);
+        }
         guarded(|| match self.fs.open(Ino(ino.0), request.pid()) {
             // Safe always: changed content is another inode, so kept pages are never stale. Without it the open drops
             // the page cache, and reading again is 5.5 times slower (measured: LINUX.md, section 2).
@@ -126,7 +153,7 @@ impl Filesystem for Adapter {
     fn read(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         size: u32,
@@ -134,6 +161,9 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if let Some(file) = self.own_file(ino) {
+            return reply.data(file.read(offset, size));
+        }
         guarded(|| {
             let (fs, fh) = (Arc::clone(&self.fs), Fh(fh.0));
             let done = move |result: Result<ReadData, FsError>| match result {
@@ -250,8 +280,11 @@ impl Filesystem for Adapter {
     // ENOSYS for these two unless they were asked for: the kernel remembers it, as below.
 
     fn getxattr(&self, _request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        if !self.has_xattrs {
+        if !self.extras.xattrs {
             return reply.error(Errno::ENOSYS);
+        }
+        if self.own_file(ino).is_some() {
+            return reply.error(NO_SUCH_XATTR);
         }
         guarded(|| {
             let (fs, ino) = (Arc::clone(&self.fs), Ino(ino.0));
@@ -266,8 +299,11 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        if !self.has_xattrs {
+        if !self.extras.xattrs {
             return reply.error(Errno::ENOSYS);
+        }
+        if self.own_file(ino).is_some() {
+            return answer_xattr(reply, &[], size);
         }
         guarded(|| match self.fs.xattrs(Ino(ino.0)) {
             Ok(names) => {

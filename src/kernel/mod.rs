@@ -13,3 +13,4 @@ pub mod process;
 pub mod refresh;
 pub mod session;
 pub mod unmount;
+mod volume_info;

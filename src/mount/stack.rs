@@ -14,7 +14,7 @@ use crate::content::{Content, ContentConfig, KeptBlocks, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
 use crate::http::{HttpConfig, ObjectClient};
 use crate::jobs::JobQueue;
-use crate::kernel::adapter::Adapter;
+use crate::kernel::adapter::{Adapter, Extras};
 use crate::kernel::attr::Owner;
 use crate::kernel::process;
 use crate::koodrive;
@@ -118,7 +118,9 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     if let Some(metrics) = metrics {
         metrics.serve(Arc::new(SystemClock), tell_metrics).map_err(no_thread)?;
     }
-    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status, config.xattr);
+    let volume_info = config.volume_info.then(|| config.name.clone());
+    let extras = Extras { xattrs: config.xattr, volume_info };
+    let filesystem = Adapter::new(Arc::clone(&drive), owner(config.rights), tell_status, extras);
     let kernel_abi = Arc::clone(filesystem.kernel_abi());
     Ok(Built { filesystem, drive: Some(drive), kernel_abi, store })
 }

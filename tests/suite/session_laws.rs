@@ -122,6 +122,7 @@ fn child_serves_a_tiny_mount() {
         rights: Rights::default(),
         cache: None,
         xattr: false,
+        volume_info: false,
         bandwidth: None,
         shown: koofs::policy::glob::Shown::default(),
         metrics: None,
