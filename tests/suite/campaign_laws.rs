@@ -218,8 +218,8 @@ impl Side {
     fn api_fault(&self, kind: FaultKind, random: &mut fastrand::Rng) -> Fault {
         let endpoints = match (kind, self.is_space) {
             (FaultKind::PartialBatch | FaultKind::BatchGap, _) => ["spaceDownload", "spaceDownload"],
-            (FaultKind::CursorLoop, true) => ["spaceFiles", "spaceFiles"],
-            (FaultKind::CursorLoop, false) => ["files", "files"],
+            (FaultKind::CursorLoop | FaultKind::PageSizeIgnored, true) => ["spaceFiles", "spaceFiles"],
+            (FaultKind::CursorLoop | FaultKind::PageSizeIgnored, false) => ["files", "files"],
             (_, true) => ["spaceFiles", "spaceDownload"],
             (_, false) => ["files", "download"],
         };
