@@ -45,9 +45,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `koofs status`: asks through `kernel`.
     ("status", &["clock", "config", "kernel", "policy"]),
     // `koofs warm`: it asks a mount by `kernel`.
-    ("warm", &["config", "kernel", "policy", "sync"]),
+    ("warm", &["bars", "config", "kernel", "policy", "sync"]),
     // `koofs cache`.
-    ("stored", &["config", "policy", "store"]),
+    ("stored", &["bars", "config", "policy", "store"]),
+    // Bars and lines for who waits.
+    ("bars", &["policy", "sync"]),
     // `policy` for lines that are fit for a terminal.
     ("cli", &["config", "policy"]),
     // A drive that may be out of reach: `policy` for when it is.
@@ -101,7 +103,7 @@ const RULES: &[Rule] = &[
     rule("serde", Only(&["koodrive/wire"]), "serialisable types stop at koodrive/wire.rs and what is below it"),
     rule("serde_json", Only(&["koodrive/wire"]), "JSON stops at koodrive/wire.rs and what is below it"),
     rule("clap", Only(&["cli.rs", "cli/helper.rs", "cli/settings.rs"]), "the command line is known to cli only"),
-    rule("indicatif", Only(&["warm/progress.rs"]), "one file draws bars"),
+    rule("indicatif", Only(&["bars.rs"]), "one file draws bars"),
     rule("toml", Only(&["cli/file.rs"]), "one file knows the language of the configuration"),
     rule("now(", NotIn(&["policy/"]), "policy has no clock: its caller says what time it is"),
     rule("std::fs", NotIn(&["policy/", "remote/", "koodrive/", "content/", "fs/"]), "files are not its business"),
