@@ -19,7 +19,7 @@
 //!                      stats (counters that the rooms keep of themselves), metrics (tells them to Prometheus)
 //! between them         offline (a drive that may be out of reach: fails at once, tries in the background, is known from before)
 //! above them           cli -> config, mount (puts it together), listing (`koofs ls`), spaces (`koofs spaces`), stored (`koofs cache`),
-//!                      status (`koofs status`), warm (`koofs warm`), doctor (`koofs doctor`)
+//!                      status (`koofs status`), warm (`koofs warm`), bars (how far long work has come), doctor (`koofs doctor`)
 //! below koodrive       secrets (files and commands that hold them)
 //! on the disk          store (blobs that outlive a mount: blocks of files, complete listings)
 //! ```
@@ -108,6 +108,8 @@ pub mod listing;
 pub mod stored;
 
 pub mod warm;
+
+pub mod bars;
 
 pub mod doctor;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::bars::Progress;
 use crate::config::{CacheAction, CacheCommand, Report};
 use crate::policy::printable::printable;
 use crate::policy::size::human_size;
@@ -20,7 +21,7 @@ pub fn run(command: &CacheCommand) -> Result<Report, StoreError> {
     match &command.action {
         CacheAction::Show => show(directory),
         CacheAction::Clear(source) => clear(directory, source.as_deref()),
-        CacheAction::Verify => upkeep::verify(directory).map(verified),
+        CacheAction::Verify => verify(directory).map(verified),
     }
 }
 
@@ -80,6 +81,15 @@ fn clear(directory: &Path, source: Option<&str>) -> Result<Report, StoreError> {
         false => format!("nothing is kept of {}: koofs cache shows what is", printable(source)),
     };
     Ok(Report { lines: vec![line], is_well: is_known })
+}
+
+/// Reads all of it, and shows how far that has come.
+fn verify(directory: &Path) -> Result<Verified, StoreError> {
+    let progress = Progress::start("blobs");
+    progress.found(upkeep::summaries(directory)?.iter().map(|summary| summary.bytes).sum());
+    let found = upkeep::verify(directory, |seen| progress.reached(seen.blobs, seen.bytes));
+    progress.end();
+    found
 }
 
 fn verified(found: Verified) -> Report {

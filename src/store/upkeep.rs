@@ -81,11 +81,11 @@ pub fn clear(directory: &Path, source: Option<SourceKey>) -> Result<u64, StoreEr
     Ok(freed)
 }
 
-/// Reads every blob, and removes those that are not as they were written.
+/// Reads every blob, and removes those that are not as they were written. What was seen so far is told to `seen` after each.
 ///
 /// # Errors
 /// If the directory cannot be used or looked through.
-pub fn verify(directory: &Path) -> Result<Verified, StoreError> {
+pub fn verify(directory: &Path, mut seen: impl FnMut(&Verified)) -> Result<Verified, StoreError> {
     let Some(disk) = open(directory)? else { return Ok(Verified::default()) };
     let mut verified = Verified::default();
     let scanned = disk.scan(&mut |found| {
@@ -111,6 +111,7 @@ pub fn verify(directory: &Path) -> Result<Verified, StoreError> {
                 verified.unreadable += 1;
             }
         }
+        seen(&verified);
         true
     });
     scanned.map_err(|source| StoreError::Io { path: directory.to_owned(), source })?;

@@ -7,7 +7,6 @@
 //! Threads: a few that walk, which end with the call. Locks: one, of what is still to do, never held over a request.
 
 mod outcome;
-mod progress;
 mod todo;
 mod walk;
 

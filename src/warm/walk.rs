@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::outcome::{Outcome, Warmed};
-use super::progress::Progress;
 use super::todo::{Step, Todo};
+use crate::bars::Progress;
 use crate::config::WarmCommand;
 use crate::kernel::keep::keep;
 use crate::sync::lock;
@@ -32,7 +32,7 @@ pub fn warm(command: &WarmCommand) -> Warmed {
         with_data: command.with_data,
         todo: Todo::default(),
         outcome: Mutex::default(),
-        progress: Progress::start(),
+        progress: Progress::start("files"),
     };
     for path in &command.paths {
         match fs::metadata(path) {
@@ -106,7 +106,7 @@ impl Walk {
         let mut outcome = lock(&self.outcome);
         outcome.kept.bytes += end - offset;
         outcome.kept.files += u64::from(is_last);
-        self.progress.kept(outcome.kept);
+        self.progress.reached(outcome.kept.files, outcome.kept.bytes);
         if outcome.kept.bytes >> 20 >= u64::from(limit_mib) {
             outcome.overflow(limit_mib);
         }

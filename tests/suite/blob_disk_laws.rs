@@ -69,7 +69,7 @@ fn killed_at_any_moment_a_writer_leaves_no_wrong_byte_and_no_leak() {
         let du = du(&directory);
         assert!(du <= LIMIT + 2 * MIB, "round {round}: {du}");
         if round % 20 == 19 {
-            let verified = upkeep::verify(&directory).unwrap();
+            let verified = upkeep::verify(&directory, |_| {}).unwrap();
             assert_eq!((verified.damaged, verified.unreadable), (0, 0), "round {round}");
             assert_eq!(std::fs::read_dir(directory.join("tmp")).unwrap().count(), 0, "round {round}");
         }
@@ -117,7 +117,7 @@ fn two_stores_in_one_directory_agree_under_eviction() {
     });
     assert!(most <= LIMIT + 8 * MIB / 10, "{most}");
     assert!(found > 100, "{found}");
-    let verified = upkeep::verify(&directory).unwrap();
+    let verified = upkeep::verify(&directory, |_| {}).unwrap();
     assert_eq!((verified.damaged, verified.unreadable), (0, 0));
 }
 

@@ -327,14 +327,16 @@ fn commands_say_what_there_is_and_clear_and_verify_it() {
     assert!(summaries[1].oldest.unwrap() < SystemTime::now() - Duration::from_secs(80_000));
     assert!(summaries[1].bytes >= 5 * 5000);
 
-    let good = upkeep::verify(&directory).unwrap();
+    let mut seen = Vec::new();
+    let good = upkeep::verify(&directory, |so_far| seen.push(so_far.blobs)).unwrap();
+    assert!(seen.is_sorted() && seen.last() == Some(&good.blobs) && seen.len() as u64 == good.blobs, "{seen:?}");
     assert_eq!((good.blobs, good.damaged, good.unreadable), (8, 0, 0));
     std::fs::write(file_of(&directory, &block_of(&a, "1", 5000)), "junk").unwrap();
     std::fs::copy(file_of(&directory, &block_of(&b, "1", 5000)), file_of(&directory, &block_of(&b, "2", 5000)))
         .unwrap();
-    let verified = upkeep::verify(&directory).unwrap();
+    let verified = upkeep::verify(&directory, |_| {}).unwrap();
     assert_eq!((verified.blobs, verified.damaged, verified.unreadable), (6, 2, 0));
-    assert_eq!(upkeep::verify(&directory).unwrap(), Verified { damaged: 0, ..verified });
+    assert_eq!(upkeep::verify(&directory, |_| {}).unwrap(), Verified { damaged: 0, ..verified });
 
     assert!(upkeep::clear(&directory, Some(b.key())).unwrap() > 4 * 5000);
     assert_eq!(upkeep::summaries(&directory).unwrap().len(), 1);
