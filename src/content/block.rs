@@ -60,6 +60,11 @@ impl Block {
         self.data.get().is_some()
     }
 
+    /// Whether somebody else holds its bytes, too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.data.get().is_some_and(|data| Arc::strong_count(data) > 1)
+    }
+
     /// All its bytes, if they are in.
     pub(super) fn shared_data(&self) -> Option<Arc<Buffer>> {
         self.data.get().cloned()

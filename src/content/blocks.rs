@@ -1,8 +1,12 @@
 //! The block cache: an LRU of whole blocks, bounded in bytes, and the blocks that are being fetched, each by one fetch.
 //!
+//! A block that has left the cache may still be held: by a reply on its way to the kernel, or by what waits to be written to the disk.
+//! Its bytes are not the cache's any more, and are in memory all the same: they are counted as held outside.
+//!
 //! Locks: one, never held over a block's; completions run outside.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
@@ -22,6 +26,8 @@ const BLOCK_OVERHEAD_BYTES: u64 = 512;
 pub struct BlockCache {
     state: Mutex<CacheState>,
     buffers: Arc<BufferPool>,
+    /// Bytes of the buffers of `whole`, and of those that are being filled. Changed under the lock.
+    cached_bytes: AtomicU64,
     budget_bytes: u64,
 }
 
@@ -63,7 +69,8 @@ impl BlockCache {
             reserved_bytes: 0,
             peak_bytes: 0,
         };
-        BlockCache { state: Mutex::new(state), buffers: Arc::default(), budget_bytes }
+        let (buffers, cached_bytes) = (Arc::default(), AtomicU64::new(0));
+        BlockCache { state: Mutex::new(state), buffers, cached_bytes, budget_bytes }
     }
 
     /// The bytes `range` of `object`, if all of them are in the cache. An empty range always is.
@@ -102,13 +109,36 @@ impl BlockCache {
 
     /// A buffer for `block`'s bytes, after making room for it.
     pub(super) fn buffer(&self, block: &Block) -> Buffer {
+        self.adopt(block);
+        self.unowned(block.byte_count())
+    }
+
+    /// A buffer of `len` bytes that is not the cache's, until [`BlockCache::adopt`] makes it a block's.
+    pub(super) fn unowned(&self, len: usize) -> Buffer {
+        self.buffers.take(len)
+    }
+
+    /// Counts a buffer for `block`'s bytes as the cache's, after making room for it.
+    pub(super) fn adopt(&self, block: &Block) {
         self.charge(cost(block));
-        self.buffers.take(block.byte_count())
+        self.cached_bytes.fetch_add(block.range.len(), Ordering::Relaxed);
     }
 
     /// The buffer that was taken for `block` has been given up.
     pub(super) fn refund(&self, block: &Block) {
-        self.uncharge(cost(block));
+        let mut state = lock(&self.state);
+        self.leave(&mut state, block);
+    }
+
+    /// Bytes of blocks that have left the cache and are held by others.
+    pub(super) fn outside_bytes(&self) -> u64 {
+        self.buffers.used_bytes().saturating_sub(self.cached_bytes.load(Ordering::Relaxed))
+    }
+
+    /// `block` is no longer the cache's.
+    fn leave(&self, state: &mut CacheState, block: &Block) {
+        state.charged_bytes = state.charged_bytes.saturating_sub(cost(block));
+        self.cached_bytes.fetch_sub(block.range.len(), Ordering::Relaxed);
     }
 
     /// `bytes` more of memory are in use, for a block or a request; whole blocks that nobody has looked at for longest make room.
@@ -116,19 +146,23 @@ impl BlockCache {
         let mut evicted = Vec::new();
         let mut state = lock(&self.state);
         state.charged_bytes += bytes;
-        while state.charged_bytes + state.reserved_bytes > self.budget_bytes {
+        let mut outside = self.outside_bytes();
+        while state.charged_bytes + outside.max(state.reserved_bytes) > self.budget_bytes {
             let Some((_, oldest)) = state.whole.pop_lru() else { break };
-            state.charged_bytes -= cost(&oldest);
+            self.leave(&mut state, &oldest);
+            if oldest.is_shared() {
+                outside += oldest.range.len();
+            }
             evicted.push(oldest);
         }
-        state.peak_bytes = state.peak_bytes.max(state.charged_bytes);
-        let room = self.budget_bytes.saturating_sub(state.charged_bytes + state.reserved_bytes);
+        state.peak_bytes = state.peak_bytes.max(state.charged_bytes + outside);
+        let room = self.budget_bytes.saturating_sub(state.charged_bytes + outside.max(state.reserved_bytes));
         drop(state);
         drop(evicted);
         self.buffers.shrink_to(room);
     }
 
-    /// Sets aside so much of the budget: readers may hold as much in blocks that the cache has evicted.
+    /// Sets aside so much of the budget, at least: readers may hold as much in blocks that the cache has evicted.
     pub(super) fn reserve(&self, bytes: u64) {
         lock(&self.state).reserved_bytes = bytes;
     }
@@ -153,7 +187,7 @@ impl BlockCache {
         if state.remove_coming(key, block).is_some() && !object.is_changed() {
             state.whole.put(key, Arc::clone(block));
         } else {
-            state.charged_bytes = state.charged_bytes.saturating_sub(cost(block));
+            self.leave(&mut state, block);
         }
     }
 
@@ -186,7 +220,7 @@ impl BlockCache {
         let mut state = lock(&self.state);
         for index in indices {
             if let Some(block) = state.whole.pop(&(object.number, index)) {
-                state.charged_bytes = state.charged_bytes.saturating_sub(cost(&block));
+                self.leave(&mut state, &block);
                 retired.push(block);
             }
         }
@@ -202,7 +236,7 @@ impl BlockCache {
         let mut purged = Vec::new();
         for key in keys {
             if let Some(block) = state.whole.pop(&key) {
-                state.charged_bytes = state.charged_bytes.saturating_sub(cost(&block));
+                self.leave(&mut state, &block);
                 purged.push(block);
             }
         }
@@ -210,10 +244,10 @@ impl BlockCache {
         drop(purged);
     }
 
-    /// Bytes held now, and the most that ever were, overhead included.
+    /// Bytes held now, and the most that ever were, overhead and what is held outside included.
     pub fn usage(&self) -> (u64, u64) {
         let state = lock(&self.state);
-        (state.charged_bytes, state.peak_bytes)
+        (state.charged_bytes + self.outside_bytes(), state.peak_bytes)
     }
 }
 
@@ -232,4 +266,36 @@ pub(super) fn new_runs(acquired: &[Acquired]) -> Vec<Vec<Arc<Block>>> {
         .filter(|run| run[0].is_new)
         .map(|run| run.iter().map(|acquired| Arc::clone(&acquired.block)).collect())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::{NodeId, Version};
+
+    #[test]
+    fn block_that_others_hold_is_counted_until_they_give_it_up_and_those_that_nobody_holds_make_room() {
+        let budget = 8 * (BLOCK_BYTES + BLOCK_OVERHEAD_BYTES);
+        let cache = BlockCache::new(budget);
+        let version = Version { size_bytes: 100 * BLOCK_BYTES, edited_ms: 0 };
+        let object = Object::new(NodeId::new("f"), version);
+        let mut held = Vec::new();
+        for index in 0..40 {
+            let acquired = cache.acquire(&object, index..index + 1);
+            let block = &acquired[0].block;
+            cache.complete(&object, block, cache.buffer(block));
+            if index < 4 {
+                held.extend(block.shared_data());
+            }
+            let used = cache.usage().0;
+            assert!(used <= budget, "{used} with block {index}");
+        }
+        assert_eq!(cache.outside_bytes(), 4 * BLOCK_BYTES);
+        assert!(cache.get(&object, ByteRange::of_block(39, object.size())).is_some());
+        held.clear();
+        assert_eq!(cache.outside_bytes(), 0);
+        cache.retire(&object, ByteRange::new(0, object.size()));
+        cache.purge(&object);
+        assert_eq!(cache.usage().0, 0);
+    }
 }

@@ -7,6 +7,7 @@
 //! Locks: one, for the length of a push or a pop.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use memmap2::MmapMut;
@@ -25,6 +26,8 @@ const MIN_UNUSED: usize = 32;
 #[derive(Default)]
 pub(super) struct BufferPool {
     unused: Mutex<Unused>,
+    /// The bytes of all buffers that are in use.
+    used_bytes: AtomicU64,
 }
 
 struct Unused {
@@ -55,12 +58,18 @@ impl BufferPool {
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let mapped = if is_pooled(len) { self.mapped(len) } else { None };
         let bytes = mapped.map_or_else(|| Bytes::Allocated(vec![0; len].into_boxed_slice()), Bytes::Mapped);
+        self.used_bytes.fetch_add(len as u64, Ordering::Relaxed);
         Buffer { bytes, pool: Arc::clone(self) }
     }
 
     fn mapped(&self, len: usize) -> Option<MmapMut> {
         let used = lock(&self.unused).buffers.pop();
         used.or_else(|| MmapMut::map_anon(len).ok())
+    }
+
+    /// The bytes of all buffers that are in use, whoever holds them.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
     }
 
     /// Keeps no more unused buffers than fit into `bytes`, but a few in any case.
@@ -97,6 +106,12 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.bytes {
@@ -108,6 +123,7 @@ impl DerefMut for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        self.pool.used_bytes.fetch_sub(self.len() as u64, Ordering::Relaxed);
         if let Bytes::Mapped(bytes) = std::mem::replace(&mut self.bytes, Bytes::Allocated(Box::default())) {
             let mut unused = lock(&self.pool.unused);
             if unused.buffers.len() < unused.max {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::blocks::BlockCache;
+use super::buffers::Buffer;
 use super::in_flight::InFlight;
-use super::kept::{KeptBlocks, KeptUnit};
+use super::kept::KeptBlocks;
 use super::limiter::{Limiter, Turn};
 use super::limits::ContentConfig;
 use super::look::Look;
@@ -244,9 +245,9 @@ impl Fetcher {
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_trusted(object)) {
             let found = || {
                 let look = Arc::clone(&look);
-                move |blocks: Vec<Arc<Block>>, unit: KeptUnit| look.take_in(blocks, &unit)
+                move |found: Vec<(Arc<Block>, Buffer)>| look.take_in(found)
             };
-            kept.look_up(object, &missing, found);
+            kept.look_up(object, &missing, &self.blocks, found);
         }
         ticket
     }
@@ -262,6 +263,7 @@ impl Fetcher {
         if run.is_done() {
             return ticket.close();
         }
+        run.object.set_kept(false);
         if let Some(upcoming) = upcoming
             && (self.links.has_guesses() || self.links.lacks(&run.object.revision()))
         {

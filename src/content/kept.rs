@@ -22,6 +22,7 @@ use super::parked::ReadData;
 use super::runs::Run;
 use crate::clock::Clock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
+use crate::policy::readahead::Window;
 use crate::remote::{NodeId, Version};
 use crate::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
 use crate::store::{Blob, Part, Store};
@@ -30,6 +31,10 @@ use crate::sync::lock;
 /// The most lookups under way for blocks fetched ahead. Above 256 at a time the store answers "not asked", which leads to a
 /// request to the service: the rest is left for reads that wait.
 const MAX_LOOKUPS_AHEAD: usize = 192;
+
+/// So many units are read ahead from the disk: enough for all threads that look up, and little enough that none waits for long behind the
+/// others, as a lookup that is not answered in time leads to a request.
+const UNITS_AHEAD: usize = 16;
 
 /// How many versions are remembered that disagreed with the object store.
 const MAX_DISAGREED: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
@@ -73,7 +78,7 @@ impl KeptBlocks {
     pub(super) fn has(&self, object: &Object, offset: u64, until: Instant) -> bool {
         let identity = self.identity(object, offset / BLOB_BYTES).filter(|_| self.is_trusted(object));
         let blob = identity.as_ref().and_then(|identity| self.store.get_by(identity, until));
-        identity.zip(blob).is_some_and(|(identity, blob)| self.agrees(object, &blob, &identity))
+        identity.zip(blob).is_some_and(|(identity, blob)| self.agrees(object, blob.etag.as_deref(), &identity))
     }
 
     /// Whether the disk has something under the name of the unit with byte `offset`; it is not read. Blocks as long as the disk takes.
@@ -115,15 +120,16 @@ impl KeptBlocks {
         !lock(&self.disagreed).contains(&(object.id.clone(), object.version))
     }
 
-    /// Has `found` told, for each unit that has some of `blocks`, these blocks and the blob, if there is one of the version that
-    /// `object` is of. Never blocks; `found` is called on threads of the store's or on this one.
+    /// Has `found` told, for each unit that has some of `blocks`, these blocks and their bytes, if they are there and of the version that
+    /// `object` is of. The buffers are `cache`'s, to be adopted. Never blocks; `found` is called on threads of the store's or on this one.
     pub(super) fn look_up<F>(
         self: &Arc<Self>,
         object: &Arc<Object>,
         blocks: &VecDeque<Arc<Block>>,
+        cache: &Arc<BlockCache>,
         found: impl Fn() -> F,
     ) where
-        F: FnOnce(Vec<Arc<Block>>, KeptUnit) + Send + 'static,
+        F: FnOnce(Vec<(Arc<Block>, Buffer)>) + Send + 'static,
     {
         let blocks: Vec<&Arc<Block>> = blocks.iter().collect();
         for blocks in blocks.chunk_by(|a, b| unit_of(a.range) == unit_of(b.range)) {
@@ -131,13 +137,16 @@ impl KeptBlocks {
             let Some(identity) = self.identity(object, index) else { continue };
             let blocks: Vec<Arc<Block>> = blocks.iter().map(|block| Arc::clone(block)).collect();
             let (kept, object, found, named) = (Arc::clone(self), Arc::clone(object), found(), identity.clone());
+            let unit = unit_around(index * BLOB_BYTES, object.size());
+            let cache = Arc::clone(cache);
+            let buffers = move || block_lengths(unit).map(|len| cache.unowned(len)).collect();
             self.lookups.fetch_add(1, Ordering::Relaxed);
-            self.store.look_up(&identity, move |blob| {
+            self.store.look_up(&identity, buffers, move |unit_found| {
                 kept.lookups.fetch_sub(1, Ordering::Relaxed);
-                if let Some(blob) = blob
-                    && kept.agrees(&object, &blob, &named)
+                if let Some(kept_unit) = unit_found
+                    && kept.agrees(&object, kept_unit.etag.as_deref(), &named)
                 {
-                    found(blocks, KeptUnit { blob, start: index * BLOB_BYTES });
+                    found(wanted_of(unit, kept_unit.parts, blocks));
                 }
             });
         }
@@ -161,13 +170,13 @@ impl KeptBlocks {
         let index = unit_of(block.range);
         let identity = self.identity(object, index).filter(|_| self.is_trusted(object))?;
         let blob = self.store.get_patiently(&identity, clock, until)?;
-        self.agrees(object, &blob, &identity).then_some(KeptUnit { blob, start: index * BLOB_BYTES })
+        self.agrees(object, blob.etag.as_deref(), &identity).then_some(KeptUnit { blob, start: index * BLOB_BYTES })
     }
 
-    /// Whether the blob is of the version of the object store that the object is of: the first that is known of it. One that is not is
-    /// removed.
-    fn agrees(&self, object: &Object, blob: &Blob, identity: &Identity) -> bool {
-        let is_same = match &blob.etag {
+    /// Whether the blob of `identity`, which has this ETag, is of the version of the object store that the object is of: the first that is
+    /// known of it. One that is not is removed.
+    fn agrees(&self, object: &Object, etag: Option<&str>, identity: &Identity) -> bool {
+        let is_same = match etag {
             Some(etag) => object.is_same_version(Some(etag)),
             None => object.etag.get().is_none(),
         };
@@ -267,9 +276,33 @@ impl KeptUnit {
     }
 }
 
+/// How far a reader looks ahead that finds its blocks on the disk, within `memory_bytes`.
+pub(super) fn window(memory_bytes: u64) -> Window {
+    Window::new(UNITS_AHEAD, BLOB_BYTES, memory_bytes)
+}
+
 /// The unit of a file of `size` bytes that holds byte `offset`; empty behind its end.
 pub(super) fn unit_around(offset: u64, size: u64) -> ByteRange {
     ByteRange::clamped(offset / BLOB_BYTES * BLOB_BYTES, BLOB_BYTES, size)
+}
+
+/// How long the blocks of a unit are, in order.
+fn block_lengths(unit: ByteRange) -> impl Iterator<Item = usize> {
+    unit.blocks().map(move |index| {
+        let start = (index * BLOCK_BYTES).max(unit.start);
+        usize::try_from((start + BLOCK_BYTES).min(unit.end) - start).unwrap_or(usize::MAX)
+    })
+}
+
+/// The buffers of those blocks of `unit` that are wanted.
+fn wanted_of(unit: ByteRange, parts: Vec<Buffer>, mut wanted: Vec<Arc<Block>>) -> Vec<(Arc<Block>, Buffer)> {
+    let numbered = unit.blocks().zip(parts);
+    let of_block = |(index, buffer): (u64, Buffer)| {
+        let at = wanted.iter().position(|block| block.range.start / BLOCK_BYTES == index)?;
+        let block = wanted.swap_remove(at);
+        (block.byte_count() == buffer.len()).then_some((block, buffer))
+    };
+    numbered.filter_map(of_block).collect()
 }
 
 fn unit_of(range: ByteRange) -> u64 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::block::Block;
 use super::blocks::BlockCache;
-use super::kept::KeptUnit;
+use super::buffers::Buffer;
 use super::runs::Run;
 
 /// Looks for the blocks of a run on the disk. When its last holder drops it, every lookup has ended, and `then` is called: it requests
@@ -20,14 +20,13 @@ impl Look {
         Look { run, blocks, then: Some(Box::new(then)) }
     }
 
-    /// These blocks, all in one unit, are on the disk.
-    pub(super) fn take_in(&self, found: Vec<Arc<Block>>, unit: &KeptUnit) {
-        for block in found {
-            let Some(buffer) = unit.read(&block, &self.blocks) else { continue };
+    /// These blocks were on the disk, and their bytes are in buffers that the cache does not own yet.
+    pub(super) fn take_in(&self, found: Vec<(Arc<Block>, Buffer)>) {
+        self.run.object.set_kept(true);
+        for (block, buffer) in found {
             if self.run.remove(&block) {
+                self.blocks.adopt(&block);
                 self.blocks.complete(&self.run.object, &block, buffer);
-            } else {
-                self.blocks.refund(&block);
             }
         }
     }

@@ -22,6 +22,8 @@ pub struct Object {
     pub(super) ranges: Ranges,
     /// The store has shown another version: no more bytes may come from this one.
     changed: AtomicBool,
+    /// What was last looked for on the disk was there.
+    kept: AtomicBool,
 }
 
 impl Object {
@@ -29,8 +31,8 @@ impl Object {
     pub fn new(id: NodeId, version: Version) -> Object {
         static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let (etag, ranges, changed) = (OnceLock::new(), Ranges::default(), AtomicBool::new(false));
-        Object { number, id, version, etag, ranges, changed }
+        let (changed, kept) = (AtomicBool::new(false), AtomicBool::new(false));
+        Object { number, id, version, etag: OnceLock::new(), ranges: Ranges::default(), changed, kept }
     }
 
     /// What its links are for.
@@ -46,6 +48,16 @@ impl Object {
     /// Whether the store has shown another version.
     pub fn is_changed(&self) -> bool {
         self.changed.load(Ordering::Acquire)
+    }
+
+    /// Whether what was last looked for on the disk was there.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// What was looked for on the disk was there, or was not.
+    pub(super) fn set_kept(&self, is_kept: bool) {
+        self.kept.store(is_kept, Ordering::Relaxed);
     }
 
     /// The store has shown another version.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::blocks::BlockCache;
 use super::fetcher::{Fetcher, Upcoming};
+use super::kept;
 use super::object::Object;
 use super::running::{Activity, Running};
 use crate::clock::Clock;
@@ -43,12 +44,16 @@ impl Prefetcher {
         self.next_reader.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How far reader `number`, which reads, may look ahead.
-    pub(super) fn window(&self, number: u64, activity: &Arc<Activity>) -> Window {
+    /// How far reader `number`, which reads `object`, may look ahead.
+    pub(super) fn window(&self, number: u64, activity: &Arc<Activity>, object: &Object) -> Window {
         if let Some(shares) = self.running.note_read(number, activity) {
             self.blocks.reserve(shares.replies_bytes);
         }
-        Window::new(self.fetcher.planned(), self.fetcher.part_bytes(), self.running.window_bytes())
+        let window_bytes = self.running.window_bytes(self.blocks.outside_bytes());
+        if object.is_kept() {
+            return kept::window(window_bytes);
+        }
+        Window::new(self.fetcher.planned(), self.fetcher.part_bytes(), window_bytes)
     }
 
     /// Requests the missing blocks of `range` at a lower priority than any read that waits, and calls `started` with each fetch.

@@ -161,7 +161,7 @@ impl FileReader {
     }
 
     fn plan(&self, range: ByteRange, must_wait: bool) -> Plan {
-        let mut window = self.prefetcher.window(self.number, &self.activity);
+        let mut window = self.prefetcher.window(self.number, &self.activity, &self.object);
         if must_wait && self.fetcher().are_connections_young() {
             window = window.of_young_connections();
         }

@@ -24,8 +24,10 @@ pub(super) struct Running {
     readers: Mutex<HashMap<u64, Arc<Activity>>>,
     /// When idle readers are looked for again, in milliseconds since the start.
     next_look_ms: AtomicU64,
-    /// The window of each reader ([`Shares::window_bytes`]).
+    /// The window of each reader ([`Shares::window_bytes`]), what is counted for replies, and how many readers there are.
     window_bytes: AtomicU64,
+    replies_bytes: AtomicU64,
+    count: AtomicU64,
 }
 
 /// When one reader has last read.
@@ -39,8 +41,10 @@ impl Running {
     /// Nobody reads yet.
     pub(super) fn new(budget: Budget, clock: Arc<dyn Clock>) -> Running {
         let (started, next_look_ms) = (clock.now(), AtomicU64::new(0));
-        let window_bytes = AtomicU64::new(budget.shares(1).window_bytes);
-        Running { budget, clock, started, readers: Mutex::default(), next_look_ms, window_bytes }
+        let Shares { window_bytes, replies_bytes, .. } = budget.shares(1);
+        let (window_bytes, replies_bytes) = (AtomicU64::new(window_bytes), AtomicU64::new(replies_bytes));
+        let (readers, count) = (Mutex::default(), AtomicU64::new(1));
+        Running { budget, clock, started, readers, next_look_ms, window_bytes, replies_bytes, count }
     }
 
     /// The budget that is shared.
@@ -48,9 +52,12 @@ impl Running {
         self.budget
     }
 
-    /// How far ahead of each reader bytes may be fetched.
-    pub(super) fn window_bytes(&self) -> u64 {
-        self.window_bytes.load(Ordering::Relaxed)
+    /// How far ahead of each reader bytes may be fetched while `outside_bytes` of blocks are held that the cache has given up. What is
+    /// more of these than replies hold waits for the disk: the slower that is, the less is fetched ahead.
+    pub(super) fn window_bytes(&self, outside_bytes: u64) -> u64 {
+        let unwritten = outside_bytes.saturating_sub(self.replies_bytes.load(Ordering::Relaxed));
+        let share = unwritten / self.count.load(Ordering::Relaxed).max(1);
+        self.window_bytes.load(Ordering::Relaxed).saturating_sub(share)
     }
 
     /// Notes a read by reader `number`. If that changes the shares, returns the new ones for the caller to apply.
@@ -93,6 +100,32 @@ impl Running {
     fn share(&self, readers: usize) -> Shares {
         let shares = self.budget.shares(readers);
         self.window_bytes.store(shares.window_bytes, Ordering::Relaxed);
+        self.replies_bytes.store(shares.replies_bytes, Ordering::Relaxed);
+        self.count.store(readers as u64, Ordering::Relaxed);
         shares
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn what_waits_for_the_disk_goes_off_the_look_ahead_and_what_replies_hold_does_not() {
+        let running = Running::new(Budget::new(256 * MIB), Arc::new(SystemClock));
+        running.note_read(1, &Arc::default());
+        let Shares { window_bytes, replies_bytes, .. } = running.budget().shares(1);
+        assert_eq!(running.window_bytes(replies_bytes), window_bytes);
+        assert_eq!(running.window_bytes(replies_bytes + 50 * MIB), window_bytes - 50 * MIB);
+        running.note_read(2, &Arc::default());
+        let Shares { window_bytes, replies_bytes, .. } = running.budget().shares(2);
+        assert_eq!(running.window_bytes(replies_bytes + 50 * MIB), window_bytes - 25 * MIB);
+        assert_eq!(running.window_bytes(1 << 40), 0);
+        running.note_closed(1);
+        running.note_closed(2);
+        assert_eq!(running.window_bytes(0), running.budget().shares(0).window_bytes);
     }
 }

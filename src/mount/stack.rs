@@ -74,9 +74,8 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     std::thread::Builder::new().name("koofs-timer".to_owned()).spawn(move || running.run()).map_err(no_thread)?;
 
     let budget = Budget::new(config.memory_bytes);
-    let unwritten_bytes = budget.unwritten_bytes();
     let cache = config.cache.as_ref().and_then(|cache| {
-        Cache::open(cache, &config.source, &config.root, &config.shown, unwritten_bytes, &timer).map(Arc::new)
+        Cache::open(cache, &config.source, &config.root, &config.shown, budget.unwritten_bytes(), &timer).map(Arc::new)
     });
     let opened = open_or_know(config, &http, &clock, cache.as_ref())?;
     let remote = rooted(&opened, config, clock.as_ref())?;
@@ -86,10 +85,9 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let links = Arc::new(LinkStore::new(Arc::clone(&remote), Arc::clone(&clock)));
 
     let jobs = start_jobs("koofs-content", budget.content_threads(), &timer)?;
-    let kept =
-        cache.as_ref().map(|cache| KeptBlocks::new(Arc::clone(&cache.store), cache.blocks.clone(), unwritten_bytes));
-    // Blobs that wait to be written, and those that are not complete.
-    let budget = if kept.is_some() { budget.less(2 * unwritten_bytes) } else { budget };
+    let kept = cache
+        .as_ref()
+        .map(|cache| KeptBlocks::new(Arc::clone(&cache.store), cache.blocks.clone(), budget.unfinished_bytes()));
     let content_config = ContentConfig { budget, op_timeout, bytes_per_second: config.bandwidth };
     let content = Arc::new(Content::new(content_config, store, links, jobs, clock, kept));
 

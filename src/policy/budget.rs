@@ -20,8 +20,12 @@ const KEPT_PART: u64 = 8;
 /// The number of requests ahead of the readers before anything is known of a store, where the budget allows as many.
 pub const START_STREAMS: usize = 16;
 
-/// This part of the budget may wait to be written to the disk: 16 MiB of 256, which a disk takes in a tenth of a second.
-const UNWRITTEN_PART: u64 = 16;
+/// This part of the budget may wait to be written to the disk: 128 MiB of 256. What is read at speed comes faster than a busy machine
+/// writes (a quarter was too little for 1 GiB at 600 MB/s on two busy processors), and much of what waits has yet to be read anyway.
+const UNWRITTEN_PART: u64 = 2;
+
+/// This part may be in pieces that are not whole yet. Each connection fills one, or two at the end of its part: 56 of them 56 MiB.
+const UNFINISHED_PART: u64 = 4;
 
 /// The fewest requests ahead of the readers that any budget allows.
 const MIN_STREAMS: usize = 4;
@@ -78,15 +82,15 @@ impl Budget {
         self.memory_bytes
     }
 
-    /// So much may wait to be written to the disk, and as much may be on its way there and not be whole yet: two blobs of a MiB, at
-    /// least.
+    /// So much may wait to be written to the disk: two blobs of a MiB, at least. It is part of the budget: what of it the cache has given up
+    /// goes off the look-ahead of readers.
     pub fn unwritten_bytes(self) -> u64 {
         (self.memory_bytes / UNWRITTEN_PART).max(2 << 20)
     }
 
-    /// The budget less `bytes`.
-    pub fn less(self, bytes: u64) -> Budget {
-        Budget { memory_bytes: self.memory_bytes.saturating_sub(bytes) }
+    /// So much may be on its way to the disk and not be whole yet, as [`Budget::unwritten_bytes`].
+    pub fn unfinished_bytes(self) -> u64 {
+        (self.memory_bytes / UNFINISHED_PART).max(2 << 20)
     }
 
     /// How many threads fetch content: half of the budget may go into what requests hold.

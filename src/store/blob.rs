@@ -9,7 +9,7 @@
 //!     20      4  0
 //!     24      8  bytes of data
 //!     32      8  when it was complete, milliseconds since 1970-01-01 UTC
-//!     40      8  XXH3 of the data
+//!     40      8  XXH3 of the data: of each 128 KiB, and of these hashes if there is more than one
 //!     48      .  the identity, then the ETag
 //!      .      8  XXH3 of everything before
 //!      .      .  the data, up to the end of the file
@@ -17,7 +17,6 @@
 //!
 //! Nothing in a file is believed before the checksum over it, and nothing is allocated by what a file says.
 
-use std::hash::Hasher;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use twox_hash::XxHash3_64;
@@ -26,11 +25,15 @@ use twox_hash::XxHash3_64;
 const MAGIC: [u8; 8] = *b"koofs\r\n\0";
 
 /// Raised when a blob of today could be misread by that code; blobs of other formats are misses.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The part of the header before the identity, and the checksum behind it.
 const FIXED_BYTES: usize = 48;
 const CHECKSUM_BYTES: usize = 8;
+
+/// The data is hashed by pieces of so many bytes, as it lies in memory in pieces: one after the other they would be hashed at half the
+/// speed, and forty times slower in a build for tests.
+const HASHED_BYTES: usize = 128 * 1024;
 
 /// The longest ETag that is kept with a blob: OBS's have 34 bytes; a longer one is not kept, and then no blob is.
 const MAX_ETAG_BYTES: usize = 1024;
@@ -93,11 +96,7 @@ pub(super) fn header<'a>(
         return None;
     }
     let etag = etag.unwrap_or_default();
-    let (mut data_bytes, mut data_hash) = (0_u64, XxHash3_64::new());
-    for part in parts {
-        data_bytes += part.len() as u64;
-        data_hash.write(part);
-    }
+    let (data_bytes, data_hash) = length_and_hash(parts);
     let since = complete_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut header = Vec::with_capacity(header_bytes(identity, Some(etag)));
     header.extend(MAGIC);
@@ -107,11 +106,50 @@ pub(super) fn header<'a>(
     header.extend(0_u32.to_le_bytes());
     header.extend(data_bytes.to_le_bytes());
     header.extend(u64::try_from(since.as_millis()).ok()?.to_le_bytes());
-    header.extend(data_hash.finish().to_le_bytes());
+    header.extend(data_hash.to_le_bytes());
     header.extend(identity);
     header.extend(etag.as_bytes());
     header.extend(XxHash3_64::oneshot(&header).to_le_bytes());
     Some(header)
+}
+
+/// How long the data in `parts` is, one after the other, and its hash. What of a part does not lie as it is hashed is copied.
+fn length_and_hash<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (u64, u64) {
+    let (mut data_bytes, mut hashes, mut begun) = (0_u64, Vec::new(), Vec::new());
+    for mut part in parts {
+        data_bytes += part.len() as u64;
+        while !part.is_empty() {
+            let piece;
+            (piece, part) = part.split_at(part.len().min(HASHED_BYTES - begun.len()));
+            if piece.len() == HASHED_BYTES {
+                hashes.push(XxHash3_64::oneshot(piece));
+                continue;
+            }
+            begun.extend_from_slice(piece);
+            if begun.len() == HASHED_BYTES {
+                hashes.push(XxHash3_64::oneshot(&begun));
+                begun.clear();
+            }
+        }
+    }
+    if !begun.is_empty() || hashes.is_empty() {
+        hashes.push(XxHash3_64::oneshot(&begun));
+    }
+    let hash = match &hashes[..] {
+        [hash] => *hash,
+        hashes => {
+            let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+            XxHash3_64::oneshot(&bytes)
+        }
+    };
+    (data_bytes, hash)
+}
+
+/// What a header says, and has to be compared with the data behind it.
+struct Head {
+    content: Content,
+    data_bytes: u64,
+    data_hash: u64,
 }
 
 /// What the file of a blob holds, of which all bytes have been read.
@@ -119,6 +157,46 @@ pub(super) fn header<'a>(
 /// # Errors
 /// Whatever is not exactly as it was written.
 pub(super) fn content(file: &[u8]) -> Result<Content, Damage> {
+    let head = head(file)?;
+    let data = &file[head.content.data_at..];
+    head.checked(std::iter::once(data))
+}
+
+/// As [`content_of`], where the header and the data were read apart, the data in parts.
+///
+/// # Errors
+/// Whatever is not exactly as it was written, or of another identity.
+pub(super) fn content_in_parts<'a>(
+    header: &[u8],
+    parts: impl Iterator<Item = &'a [u8]>,
+    identity: &[u8],
+) -> Result<Content, Damage> {
+    let head = head(header)?;
+    if head.content.data_at != header.len() {
+        return Err(Damage::Length);
+    }
+    if head.content.identity != identity {
+        return Err(Damage::Identity);
+    }
+    head.checked(parts)
+}
+
+impl Head {
+    /// What the file holds, if the data in `parts` is what was written.
+    fn checked<'a>(self, parts: impl Iterator<Item = &'a [u8]>) -> Result<Content, Damage> {
+        let (data_bytes, data_hash) = length_and_hash(parts);
+        if data_bytes != self.data_bytes {
+            return Err(Damage::Length);
+        }
+        if data_hash != self.data_hash {
+            return Err(Damage::Data);
+        }
+        Ok(self.content)
+    }
+}
+
+/// Reads a header; `file` may go on behind it.
+fn head(file: &[u8]) -> Result<Head, Damage> {
     let fixed: &[u8; FIXED_BYTES] = file.first_chunk().ok_or(Damage::Length)?;
     if fixed[..8] != MAGIC {
         return Err(Damage::Magic);
@@ -134,20 +212,14 @@ pub(super) fn content(file: &[u8]) -> Result<Content, Damage> {
     if XxHash3_64::oneshot(&file[..etag_end]).to_le_bytes() != checksum {
         return Err(Damage::Header);
     }
-    let data = &file[data_at..];
-    if data.len() as u64 != number_64(fixed, 24) {
-        return Err(Damage::Length);
-    }
-    if XxHash3_64::oneshot(data) != number_64(fixed, 40) {
-        return Err(Damage::Data);
-    }
     let etag = match &file[identity_end..etag_end] {
         [] => None,
         etag => Some(str::from_utf8(etag).ok().ok_or(Damage::Header)?.to_owned()),
     };
     let since = Duration::from_millis(number_64(fixed, 32));
     let complete_at = UNIX_EPOCH.checked_add(since).ok_or(Damage::Header)?;
-    Ok(Content { identity: file[FIXED_BYTES..identity_end].to_vec(), etag, complete_at, data_at })
+    let content = Content { identity: file[FIXED_BYTES..identity_end].to_vec(), etag, complete_at, data_at };
+    Ok(Head { content, data_bytes: number_64(fixed, 24), data_hash: number_64(fixed, 40) })
 }
 
 /// As [`content`], for the blob of `identity`.
@@ -204,9 +276,15 @@ mod tests {
         let hexadecimal: String = file.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hexadecimal,
-            "6b6f6f66730d0a000100000002000000030000000000000004000000000000007b6c50c4a0010000\
-             1e5d7dd53f94b7e4696422652255fe552344ff273164617461"
+            "6b6f6f66730d0a000200000002000000030000000000000004000000000000007b6c50c4a0010000\
+             1e5d7dd53f94b7e4696422652276b75c57802a9b4b64617461"
         );
+        let long: Vec<u8> = (0..300_000_u32).map(|at| (at * 7 + (at >> 8)).to_le_bytes()[0]).collect();
+        let parts = || long.chunks(HASHED_BYTES);
+        assert_eq!(length_and_hash(parts()), (300_000, 0x7418_62b3_5138_80b3));
+        for len in [1, 1000, HASHED_BYTES - 1, HASHED_BYTES + 1, 2 * HASHED_BYTES, long.len()] {
+            assert_eq!(length_and_hash(long.chunks(len)), length_and_hash(parts()), "{len}");
+        }
     }
 
     #[test]
@@ -216,6 +294,11 @@ mod tests {
                 let (data, identity) = (bytes(len), IDENTITY.to_vec());
                 let file = file(&identity, etag, &data);
                 let content = content_of(&file, &identity).expect("whole");
+                let (header, data_read) = file.split_at(content.data_at);
+                let parts = || data_read.chunks(HASHED_BYTES);
+                assert_eq!(content_in_parts(header, parts(), &identity).as_ref(), Ok(&content));
+                assert!(content_in_parts(&file[..content.data_at - 1], parts(), &identity).is_err());
+                assert!(len <= HASHED_BYTES || content_in_parts(header, parts().skip(1), &identity).is_err());
                 assert_eq!(&file[content.data_at..], data);
                 assert_eq!((content.etag.as_deref(), content.complete_at), (etag, complete_at()));
             }
@@ -229,6 +312,8 @@ mod tests {
             let mut flipped = file.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(content_of(&flipped, IDENTITY).is_err(), "bit {bit}");
+            let (header, data) = flipped.split_at(header_bytes(IDENTITY, Some("\"abc\"")));
+            assert!(content_in_parts(header, std::iter::once(data), IDENTITY).is_err(), "bit {bit}");
         }
     }
 

@@ -14,7 +14,7 @@
 //! written is found out by its checksum.
 
 use std::fs::{DirBuilder, File, FileTimes};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -179,6 +179,46 @@ impl Disk {
             self.mark_used(place, &file, metadata.modified()?, now);
         }
         Ok(Some(bytes))
+    }
+
+    /// As [`Disk::read`], where the blob holds as many bytes of data as `parts` have room for: they are read there, and what comes before
+    /// them is the result.
+    ///
+    /// # Errors
+    /// As [`Disk::read`], also for a file that has no room for a header.
+    pub(super) fn read_into<B: AsMut<[u8]>>(
+        &self,
+        place: Place,
+        parts: &mut [B],
+        header_max: u64,
+        now: SystemTime,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let file = match self.open_file(&place.path(), OFlags::RDONLY) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        let data_bytes = parts.iter_mut().map(|part| part.as_mut().len() as u64).sum();
+        let header_bytes = metadata.len().checked_sub(data_bytes).filter(|bytes| *bytes <= header_max);
+        let Some(header_bytes) = header_bytes.filter(|_| metadata.is_file()) else {
+            return Err(ErrorKind::InvalidData.into());
+        };
+        let mut header = vec![0; usize::try_from(header_bytes).unwrap_or(0)];
+        let mut slices: Vec<IoSliceMut<'_>> = Vec::with_capacity(1 + parts.len());
+        slices.push(IoSliceMut::new(&mut header));
+        slices.extend(parts.iter_mut().map(|part| IoSliceMut::new(part.as_mut())));
+        let mut slices = &mut slices[..];
+        while !slices.is_empty() {
+            match (&file).read_vectored(slices) {
+                Ok(0) => return Err(ErrorKind::InvalidData.into()),
+                Ok(count) => IoSliceMut::advance_slices(&mut slices, count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+        }
+        self.mark_used(place, &file, metadata.modified()?, now);
+        Ok(Some(header))
     }
 
     fn mark_used(&self, place: Place, file: &File, used: SystemTime, now: SystemTime) {

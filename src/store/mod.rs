@@ -88,7 +88,7 @@ struct LookupCounts {
 }
 
 impl LookupCounts {
-    fn counted(&self, answer: Result<Option<Blob>, NoAnswer>) -> Option<Blob> {
+    fn counted<T>(&self, answer: Result<Option<T>, NoAnswer>) -> Option<T> {
         let count = match &answer {
             Ok(Some(_)) => &self.hits,
             Ok(None) => &self.misses,
@@ -107,6 +107,14 @@ pub struct Blob {
     pub etag: Option<String>,
     /// When it was complete, as it was put, in milliseconds.
     pub complete_at: SystemTime,
+}
+
+/// A block that was found, and found to be whole, in the parts that it was read into.
+pub struct Block<B> {
+    /// Its bytes, one part after the other.
+    pub parts: Vec<B>,
+    /// The ETag of the object when the block was fetched, as it was put.
+    pub etag: Option<String>,
 }
 
 /// What a store has done since it was opened.
@@ -181,12 +189,24 @@ impl Store {
         })
     }
 
-    /// Has `done` told the blob of `identity`, if there is one and it is whole; exactly once, and within the configured patience:
-    /// by a thread of the store's, by the timer's, or at once by this one if the disk is not asked at all. Never blocks.
-    pub fn look_up(&self, identity: &Identity, done: impl FnOnce(Option<Blob>) + Send + 'static) {
-        let Some(look) = self.look(identity) else { return done(None) };
-        let counts = Arc::clone(&self.counts);
-        self.lookups.tell(look, move |answer| done(counts.counted(answer)));
+    /// Has `done` told the block of `identity`, if there is one and it is whole; exactly once, and within the configured patience:
+    /// by a thread of the store's, by the timer's, or at once by this one if the disk is not asked at all. Never blocks. The bytes are
+    /// read into what `parts` gives, which together is as long as the block.
+    pub fn look_up<B>(
+        &self,
+        identity: &Identity,
+        parts: impl FnOnce() -> Vec<B> + Send + 'static,
+        done: impl FnOnce(Option<Block<B>>) + Send + 'static,
+    ) where
+        B: AsMut<[u8]> + AsRef<[u8]> + Send + 'static,
+    {
+        if self.is_hidden(identity) {
+            return done(None);
+        }
+        let (disk, identity, counts) = (Arc::clone(&self.disk), identity.clone(), Arc::clone(&self.counts));
+        let (now, counted) = (self.timer.clock().utc(), Arc::clone(&self.counts));
+        let look = move || look_into(&disk, &identity, parts, now, &counts.damaged);
+        self.lookups.tell(look, move |answer| done(counted.counted(answer)));
     }
 
     /// The blob of `identity`, if there is one and it is whole. Blocks for the configured patience at most: never to be called by a
@@ -215,12 +235,16 @@ impl Store {
 
     /// What looks for a blob; `None` if it must not be found.
     fn look(&self, identity: &Identity) -> Option<impl FnOnce() -> io::Result<Option<Blob>> + Send + use<>> {
-        if lock(&self.hidden).contains(&identity.source().key()) {
+        if self.is_hidden(identity) {
             return None;
         }
         let (disk, identity, counts) = (Arc::clone(&self.disk), identity.clone(), Arc::clone(&self.counts));
         let now = self.timer.clock().utc();
         Some(move || look(&disk, &identity, now, &counts.damaged))
+    }
+
+    fn is_hidden(&self, identity: &Identity) -> bool {
+        lock(&self.hidden).contains(&identity.source().key())
     }
 
     /// Keeps the block of `identity`, which is `parts` one after the other, and the ETag under which its object was fetched. Never
@@ -251,7 +275,7 @@ impl Store {
     }
 
     fn put(&self, blob: Unwritten) -> bool {
-        !lock(&self.hidden).contains(&blob.identity.source().key()) && self.writer.put(blob)
+        !self.is_hidden(&blob.identity) && self.writer.put(blob)
     }
 
     /// Whether there is a file for the blob of `identity`, whole or not. Blocks as long as the disk takes.
@@ -336,12 +360,47 @@ fn look(disk: &Disk, identity: &Identity, now: SystemTime, damaged: &AtomicU64) 
             Ok(Some(Blob { file, data_at: content.data_at, etag: content.etag, complete_at: content.complete_at }))
         }
         Err(damage) => {
-            damaged.fetch_add(1, Ordering::Relaxed);
-            log::warn!("store: {} is removed: {}", disk.shown(place), damage.text());
-            if let Err(error) = disk.remove(place, None) {
-                log::debug!("store: it stays: {error}");
-            }
+            remove_damaged(disk, place, damage, damaged);
             Ok(None)
         }
+    }
+}
+
+/// Reads the block of `identity` into what `parts` gives. One that is not exactly as it was written goes.
+fn look_into<B: AsMut<[u8]> + AsRef<[u8]>>(
+    disk: &Disk,
+    identity: &Identity,
+    parts: impl FnOnce() -> Vec<B>,
+    now: SystemTime,
+    damaged: &AtomicU64,
+) -> io::Result<Option<Block<B>>> {
+    let place = place(identity);
+    // Before there is memory for it: most lookups of a first reading find nothing.
+    if !disk.has(place) {
+        return Ok(None);
+    }
+    let mut parts = parts();
+    let header = match disk.read_into(place, &mut parts, MAX_HEADER_BYTES, now) {
+        Ok(None) => return Ok(None),
+        Ok(Some(header)) => Ok(header),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Damage::Length),
+        Err(error) => return Err(error),
+    };
+    let content =
+        header.and_then(|header| blob::content_in_parts(&header, parts.iter().map(AsRef::as_ref), identity.bytes()));
+    match content {
+        Ok(content) => Ok(Some(Block { parts, etag: content.etag })),
+        Err(damage) => {
+            remove_damaged(disk, place, damage, damaged);
+            Ok(None)
+        }
+    }
+}
+
+fn remove_damaged(disk: &Disk, place: Place, damage: Damage, damaged: &AtomicU64) {
+    damaged.fetch_add(1, Ordering::Relaxed);
+    log::warn!("store: {} is removed: {}", disk.shown(place), damage.text());
+    if let Err(error) = disk.remove(place, None) {
+        log::debug!("store: it stays: {error}");
     }
 }

@@ -117,6 +117,27 @@ fn second_sequential_read_after_a_remount_requests_no_content() {
 }
 
 #[test]
+fn sequential_read_is_kept_as_a_whole_however_fast_it_comes_and_little_memory_there_is() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    emulator.knobs(|knobs| (knobs.object_latency, knobs.bandwidth) = (Duration::from_millis(50), 2_000_000));
+    let size = 96 * MIB;
+    let id = emulator.tree().add("", Entry::file("file", size));
+    let seed = seed_of(&emulator, &id);
+    // As many connections as there may be with so little memory, each of which fills a piece of its own.
+    let options = ["--memory", "64M"];
+    let mut bench = Bench::with(emulator, &options, &[]);
+    assert_eq!(do_act("stream", &bench.path("file"), &[&seed])[0], size.to_string());
+    await_blobs(&bench, 97);
+    bench.remount(&options);
+    assert_eq!(do_act("stream", &bench.path("file"), &[&seed])[0], size.to_string());
+    assert_eq!(gets(&bench), 0);
+    bench.end();
+}
+
+#[test]
 fn file_that_was_changed_between_two_mounts_is_read_anew() {
     if !mounts_are_allowed() {
         return;
