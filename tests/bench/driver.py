@@ -14,6 +14,7 @@ import urllib.request
 import data
 import goals
 import owned
+import remount
 import report
 import workloads as catalogue
 
@@ -188,6 +189,7 @@ class Bench:
         self.mounts = []
         self.children = []
         self.runs = 0
+        self.remounts = remount.Remounts(self)
         progress("making data…")
         self.places = data.generated(tools.home, self.sizes)
         self.facts = {name: data.facts(path) for name, path in self.places.items()}
@@ -200,6 +202,7 @@ class Bench:
             mount.abort()
         for emulator in self.emulators.values():
             emulator.close()
+        self.remounts.close()
         if any(owned.is_mounted(os.path.join(self.work, name)) for name in os.listdir(self.work)):
             progress(f"{self.work} still holds a mount: left as it is")
             return
@@ -215,9 +218,10 @@ class Bench:
             self.emulators[name] = Emulator(self.tools, self.work, name, arguments)
         return self.emulators[name]
 
-    def mount_words(self, contender, emulator, path):
+    def mount_words(self, workload, contender, emulator, path):
         if contender.startswith("koofs"):
-            more = {"koofs": ["--no-cache"], "koofs-64M": ["--no-cache", "--memory", "64M"]}[contender]
+            more = (self.remounts.options(workload, contender) if contender in remount.NAMES
+                    else {"koofs": ["--no-cache"], "koofs-64M": ["--no-cache", "--memory", "64M"]}[contender])
             return [self.tools.koofs, "mount", "-f", "--endpoint", emulator.url, "--agent", AGENT, *more, *self.options.koofs_option,
                     f"share:{emulator.code}", path]
         more = {
@@ -270,7 +274,7 @@ class Bench:
         emulator.post("/emulator/counters/reset")
         limit = workload.limits[profile]
         try:
-            mount = owned.Mounted(self.mount_words(contender, emulator, path), path, log)
+            mount = owned.Mounted(self.mount_words(workload, contender, emulator, path), path, log)
         except RuntimeError as error:
             return {"failed": str(error)}
         self.mounts.append(mount)
@@ -293,6 +297,9 @@ class Bench:
                 # What mounting itself asks for (who shares what) is no part of the walk; pages it lists are.
                 got["others"] -= requests({}, at_mount)["others"]
         got["mounting"] = requests({}, at_mount)
+        if contender == "koofs-second" and "pages" in got:
+            # The page by which the mount finds its root.
+            got["pages"] -= got["mounting"]["pages"]
         return got
 
     def parts(self, contender, profile, size):
@@ -324,8 +331,10 @@ class Bench:
         return {"seconds": float(out), "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss * 1024,
                 **requests({}, emulator.counters())}
 
-    def run_local(self, workload, profile):
-        if workload.act == "warm":
+    def run_local(self, workload, profile, contender):
+        if contender == "local-cold":
+            got = self.remounts.local(workload, profile)
+        elif workload.act == "warm":
             root = os.path.join(self.work, "local")
             os.makedirs(root, exist_ok=True)
             self.local_copy(os.path.join(root, os.path.basename(workload.given["file"])), workload)
@@ -351,8 +360,8 @@ class Bench:
     def run_one(self, workload, profile, contender, thorough=False):
         emulator = self.emulator(workload.data)
         emulator.turn(self.profiles[profile]["knobs"])
-        if contender == "local":
-            return self.run_local(workload, profile)
+        if contender.startswith("local"):
+            return self.run_local(workload, profile, contender)
         if contender.startswith("downloader"):
             return self.run_downloader(workload, profile, contender, emulator)
         return self.run_mounted(workload, profile, contender, emulator, thorough)
@@ -373,7 +382,7 @@ class Bench:
         for number in range(rounds):
             names = list(found)
             # Nobody is always the first.
-            names = names[number % len(names) :] + names[: number % len(names)] if names else []
+            names = remount.in_order(names[number % len(names) :] + names[: number % len(names)] if names else [])
             for name in names:
                 if name in done:
                     continue

@@ -208,7 +208,7 @@ class LineBench(driver.Bench):
     def ca(self, name):
         return os.path.join(self.work, f"{self.line_name}-{name}.pem")
 
-    def mount_words(self, contender, emulator, path):
+    def mount_words(self, _workload, contender, emulator, path):
         if contender == "koofs":
             words = [self.tools.koofs, "mount", "-f", "--no-cache", "--endpoint", emulator.url, "--allow-http", "--allow-private-links"]
             if self.line.tls:

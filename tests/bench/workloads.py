@@ -6,6 +6,7 @@ MIB = 1 << 20
 
 READERS = ("koofs", "rclone", "rclone-streams")
 WALKERS = ("koofs", "rclone", "rclone-cached")
+REMOUNTED = ("koofs", "koofs-first", "koofs-second", "local-cold")
 
 
 @dataclass
@@ -116,11 +117,21 @@ def workloads(sizes, facts):
     ]
     for workload in trees:
         workload.group = "trees"
-    return reads + trees
+    remounts = [
+        Workload("remount-grep", f"grep -r over {small['files']} files, before and after a remount", "small", "grep", REMOUNTED, limits(60, 60), {},
+                 small_once, profiles=("wan",), group="remount"),
+        Workload("remount-find", f"find over {folders['folders']} directories, before and after a remount", "folders", "find", REMOUNTED,
+                 limits(60, 60), {}, small_once, profiles=("wan",), group="remount"),
+        Workload("remount-sequential", f"sequential read of {sizes.big // MIB} MiB, before and after a remount", "reads", "sequential", REMOUNTED,
+                 limits(120, 60), big, small_once, profiles=("wan",), group="remount"),
+    ]
+    return reads + trees + remounts
 
 
 CONTENDERS = {
-    "koofs": "koofs mount",
+    "koofs": "koofs mount --no-cache",
+    "koofs-first": "koofs mount --cache-dir, the cache empty",
+    "koofs-second": "the same, mounted again with what the first has kept; nothing of that in memory",
     "koofs-64M": "koofs mount --memory 64M",
     "rclone": "rclone mount, as it is (WebDAV)",
     "rclone-streams": "rclone mount --vfs-read-chunk-streams 16 --vfs-read-chunk-size 4M, no pacing",
@@ -128,4 +139,5 @@ CONTENDERS = {
     "downloader": "tests/bench/downloader.rs: no filesystem, each connection one part of the file",
     "downloader-4M": "the same, taking parts of 4 MiB in turn",
     "local": "a file or directory on the local disk, in the page cache",
+    "local-cold": "the same on the disk that the cache is on, nothing of it in memory",
 }
