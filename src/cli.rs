@@ -29,7 +29,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     self, CacheAction, CacheCommand, Command, DEFAULT_OFFLINE_FOR, DEFAULT_TTL, DoctorConfig, HelperCommand,
-    ListConfig, ListFormat, MountConfig, Report, Source, SpacesConfig, StatusConfig, WarmCommand,
+    ListConfig, ListFormat, MountConfig, Pinning, Report, Source, SpacesConfig, StatusConfig, WarmCommand,
 };
 use crate::policy::printable::printable;
 pub use environment::Environment;
@@ -81,6 +81,12 @@ enum TypedCommand {
         /// Files too, not only the listings of directories.
         #[arg(long)]
         data: bool,
+        /// What is fetched stays on disk, also when there is no more room, until --unpin.
+        #[arg(long)]
+        pin: bool,
+        /// Fetch nothing: what was pinned below these paths goes like everything else again.
+        #[arg(long, conflicts_with_all = ["pin", "data"])]
+        unpin: bool,
     },
     /// Unmount a share or space, dead or alive.
     #[command(visible_alias = "umount")]
@@ -219,9 +225,14 @@ where
             path.map(|path| Command::Status(StatusConfig { path, is_json: json, is_watching: watch }))
         }
         TypedCommand::Refresh { path } => absolute("PATH", &path).map(|path| Command::Refresh { path }),
-        TypedCommand::Warm { paths, data } => {
+        TypedCommand::Warm { paths, data, pin, unpin } => {
             let paths: Result<_, _> = paths.iter().map(|path| absolute("PATH", path)).collect();
-            paths.map(|paths| Command::Warm(WarmCommand { paths, with_data: data }))
+            let pinning = match (pin, unpin) {
+                (_, true) => Pinning::Unpin,
+                (true, false) => Pinning::Pin,
+                (false, false) => Pinning::None,
+            };
+            paths.map(|paths| Command::Warm(WarmCommand { paths, with_data: data || unpin, pin: pinning }))
         }
         TypedCommand::Unmount { mountpoint } => {
             absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })

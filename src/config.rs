@@ -146,6 +146,19 @@ pub struct WarmCommand {
     pub paths: Vec<PathBuf>,
     /// Files too, not only the listings of directories.
     pub with_data: bool,
+    /// Whether it stays when there is no more room.
+    pub pin: Pinning,
+}
+
+/// What `koofs warm` does about pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// Nothing: what is fetched is kept like everything else.
+    None,
+    /// What is fetched stays until its pin is taken off.
+    Pin,
+    /// Nothing is fetched: pins are taken off.
+    Unpin,
 }
 
 /// Lines for standard output, and whether they say that all is well.

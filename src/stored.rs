@@ -29,6 +29,7 @@ pub fn run(command: &CacheCommand) -> Result<Report, StoreError> {
 #[derive(Default)]
 struct Row {
     bytes: u64,
+    pinned_bytes: u64,
     blobs: u64,
     oldest: Option<SystemTime>,
 }
@@ -38,6 +39,7 @@ fn show(directory: &Path) -> Result<Report, StoreError> {
     for summary in upkeep::summaries(directory)? {
         let row = rows.entry(name_of(&summary)).or_default();
         row.bytes += summary.bytes;
+        row.pinned_bytes += summary.pinned_bytes;
         row.blobs += summary.blobs;
         row.oldest = match (row.oldest, summary.oldest) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -45,12 +47,19 @@ fn show(directory: &Path) -> Result<Report, StoreError> {
         };
     }
     let sum = rows.values().map(|row| row.bytes).sum();
-    let mut lines = vec![format!("{} in {}", human_size(sum), printable(&directory.display().to_string()))];
+    let pinned = pinned_part(rows.values().map(|row| row.pinned_bytes).sum());
+    let mut lines = vec![format!("{}{pinned} in {}", human_size(sum), printable(&directory.display().to_string()))];
     lines.extend(rows.iter().map(|(name, row)| {
         let oldest = row.oldest.map_or_else(|| "-".to_owned(), date);
-        format!("{:>6} {:>9} {:>10}  {}", human_size(row.bytes), row.blobs, oldest, printable(name))
+        let pinned = pinned_part(row.pinned_bytes);
+        format!("{:>6} {:>9} {:>10}  {}{pinned}", human_size(row.bytes), row.blobs, oldest, printable(name))
     }));
     Ok(Report { lines, is_well: true })
+}
+
+/// Says how much of it is pinned, if anything is.
+fn pinned_part(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(" ({} pinned)", human_size(bytes)) }
 }
 
 /// A source without a name is called by its key.
@@ -64,20 +73,24 @@ fn date(time: SystemTime) -> String {
 }
 
 fn clear(directory: &Path, source: Option<&str>) -> Result<Report, StoreError> {
+    let summaries = upkeep::summaries(directory)?;
+    let removed = |freed, pinned| format!("{}{} removed", human_size(freed), pinned_part(pinned));
     let Some(source) = source else {
+        let pinned = summaries.iter().map(|summary| summary.pinned_bytes).sum();
         let freed = upkeep::clear(directory, None)?;
-        return Ok(Report { lines: vec![format!("{} removed", human_size(freed))], is_well: true });
+        return Ok(Report { lines: vec![removed(freed, pinned)], is_well: true });
     };
     let mut is_known = false;
-    let mut freed = 0;
-    for summary in upkeep::summaries(directory)? {
+    let (mut freed, mut pinned) = (0, 0);
+    for summary in summaries {
         if name_of(&summary) == source || summary.key.to_string() == source {
             is_known = true;
+            pinned += summary.pinned_bytes;
             freed += upkeep::clear(directory, Some(summary.key))?;
         }
     }
     let line = match is_known {
-        true => format!("{} removed", human_size(freed)),
+        true => removed(freed, pinned),
         false => format!("nothing is kept of {}: koofs cache shows what is", printable(source)),
     };
     Ok(Report { lines: vec![line], is_well: is_known })

@@ -128,10 +128,15 @@ milliseconds).";
 pub(super) const WARM: &str = "\x1b[1mExamples:\x1b[0m
   koofs warm --data ~/share/Reports   # all of it, to be read without a network
   koofs warm ~/share                  # the tree only, for find and ls
+  koofs warm --data --pin ~/share/Maps   # to stay, whatever is read besides
+  koofs warm --unpin ~/share/Maps
 
 What is on disk already is not asked for again, so it goes on where it was
 interrupted. Exit code 1 if something is not kept: it says what and why. What is
-kept stays until it is the least recently used and --cache-size is reached.";
+kept stays until it is the least recently used and --cache-size is reached.
+With --pin it stays until --unpin: up to nine tenths of --cache-size. Unpin the
+mountpoint to take off all pins of the source, also those of files that have
+changed or were deleted since.";
 
 pub(super) const REFRESH: &str = "\x1b[1mExamples:\x1b[0m
   koofs refresh ~/share               # everything

@@ -7,6 +7,7 @@
 //! of the units that are being put together and of what disagreed, none held while the store is called.
 
 use std::collections::VecDeque;
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::policy::range::{BLOCK_BYTES, ByteRange};
 use crate::policy::readahead::Window;
 use crate::remote::{NodeId, Version};
+pub use crate::store::NotPinned;
 use crate::store::identity::{BLOB_BYTES, FileVersion, Identity, Source};
 use crate::store::{Blob, Part, Store};
 use crate::sync::lock;
@@ -108,6 +110,16 @@ impl KeptBlocks {
             }
         }
         false
+    }
+
+    /// Has the unit with byte `offset` of `object`, which is on the disk, stay there. An empty one needs nothing.
+    pub(super) fn pin(&self, object: &Object, offset: u64) -> Result<(), NotPinned> {
+        self.identity(object, offset / BLOB_BYTES).map_or(Ok(()), |identity| self.store.pin(&identity))
+    }
+
+    /// Lets that unit go like others again.
+    pub(super) fn unpin(&self, object: &Object, offset: u64) -> io::Result<()> {
+        self.identity(object, offset / BLOB_BYTES).map_or(Ok(()), |identity| self.store.unpin(&identity))
     }
 
     /// Whether more may be looked for that nobody waits for.

@@ -38,7 +38,7 @@ use blocks::BlockCache;
 pub use error::{ContentError, StoreError};
 use fetcher::{Fetcher, Upcoming};
 pub use in_flight::Fetch;
-pub use kept::KeptBlocks;
+pub use kept::{KeptBlocks, NotPinned};
 pub use limits::ContentConfig;
 pub use links::LinkStore;
 use object::Object;

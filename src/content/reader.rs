@@ -4,6 +4,7 @@
 //! Owns the handle's read-ahead state and the tickets of the fetches that run ahead of it. Locks: one, for planning only.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use super::ContentError;
 use super::block::within;
 use super::blocks::{Acquired, BlockCache, new_runs};
 use super::fetcher::Fetcher;
-use super::kept::unit_around;
+use super::kept::{NotPinned, unit_around};
 use super::object::Object;
 use super::parked::{ParkedRead, ReadData, ReadDone};
 use super::prefetcher::Prefetcher;
@@ -90,6 +91,22 @@ impl FileReader {
     /// is in the end. Blocks as [`FileReader::is_kept`].
     pub fn keep(&self, offset: u64, data: &ReadData, until: Instant) -> bool {
         self.fetcher().kept.as_ref().is_some_and(|kept| kept.put_now(&self.object, offset, data, until))
+    }
+
+    /// Has the piece with byte `offset`, which is on the disk, stay there. Blocks as long as the disk takes.
+    ///
+    /// # Errors
+    /// Why it is not pinned.
+    pub fn pin(&self, offset: u64) -> Result<(), NotPinned> {
+        self.fetcher().kept.as_ref().map_or(Err(NotPinned::NotThere), |kept| kept.pin(&self.object, offset))
+    }
+
+    /// Lets that piece go like others again. Blocks as long as the disk takes.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn unpin(&self, offset: u64) -> io::Result<()> {
+        self.fetcher().kept.as_ref().map_or(Ok(()), |kept| kept.unpin(&self.object, offset))
     }
 
     /// Reads `range`, which must lie within the file: calls `done` with exactly its bytes, or with why they cannot be had.

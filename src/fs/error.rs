@@ -40,6 +40,8 @@ pub enum FsError {
     NothingIsKept,
     /// The disk does not keep what it was to keep.
     NotKept,
+    /// More would be pinned than the disk may keep pinned.
+    TooMuchPinned,
     /// A fault of ours: a worker panicked.
     Internal,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for FsError {
             FsError::Content(_) => "the content could not be read",
             FsError::NothingIsKept => "this mount keeps nothing on disk",
             FsError::NotKept => "the cache directory does not take it",
+            FsError::TooMuchPinned => "more would be pinned than the cache may keep",
             FsError::Internal => "internal fault, see the log above",
         })
     }

@@ -23,7 +23,8 @@ fn failure(error: &FsError) -> Option<(usize, &'static str)> {
         | FsError::NotADirectory
         | FsError::IsADirectory
         | FsError::NameTooLong
-        | FsError::NothingIsKept => return None,
+        | FsError::NothingIsKept
+        | FsError::TooMuchPinned => return None,
         FsError::BadHandle => (0, "bad_handle"),
         FsError::Outdated => (1, "outdated"),
         FsError::Disputed(_) => (2, "disputed"),

@@ -158,11 +158,19 @@ impl Lister {
     /// # Errors
     /// [`FsError::NothingIsKept`], [`FsError::NotKept`].
     pub(super) fn keep(&self, listing: &Listing, until: Instant) -> Result<u64, FsError> {
-        let remembered = self.remembered.as_ref().ok_or(FsError::NothingIsKept)?;
+        let remembered = self.remembered()?;
         let age = listing.complete_at().map(|at| self.clock.boot().since(at)).ok_or(FsError::Internal)?;
         let complete_at = self.clock.utc().checked_sub(age).ok_or(FsError::NotKept)?;
         let is_of_subtree = listing.is_of_subtree();
         remembered.put_now(&listing.id, &listing.entries(), is_of_subtree, complete_at, until).ok_or(FsError::NotKept)
+    }
+
+    /// What is kept of listings on the disk.
+    ///
+    /// # Errors
+    /// [`FsError::NothingIsKept`].
+    pub(super) fn remembered(&self) -> Result<&Remembered, FsError> {
+        self.remembered.as_ref().ok_or(FsError::NothingIsKept)
     }
 
     /// Starts to load a new listing that somebody asks for, from its first page to its last.

@@ -49,6 +49,7 @@ pub use handle::Fh;
 use handle::{DirHandle, FileHandle, HandleMap};
 pub use inode::Ino;
 use inode::{Entry, InodeTable};
+pub use keeping::Keep;
 use lister::Lister;
 use lookup::Finder;
 pub use lookup::Lookup;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keeping::{Keep, Pinned};
 use super::{Done, DriveFs, Fh, FsError, Ino, Use, keeping};
 use crate::remote::{NodeKind, RemoteError, RemoteErrorKind};
 
@@ -34,19 +35,34 @@ impl DriveFs {
         self.lister.forget_remembered(move || freshness.forget_below(Ino::ROOT, owed));
     }
 
-    /// Writes the listing of the directory `ino`, or of a file the piece with byte `offset`, to the disk. When it is there, calls `done`
-    /// with the most bytes that the disk keeps in all.
-    pub fn keep(&self, ino: Ino, fh: Fh, offset: u64, done: Done<u64>) {
+    /// Writes the listing of the directory `ino`, or of a file the piece with byte `offset`, to the disk. When it is there, and pinned if
+    /// that is asked for, calls `done` with the most bytes that the disk keeps in all.
+    pub fn keep(&self, ino: Ino, fh: Fh, offset: u64, keep: Keep, done: Done<u64>) {
         let deadline = self.clock.now() + self.config.op_timeout;
         match self.directory(ino) {
             Ok(dir) => {
                 let (listing, _) = self.current_listing(&dir, Use::Read(None));
-                keeping::keep_listing(&self.lister, &listing, deadline, self.owe(done));
+                keeping::keep_listing(&self.lister, &listing, keep, deadline, self.owe(done));
             }
             Err(FsError::NotADirectory) => match self.files.get(fh) {
-                Ok(handle) => keeping::keep_piece(&self.content, &handle, offset, deadline, self.owe(done)),
+                Ok(handle) => keeping::keep_piece(&self.content, &handle, offset, keep, deadline, self.owe(done)),
                 Err(error) => done(Err(error)),
             },
+            Err(error) => done(Err(error)),
+        }
+    }
+
+    /// Lets the listing of the directory `ino`, or of a file the piece with byte `offset`, go like others again; of the root, all that was
+    /// ever pinned of the source. Asks nobody.
+    pub fn unpin(&self, ino: Ino, fh: Fh, offset: u64, done: Done<u64>) {
+        let what = match self.directory(ino) {
+            Ok(_) if ino == Ino::ROOT => Ok(Pinned::All),
+            Ok(dir) => Ok(Pinned::Listing(dir.id.clone())),
+            Err(FsError::NotADirectory) => self.files.get(fh).map(|handle| Pinned::Piece(handle, offset)),
+            Err(error) => Err(error),
+        };
+        match what {
+            Ok(what) => keeping::unpin(&self.content, &self.lister, what, self.owe(done)),
             Err(error) => done(Err(error)),
         }
     }

@@ -5,6 +5,7 @@
 //! believed. They are stored under a source of their own, so that a refresh forgets all of them at once and keeps the blocks of
 //! files. Links and what else is secret are never kept. Blocks: for worker threads. Locks: one, for the length of a look.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,8 +16,8 @@ use lru::LruCache;
 use super::inode::Entry;
 use crate::clock::Clock;
 use crate::remote::{Node, NodeId, NodeKind, RemoteErrorKind, Version};
-use crate::store::Store;
 use crate::store::identity::{Identity, Source};
+use crate::store::{NotPinned, Store};
 use crate::sync::lock;
 
 /// For how many directories it is remembered that the disk was asked, at about 100 bytes each. A directory beyond that may be
@@ -128,6 +129,22 @@ impl Remembered {
             }
         }
         Some(self.store.stats().limit_bytes)
+    }
+
+    /// Has the listing of `dir`, which is on the disk, stay there.
+    pub(super) fn pin(&self, dir: &NodeId) -> Result<(), NotPinned> {
+        self.identity(dir).map_or(Err(NotPinned::NotThere), |identity| self.store.pin(&identity))
+    }
+
+    /// Lets the listing of `dir` go like others again.
+    pub(super) fn unpin(&self, dir: &NodeId) -> io::Result<()> {
+        self.identity(dir).map_or(Ok(()), |identity| self.store.unpin(&identity))
+    }
+
+    /// Lets everything of the source go like others again, files too, and what nobody asks for any more.
+    pub(super) fn unpin_all(&self) -> io::Result<()> {
+        self.store.unpin_all(&self.listings)?;
+        self.store.unpin_all(&self.blocks)
     }
 
     /// Forgets all listings.

@@ -18,10 +18,11 @@ use fuser::{
 use super::attr::{Owner, file_attr};
 use super::errno::{BUFFER_TOO_SMALL, NO_SUCH_XATTR, NOT_OUR_IOCTL, NOT_OWNER, errno, is_expected};
 use super::inquiry::{FOR_ORDERS, MAX_STATUS_BYTES, ORDERS, STATUS, TellStatus};
+use super::keep::Order;
 use super::volume_info::{self, VolumeInfo};
 use super::{keep, refresh, session};
 use crate::content::ReadData;
-use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Lookup};
+use crate::fs::{Attr, DirItem, DirSink, DriveFs, Fh, FsError, Ino, Keep, Lookup};
 use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::printable::one_line;
 use crate::remote::{Capacity, NodeKind};
@@ -262,12 +263,17 @@ impl Filesystem for Adapter {
                 return reply.ioctl(i32::try_from(status.len()).unwrap_or(0), &status);
             }
             if cmd == keep::KEEP {
-                let offset = in_data.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+                let asked = in_data.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+                let ((order, offset), fh) = (keep::parse(asked), Fh(fh.0));
                 let done = move |result| match result {
                     Ok(limit_bytes) => reply.ioctl(i32::try_from(limit_bytes >> 20).unwrap_or(i32::MAX), &[]),
                     Err(error) => reply.error(refuse("keep", &fs, || fs.path(ino), &error)),
                 };
-                return self.fs.keep(ino, Fh(fh.0), offset, Box::new(done));
+                return match order {
+                    Order::Keep => self.fs.keep(ino, fh, offset, Keep::WhileThereIsRoom, Box::new(done)),
+                    Order::Pin => self.fs.keep(ino, fh, offset, Keep::Pinned, Box::new(done)),
+                    Order::Unpin => self.fs.unpin(ino, fh, offset, Box::new(done)),
+                };
             }
             let done = move |result| match result {
                 Ok(()) => reply.ioctl(0, &[]),

@@ -30,6 +30,7 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::DeadlinePassed => Errno::ETIMEDOUT,
         FsError::NothingIsKept => Errno::EOPNOTSUPP,
         FsError::NotKept => Errno::ENOSPC,
+        FsError::TooMuchPinned => Errno::EDQUOT,
         // Not EAGAIN, which would tell a program that the file is non-blocking.
         FsError::Unreadable(_)
         | FsError::Overloaded
@@ -82,5 +83,7 @@ pub fn is_expected(error: &FsError) -> bool {
                 | FsError::NameTooLong
                 | FsError::Unreadable(_)
                 | FsError::Outdated
+                // Whoever asked is told, in so many words.
+                | FsError::TooMuchPinned
         )
 }

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, fstatvfs, mkdirat, openat, renameat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, fstatvfs, mkdirat, openat, renameat, statat,
+    unlinkat,
 };
 
 use super::error::StoreError;
@@ -64,6 +65,14 @@ pub(super) struct Found {
     pub charge: u64,
     /// When it was last used, in nanoseconds since 1970-01-01 UTC.
     pub used_at: u64,
+    pub is_pinned: bool,
+}
+
+/// Whether a blob is pinned, and what it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pin {
+    pub is_pinned: bool,
+    pub charge: u64,
 }
 
 /// The directory of a store.
@@ -245,7 +254,8 @@ impl Disk {
         }
     }
 
-    /// Removes a blob, and says what it counted; `None` if there is none, or if it was used since `unless_used_since`.
+    /// Removes a blob, and says what it counted; `None` if there is none, or if it was used since `unless_used_since` or is pinned, where
+    /// that is given.
     ///
     /// # Errors
     /// What the system says.
@@ -257,10 +267,28 @@ impl Disk {
             Err(error) => return Err(error),
         };
         let used_at = nanoseconds(stat.st_mtime, stat.st_mtime_nsec);
-        if unless_used_since.is_some_and(|since| used_at > since) {
+        if unless_used_since.is_some_and(|since| used_at > since || is_pinned(&stat)) {
             return Ok(None);
         }
         self.unlink(&path, u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// Whether a blob is pinned; `None` if there is none.
+    pub(super) fn pin_of(&self, place: Place) -> io::Result<Option<Pin>> {
+        match statat(&self.root, place.path(), AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from) {
+            Ok(stat) => {
+                let charge = self.charge(u64::try_from(stat.st_size).unwrap_or(0));
+                Ok(Some(Pin { is_pinned: is_pinned(&stat), charge }))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pins a blob, or takes its pin off.
+    pub(super) fn set_pin(&self, place: Place, is_pinned: bool) -> io::Result<()> {
+        fchmod(self.open_file(&place.path(), OFlags::RDONLY)?, mode(is_pinned))?;
+        Ok(())
     }
 
     /// Removes the file `path` of `len` bytes, and takes it off the count; `None` if there is none.
@@ -390,8 +418,8 @@ impl Disk {
         }
     }
 
-    /// Name, length and last use of each file in a directory, as long as `visit` says `true`.
-    pub(super) fn stats(&self, path: &str, mut visit: impl FnMut(&str, u64, u64) -> bool) -> io::Result<()> {
+    /// Name and attributes of each file in a directory, as long as `visit` says `true`.
+    pub(super) fn stats(&self, path: &str, mut visit: impl FnMut(&str, &Stat) -> bool) -> io::Result<()> {
         let Some(mut directory) = self.open_directory(path)? else { return Ok(()) };
         while let Some(entry) = directory.read() {
             let entry = entry?;
@@ -402,8 +430,7 @@ impl Disk {
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 };
-            let used_at = nanoseconds(stat.st_mtime, stat.st_mtime_nsec);
-            if !visit(&entry.file_name().to_string_lossy(), u64::try_from(stat.st_size).unwrap_or(0), used_at) {
+            if !visit(&entry.file_name().to_string_lossy(), &stat) {
                 break;
             }
         }
@@ -458,6 +485,16 @@ impl Disk {
 pub(super) fn nanoseconds(seconds: impl TryInto<u64>, nanoseconds: impl TryInto<u64>) -> u64 {
     let seconds = seconds.try_into().unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds.try_into().unwrap_or(0))
+}
+
+/// A pin is the sticky bit (`pins`).
+pub(super) fn is_pinned(stat: &Stat) -> bool {
+    Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX)
+}
+
+fn mode(is_pinned: bool) -> Mode {
+    let mode = Mode::RUSR | Mode::WUSR;
+    if is_pinned { mode | Mode::SVTX } else { mode }
 }
 
 /// The time of a last use.

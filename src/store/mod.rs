@@ -5,7 +5,7 @@
 //! without knowing of each other. A store is never needed: whatever is wrong with it is a miss, and nothing waits for it long.
 //!
 //! [`identity`] says what a blob is of, `blob` what stands in its file, `disk`, `adding` and `scan` where the files lie, `usage` how many bytes
-//! they take, `space` which go for others, `writer` how they come and `lookup` how they are asked for; [`upkeep`] is for the
+//! they take, `space` which go for others and `pins` which never do, `writer` how they come and `lookup` how they are asked for; [`upkeep`] is for the
 //! commands. Knows nothing of what a listing holds, nor of who asks. Threads: two that write, up to eight that look up.
 //!
 //! Locks: `space`'s (the oldest blobs) is held while files are removed, `writer`'s of what was forgotten while a file is renamed;
@@ -21,6 +21,7 @@ pub mod identity;
 mod limits;
 mod lookup;
 mod part;
+mod pins;
 mod scan;
 mod space;
 pub mod upkeep;
@@ -43,6 +44,7 @@ use limits::MAX_HEADER_BYTES;
 pub use limits::MAX_LISTING_BYTES;
 use lookup::{Lookups, NoAnswer};
 pub use part::Part;
+pub use pins::NotPinned;
 use space::Space;
 use writer::{Unwritten, Writer};
 
@@ -289,6 +291,31 @@ impl Store {
     /// What the disk says.
     pub fn remove(&self, identity: &Identity) -> io::Result<()> {
         self.disk.remove(place(identity), None).map(|_| ())
+    }
+
+    /// Has the blob of `identity` stay until [`Store::unpin`], whatever else there is room for. Blocks as long as the disk takes; for the
+    /// first one, to look through the directory.
+    ///
+    /// # Errors
+    /// Why it is not pinned.
+    pub fn pin(&self, identity: &Identity) -> Result<(), NotPinned> {
+        self.space.pin(place(identity))
+    }
+
+    /// Takes the pin off the blob of `identity`, if there is one. Blocks as long as the disk takes.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn unpin(&self, identity: &Identity) -> io::Result<()> {
+        self.space.unpin(place(identity))
+    }
+
+    /// Takes all pins off a source. Blocks as long as it takes to look through the directory.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn unpin_all(&self, source: &Source) -> io::Result<()> {
+        self.space.unpin_source(source.key())
     }
 
     /// Forgets all of a source: from now on nothing that was kept of it is found, by any mount. Blocks as long as the disk takes to

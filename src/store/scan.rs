@@ -3,9 +3,9 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, flock, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, Stat, flock, statat, unlinkat};
 
-use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED, nanoseconds, time_of};
+use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED, is_pinned, nanoseconds, time_of};
 use super::identity::{BlobName, SourceKey};
 
 /// An empty directory stays for so long, in case a writer has just made it.
@@ -71,11 +71,13 @@ impl Disk {
     ) -> io::Result<Option<u64>> {
         let mut bytes = 0;
         let mut left = true;
-        self.stats(&format!("{source}/{shard}"), |name, len, used_at| {
-            let charge = self.charge(len);
+        self.stats(&format!("{source}/{shard}"), |name, stat| {
+            let charge = self.charge(len_of(stat));
             bytes += charge;
             if let Some(name) = BlobName::parse(name).filter(|_| left) {
-                left = visit(Found { place: Place { source, name }, charge, used_at });
+                let used_at = nanoseconds(stat.st_mtime, stat.st_mtime_nsec);
+                let place = Place { source, name };
+                left = visit(Found { place, charge, used_at, is_pinned: is_pinned(stat) });
             }
             left
         })?;
@@ -87,8 +89,8 @@ impl Disk {
         for (name, kind) in self.names(path)? {
             if kind == FileType::Directory {
                 bytes += self.unit();
-                self.stats(&format!("{path}/{name}"), |_, len, _| {
-                    bytes += self.charge(len);
+                self.stats(&format!("{path}/{name}"), |_, stat| {
+                    bytes += self.charge(len_of(stat));
                     true
                 })?;
             }
@@ -114,4 +116,8 @@ impl Disk {
         }
         Ok(bytes)
     }
+}
+
+fn len_of(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
 }

@@ -74,6 +74,8 @@ pub(super) struct Space {
     scans: AtomicU64,
     evicted_blobs: AtomicU64,
     closed: AtomicBool,
+    /// What is pinned, as far as it was counted. Also the lock of whoever pins (`pins`).
+    pinned_bytes: Mutex<Option<u64>>,
 }
 
 /// A blob that may go. Ordered by its last use.
@@ -105,6 +107,7 @@ impl Space {
             scans: AtomicU64::new(0),
             evicted_blobs: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            pinned_bytes: Mutex::default(),
         }
     }
 
@@ -180,9 +183,11 @@ impl Space {
         self.disk.remove_gone()?;
         let before = usage.count()?;
         let mut newest_first = BinaryHeap::new();
-        let found = self.disk.scan(&mut |Found { place, used_at, .. }| {
+        let found = self.disk.scan(&mut |Found { place, used_at, is_pinned, .. }| {
             let candidate = Candidate { used_at, place };
-            if newest_first.len() < MAX_CANDIDATES {
+            if is_pinned {
+                // Never goes.
+            } else if newest_first.len() < MAX_CANDIDATES {
                 newest_first.push(candidate);
             } else if let Some(mut newest) = newest_first.peek_mut()
                 && candidate < *newest
@@ -206,6 +211,16 @@ impl Space {
     /// How many blobs went to make room.
     pub(super) fn evicted_blobs(&self) -> u64 {
         self.evicted_blobs.load(Ordering::Relaxed)
+    }
+
+    /// The directory.
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// What is pinned, as far as it was counted.
+    pub(super) fn pinned_bytes(&self) -> &Mutex<Option<u64>> {
+        &self.pinned_bytes
     }
 
     /// How often the whole directory was looked at.

@@ -24,6 +24,8 @@ pub struct SourceSummary {
     pub blobs: u64,
     /// What they take on the disk, in bytes.
     pub bytes: u64,
+    /// What the pinned ones of them take.
+    pub pinned_bytes: u64,
     /// When the one was last used that was used least recently; `None` if there are no blobs.
     pub oldest: Option<SystemTime>,
 }
@@ -50,12 +52,13 @@ pub fn summaries(directory: &Path) -> Result<Vec<SourceSummary>, StoreError> {
     let io = |source| StoreError::Io { path: directory.to_owned(), source };
     let mut summaries: BTreeMap<SourceKey, SourceSummary> = BTreeMap::new();
     for (key, label) in disk.sources().map_err(io)? {
-        summaries.insert(key, SourceSummary { key, label, blobs: 0, bytes: 0, oldest: None });
+        summaries.insert(key, SourceSummary { key, label, blobs: 0, bytes: 0, pinned_bytes: 0, oldest: None });
     }
     let scanned = disk.scan(&mut |found| {
         if let Some(summary) = summaries.get_mut(&found.place.source) {
             summary.blobs += 1;
             summary.bytes += found.charge;
+            summary.pinned_bytes += if found.is_pinned { found.charge } else { 0 };
             let used = time_of(found.used_at);
             summary.oldest = Some(summary.oldest.map_or(used, |oldest| oldest.min(used)));
         }

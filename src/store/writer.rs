@@ -229,10 +229,16 @@ impl Shared {
             if forgotten.get(&source).copied().unwrap_or(0) != epoch {
                 return Ok(Written::Before);
             }
-            if *replaces {
-                self.disk.remove(place, None)?;
+            if !replaces {
+                return put();
             }
-            put()
+            let is_pinned = self.disk.pin_of(place)?.is_some_and(|pin| pin.is_pinned);
+            self.disk.remove(place, None)?;
+            let written = put()?;
+            if is_pinned && let Err(error) = self.disk.set_pin(place, true) {
+                log::debug!("store: what took the place of a pinned blob is not: {error}");
+            }
+            Ok(written)
         })?;
         Ok((written == Written::Now).then_some(charge))
     }

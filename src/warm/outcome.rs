@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use crate::config::Pinning;
 use crate::policy::printable::printable;
 use crate::policy::size::human_size;
 
@@ -27,16 +28,29 @@ pub(super) struct Kept {
 }
 
 /// What a walk has come to so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) kept: Kept,
     complaints: Vec<String>,
     unsaid: u64,
     /// Nothing more is worth trying.
     is_over: bool,
+    pinning: Pinning,
+    is_all_unpinned: bool,
 }
 
 impl Outcome {
+    pub(super) fn new(pinning: Pinning) -> Outcome {
+        Outcome {
+            kept: Kept::default(),
+            complaints: Vec::new(),
+            unsaid: 0,
+            is_over: false,
+            pinning,
+            is_all_unpinned: false,
+        }
+    }
+
     /// `path` is not kept. Says nothing more once the walk is over for a reason that holds for all of it.
     pub(super) fn complain(&mut self, path: &Path, error: &io::Error) {
         if self.is_over {
@@ -52,6 +66,12 @@ impl Outcome {
             }
             // ENOTTY has no kind of its own.
             _ if error.raw_os_error() == Some(NOT_A_MOUNT_OF_OURS) => (format!("{path} is not in a KooFS mount"), true),
+            ErrorKind::QuotaExceeded => (
+                format!(
+                    "{path} is not pinned: that would be more than nine tenths of --cache-size; koofs warm --unpin PATH makes room"
+                ),
+                true,
+            ),
             ErrorKind::PermissionDenied => (format!("{path} is not kept: {error}"), false),
             _ => (format!("{path} is not kept: {error}"), false),
         };
@@ -68,6 +88,11 @@ impl Outcome {
                 "there is more than the cache may keep ({limit}): warm less, or mount with a larger --cache-size"
             ));
         }
+    }
+
+    /// All pins of a source are off.
+    pub(super) fn all_unpinned(&mut self) {
+        self.is_all_unpinned = true;
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -87,7 +112,15 @@ impl Outcome {
         if self.unsaid > 0 {
             complaints.push(format!("… and {} more", self.unsaid));
         }
-        let summary = format!("{directories} directories and {files} files ({}) are on disk", human_size(bytes));
+        let what = match self.pinning {
+            Pinning::None => "are on disk",
+            Pinning::Pin => "are on disk, and pinned",
+            Pinning::Unpin => "are not pinned",
+        };
+        let summary = match self.is_all_unpinned {
+            true => "nothing is pinned any more".to_owned(),
+            false => format!("{directories} directories and {files} files ({}) {what}", human_size(bytes)),
+        };
         Warmed { summary, complaints }
     }
 }
@@ -101,7 +134,7 @@ mod tests {
 
     #[test]
     fn complaints_are_bounded_and_counted() {
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome::new(Pinning::None);
         for number in 0..MAX_SHOWN + 5 {
             outcome.complain(Path::new(&format!("/m/f{number}\n")), &io::Error::other("no"));
         }
@@ -113,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_holds_for_the_whole_walk_is_said_once() {
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome::new(Pinning::None);
         outcome.complain(Path::new("/tmp"), &io::Error::from_raw_os_error(NOT_A_MOUNT_OF_OURS));
         outcome.complain(Path::new("/tmp/a"), &io::Error::from_raw_os_error(NOT_A_MOUNT_OF_OURS));
         outcome.overflow(16);

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use super::outcome::{Outcome, Warmed};
 use super::todo::{Step, Todo};
 use crate::bars::Progress;
-use crate::config::WarmCommand;
-use crate::kernel::keep::keep;
+use crate::config::{Pinning, WarmCommand};
+use crate::kernel::keep::{Order, keep};
 use crate::sync::lock;
 
 /// Steps at a time: enough small requests to keep a line busy, and few enough that whoever uses the mount besides is served.
@@ -19,8 +19,12 @@ const MAX_THREADS: usize = 16;
 /// What a mount keeps of a file at a time, in bytes: a piece, whatever its own idea of one is, is no longer.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// The inode number of the root of every FUSE mount (fuse(4), FUSE_ROOT_ID).
+const ROOT: u64 = 1;
+
 struct Walk {
     with_data: bool,
+    pinning: Pinning,
     todo: Todo,
     outcome: Mutex<Outcome>,
     progress: Progress,
@@ -30,8 +34,9 @@ struct Walk {
 pub fn warm(command: &WarmCommand) -> Warmed {
     let walk = Walk {
         with_data: command.with_data,
+        pinning: command.pin,
         todo: Todo::default(),
-        outcome: Mutex::default(),
+        outcome: Mutex::new(Outcome::new(command.pin)),
         progress: Progress::start("files"),
     };
     for path in &command.paths {
@@ -47,7 +52,7 @@ pub fn warm(command: &WarmCommand) -> Warmed {
         }
     });
     walk.progress.end();
-    walk.outcome.into_inner().unwrap_or_default().finish()
+    walk.outcome.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
 
 impl Walk {
@@ -72,7 +77,12 @@ impl Walk {
     }
 
     fn directory(&self, path: &Path, device: u64) -> io::Result<()> {
-        keep(&File::open(path)?, 0)?;
+        self.ask(path, 0)?;
+        if self.pinning == Pinning::Unpin && fs::metadata(path)?.ino() == ROOT {
+            // That was all of it.
+            lock(&self.outcome).all_unpinned();
+            return Ok(());
+        }
         let mut steps = Vec::new();
         for entry in fs::read_dir(path)? {
             let path = entry?.path();
@@ -95,6 +105,16 @@ impl Walk {
         Ok(())
     }
 
+    /// Has the mount do what is to be done with one directory, or one piece of a file.
+    fn ask(&self, path: &Path, offset: u64) -> io::Result<u32> {
+        let order = match self.pinning {
+            Pinning::None => Order::Keep,
+            Pinning::Pin => Order::Pin,
+            Pinning::Unpin => Order::Unpin,
+        };
+        keep(&File::open(path)?, offset, order)
+    }
+
     fn piece(&self, path: &Path, size: u64, offset: u64) -> io::Result<()> {
         let end = offset.saturating_add(PIECE_BYTES).min(size);
         let is_last = end == size;
@@ -102,12 +122,12 @@ impl Walk {
             // Others go on with the file meanwhile.
             self.todo.push([Step::File { path: path.to_owned(), size, offset: end }]);
         }
-        let limit_mib = keep(&File::open(path)?, offset)?;
+        let limit_mib = self.ask(path, offset)?;
         let mut outcome = lock(&self.outcome);
         outcome.kept.bytes += end - offset;
         outcome.kept.files += u64::from(is_last);
         self.progress.reached(outcome.kept.files, outcome.kept.bytes);
-        if outcome.kept.bytes >> 20 >= u64::from(limit_mib) {
+        if self.pinning != Pinning::Unpin && outcome.kept.bytes >> 20 >= u64::from(limit_mib) {
             outcome.overflow(limit_mib);
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::emulator::{Emulator, Entry};
+use crate::emulator::{Content, Emulator, Entry, Replacement};
 use crate::mount_bench::{Bench, LIMIT, Said, run, tool};
 use crate::mounted::{Watched, await_that, koofs, mounts_are_allowed};
 
@@ -136,5 +136,104 @@ fn warming_needs_a_mount_with_a_cache() {
     let elsewhere = tempfile::tempdir().unwrap();
     let said = run(koofs(&["warm", elsewhere.path().to_str().unwrap()]));
     assert!(said.code == Some(1) && said.error.ends_with("is not in a KooFS mount\n"), "{said:?}");
+    bench.end();
+}
+
+/// Eight files of a MiB to be pinned, and far more than the cache may keep.
+fn maps_and_more() -> Emulator {
+    let emulator = Emulator::synthetic();
+    let maps = emulator.tree().add("", Entry::folder("maps"));
+    emulator.tree().add_many(&maps, (0..8).map(|map| Entry::file(format!("m{map}"), MIB)));
+    emulator.tree().add("", Entry::file("big", 60 * MIB));
+    emulator
+}
+
+fn warm_maps(bench: &Bench, how: &[&str]) -> Said {
+    let mut command = koofs(&["warm"]);
+    command.args(how).arg(bench.path("maps"));
+    run(command)
+}
+
+fn cache(bench: &Bench, arguments: &[&str]) -> Said {
+    let directory = bench.mountpoint.beside("cache");
+    let mut command = koofs(&["cache", "--cache-dir", directory.to_str().unwrap()]);
+    command.args(arguments);
+    run(command)
+}
+
+/// Reads the big file, which is more than there is room for, and mounts again: what is not pinned and is older has gone.
+fn fill(bench: &mut Bench, options: &[&str]) {
+    assert_eq!(fs::read(bench.path("big")).unwrap().len() as u64, 60 * MIB);
+    bench.remount(options);
+}
+
+#[test]
+fn what_is_pinned_stays_whatever_else_is_read_until_it_is_unpinned() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let options = &["--cache-size", "24M"];
+    let mut bench = Bench::with(maps_and_more(), options, &[]);
+    let said = warm_maps(&bench, &["--data", "--pin"]).well();
+    assert_eq!(said, "1 directories and 8 files (8.0M) are on disk, and pinned\n");
+    assert!(cache(&bench, &[]).well().contains("(8.0M pinned) in "), "{:?}", cache(&bench, &[]));
+    for _ in 0..2 {
+        fill(&mut bench, options);
+    }
+    let sums = read_all(&bench.path("maps"));
+    assert_eq!((sums.lines().count(), requests(&bench).1), (8, 0));
+    assert_eq!(warm_maps(&bench, &["--unpin"]).well(), "1 directories and 8 files (8.0M) are not pinned\n");
+    assert!(!cache(&bench, &[]).well().contains("pinned"));
+    fill(&mut bench, options);
+    fill(&mut bench, options);
+    assert_eq!(read_all(&bench.path("maps")), sums);
+    assert!(requests(&bench).1 >= 8, "{:?}", requests(&bench));
+    bench.end();
+}
+
+#[test]
+fn more_than_nine_tenths_are_not_pinned_and_the_rest_is_for_what_is_read() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let options = &["--cache-size", "20M"];
+    let mut bench = Bench::with(maps_and_more(), options, &[]);
+    let said = warm(&bench, &["--data", "--pin"]);
+    assert_eq!((said.code, said.error.lines().count()), (Some(1), 1), "{said:?}");
+    assert!(said.error.contains(" is not pinned: that would be more than nine tenths of --cache-size; "), "{said:?}");
+    fill(&mut bench, options);
+    assert!(cache(&bench, &[]).well().contains(" pinned) in "), "{:?}", cache(&bench, &[]));
+    bench.end();
+}
+
+#[test]
+fn unpinning_the_mountpoint_takes_off_pins_of_versions_that_are_no_more_too() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = maps_and_more();
+    let id = emulator.tree().add("", Entry::bytes("late", vec![1; 3000]));
+    let bench = Bench::new(emulator);
+    run(koofs(&["warm", "--data", "--pin", bench.path("late").to_str().unwrap()])).well();
+    bench.emulator.tree().replace(&id, Content::Bytes(vec![2; 4000].into()), Replacement::SameObject);
+    run(koofs(&["refresh", bench.mountpoint.path().to_str().unwrap()])).well();
+    assert_eq!(fs::read(bench.path("late")).unwrap(), vec![2; 4000]);
+    run(koofs(&["warm", "--unpin", bench.path("late").to_str().unwrap()])).well();
+    assert!(cache(&bench, &[]).well().contains("pinned"));
+    assert_eq!(warm(&bench, &["--unpin"]).well(), "nothing is pinned any more\n");
+    assert!(!cache(&bench, &[]).well().contains("pinned"));
+    bench.end();
+}
+
+#[test]
+fn clearing_the_cache_takes_pins_too_and_says_so() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let bench = Bench::new(maps_and_more());
+    warm_maps(&bench, &["--data", "--pin"]).well();
+    let said = cache(&bench, &["clear"]).well();
+    assert!(said.ends_with("(8.0M pinned) removed\n"), "{said}");
+    assert!(cache(&bench, &[]).well().starts_with("0 in "));
     bench.end();
 }
