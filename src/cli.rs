@@ -227,12 +227,8 @@ where
         TypedCommand::Refresh { path } => absolute("PATH", &path).map(|path| Command::Refresh { path }),
         TypedCommand::Warm { paths, data, pin, unpin } => {
             let paths: Result<_, _> = paths.iter().map(|path| absolute("PATH", path)).collect();
-            let pinning = match (pin, unpin) {
-                (_, true) => Pinning::Unpin,
-                (true, false) => Pinning::Pin,
-                (false, false) => Pinning::None,
-            };
-            paths.map(|paths| Command::Warm(WarmCommand { paths, with_data: data || unpin, pin: pinning }))
+            let (with_data, pin) = (data || unpin, Pinning::of(pin, unpin));
+            paths.map(|paths| Command::Warm(WarmCommand { paths, with_data, pin }))
         }
         TypedCommand::Unmount { mountpoint } => {
             absolute("MOUNTPOINT", &mountpoint).map(|mountpoint| Command::Unmount { mountpoint })

@@ -5,6 +5,7 @@ mod cache;
 mod metrics;
 mod rights;
 mod space;
+mod warm;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use cache::{CacheAction, CacheCommand, CacheConfig};
 pub use metrics::MetricsAt;
 pub use rights::{DEFAULT_UMASK, Rights};
 pub use space::{SpaceSource, TeamKind};
+pub use warm::{Pinning, WarmCommand};
 
 /// How long a listing, with the attributes in it, is used without asking again. Minutes: it must last for a walk of a large tree.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
@@ -137,28 +139,6 @@ pub struct StatusConfig {
     pub is_json: bool,
     /// Every second, until it is interrupted.
     pub is_watching: bool,
-}
-
-/// Everything that `koofs warm` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WarmCommand {
-    /// Directories and files of mounts: absolute paths.
-    pub paths: Vec<PathBuf>,
-    /// Files too, not only the listings of directories.
-    pub with_data: bool,
-    /// Whether it stays when there is no more room.
-    pub pin: Pinning,
-}
-
-/// What `koofs warm` does about pins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pinning {
-    /// Nothing: what is fetched is kept like everything else.
-    None,
-    /// What is fetched stays until its pin is taken off.
-    Pin,
-    /// Nothing is fetched: pins are taken off.
-    Unpin,
 }
 
 /// Lines for standard output, and whether they say that all is well.

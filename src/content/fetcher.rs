@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use super::block::Block;
 use super::blocks::BlockCache;
-use super::buffers::Buffer;
 use super::in_flight::InFlight;
 use super::kept::KeptBlocks;
 use super::limiter::{Limiter, Turn};
@@ -245,7 +244,7 @@ impl Fetcher {
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_trusted(object)) {
             let found = || {
                 let look = Arc::clone(&look);
-                move |found: Vec<(Arc<Block>, Buffer)>| look.take_in(found)
+                move |found| look.take_in(found)
             };
             kept.look_up(object, &missing, &self.blocks, found);
         }

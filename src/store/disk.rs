@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, fstatvfs, mkdirat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, fstatvfs, mkdirat, openat, renameat, statat, unlinkat,
 };
 
 use super::error::StoreError;
 use super::identity::{BlobName, SourceKey};
+use super::pin::is_pinned;
 use super::usage::Usage;
 use crate::policy::room::Left;
 
@@ -66,13 +66,6 @@ pub(super) struct Found {
     /// When it was last used, in nanoseconds since 1970-01-01 UTC.
     pub used_at: u64,
     pub is_pinned: bool,
-}
-
-/// Whether a blob is pinned, and what it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pin {
-    pub is_pinned: bool,
-    pub charge: u64,
 }
 
 /// The directory of a store.
@@ -273,24 +266,6 @@ impl Disk {
         self.unlink(&path, u64::try_from(stat.st_size).unwrap_or(0))
     }
 
-    /// Whether a blob is pinned; `None` if there is none.
-    pub(super) fn pin_of(&self, place: Place) -> io::Result<Option<Pin>> {
-        match statat(&self.root, place.path(), AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from) {
-            Ok(stat) => {
-                let charge = self.charge(u64::try_from(stat.st_size).unwrap_or(0));
-                Ok(Some(Pin { is_pinned: is_pinned(&stat), charge }))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Pins a blob, or takes its pin off.
-    pub(super) fn set_pin(&self, place: Place, is_pinned: bool) -> io::Result<()> {
-        fchmod(self.open_file(&place.path(), OFlags::RDONLY)?, mode(is_pinned))?;
-        Ok(())
-    }
-
     /// Removes the file `path` of `len` bytes, and takes it off the count; `None` if there is none.
     fn unlink(&self, path: &str, len: u64) -> io::Result<Option<u64>> {
         match unlinkat(&self.root, path, AtFlags::empty()).map_err(io::Error::from) {
@@ -485,16 +460,6 @@ impl Disk {
 pub(super) fn nanoseconds(seconds: impl TryInto<u64>, nanoseconds: impl TryInto<u64>) -> u64 {
     let seconds = seconds.try_into().unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds.try_into().unwrap_or(0))
-}
-
-/// A pin is the sticky bit (`pins`).
-pub(super) fn is_pinned(stat: &Stat) -> bool {
-    Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX)
-}
-
-fn mode(is_pinned: bool) -> Mode {
-    let mode = Mode::RUSR | Mode::WUSR;
-    if is_pinned { mode | Mode::SVTX } else { mode }
 }
 
 /// The time of a last use.

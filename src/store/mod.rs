@@ -21,6 +21,7 @@ pub mod identity;
 mod limits;
 mod lookup;
 mod part;
+mod pin;
 mod pins;
 mod scan;
 mod space;

@@ -3,10 +3,13 @@
 //! A pin is the sticky bit of the blob's file, which means nothing to Linux there: whoever looks at a file in order to remove it sees it,
 //! in every mount and after every restart, and it costs neither a file nor memory. Locks: one, of whoever pins.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
-use super::disk::Place;
+use rustix::fs::{AtFlags, OFlags, fchmod, statat};
+
+use super::disk::{Disk, Place};
 use super::identity::SourceKey;
+use super::pin::{Pin, is_pinned, mode};
 use super::space::Space;
 use crate::sync::lock;
 
@@ -96,5 +99,25 @@ impl Space {
             true
         })?;
         Ok(bytes)
+    }
+}
+
+impl Disk {
+    /// Whether a blob is pinned; `None` if there is none.
+    pub(super) fn pin_of(&self, place: Place) -> io::Result<Option<Pin>> {
+        match statat(self.root(), place.path(), AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from) {
+            Ok(stat) => {
+                let charge = self.charge(u64::try_from(stat.st_size).unwrap_or(0));
+                Ok(Some(Pin { is_pinned: is_pinned(&stat), charge }))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pins a blob, or takes its pin off.
+    pub(super) fn set_pin(&self, place: Place, is_pinned: bool) -> io::Result<()> {
+        fchmod(self.open_file(&place.path(), OFlags::RDONLY)?, mode(is_pinned))?;
+        Ok(())
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, OFlags, Stat, flock, statat, unlinkat};
 
-use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED, is_pinned, nanoseconds, time_of};
+use super::disk::{Disk, Found, GONE, LABEL, Place, UNFINISHED, nanoseconds, time_of};
 use super::identity::{BlobName, SourceKey};
+use super::pin::is_pinned;
 
 /// An empty directory stays for so long, in case a writer has just made it.
 const EMPTY_KEPT: Duration = Duration::from_secs(60);
