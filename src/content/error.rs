@@ -25,6 +25,8 @@ pub enum ContentError {
     RangeIgnored(RangeIgnored),
     /// The object is no longer the version that was opened.
     Changed,
+    /// Nor was it when it was opened, as only the disk knew it, and nothing of it was returned: the same read gives another's bytes.
+    Superseded,
     /// The object is not as long as the listing says, with a fresh link too: it was replaced since it was listed, or the service
     /// gives out another file in its place.
     OtherSize {
@@ -53,7 +55,9 @@ impl ContentError {
             ContentError::Link(error) => error.kind(),
             ContentError::Store(error) => error.kind,
             ContentError::Refused { status } if means_gone(*status) => RemoteErrorKind::Changed,
-            ContentError::Changed | ContentError::OtherSize { .. } => RemoteErrorKind::Changed,
+            ContentError::Changed | ContentError::Superseded | ContentError::OtherSize { .. } => {
+                RemoteErrorKind::Changed
+            }
             ContentError::Refused { .. } => RemoteErrorKind::Denied,
             ContentError::Malformed { .. } | ContentError::RangeIgnored(_) | ContentError::Internal => {
                 RemoteErrorKind::Malformed
@@ -71,6 +75,7 @@ impl ContentError {
             ContentError::Refused { .. }
             | ContentError::RangeIgnored(_)
             | ContentError::Changed
+            | ContentError::Superseded
             | ContentError::OtherSize { .. }
             | ContentError::Cancelled
             | ContentError::Overloaded
@@ -107,6 +112,7 @@ impl fmt::Display for ContentError {
                 )
             }
             ContentError::RangeIgnored(why) => why.fmt(f),
+            ContentError::Superseded => f.write_str("what was kept on disk is no longer the file's"),
             ContentError::Changed => f.write_str("the file has changed since it was opened; open it again"),
             ContentError::Malformed { status } => {
                 write!(f, "the object store's answer (HTTP {status}) is not the range that was asked for")

@@ -95,9 +95,9 @@ impl Task for FetchTask {
         };
         let object = &self.run.object;
         if matches!(error, ContentError::Changed) {
+            self.fetcher.forget_kept(object);
             object.set_changed();
             self.fetcher.blocks.purge(object);
-            self.fetcher.forget_kept(object);
         }
         self.fetcher.give_up_filling(&mut progress);
         for block in &self.run.take_all() {
@@ -301,10 +301,11 @@ impl Fetcher {
         ticket.start(Urgency::Awaited(now + self.op_timeout));
     }
 
-    /// The object store has another version of `object`: removes its blobs from the disk, in the background.
+    /// The object store has another version of `object`: nothing of it is found on the disk any more, and its blobs go behind.
     fn forget_kept(&self, object: &Arc<Object>) {
         if let Some(kept) = self.kept.clone() {
             let object = Arc::clone(object);
+            kept.distrust(&object);
             self.jobs.push(Class::Foreground, move || kept.remove_all(&object));
         }
     }
@@ -483,9 +484,7 @@ impl Fetcher {
                 _ if is_first => pace.on_short_answer(took, now.saturating_duration_since(sent), in_flight, at),
                 _ => {} // The end of a file says nothing that the blocks before it have not said.
             });
-            is_first = false;
-            block_began = now;
-            progress.filled = 0;
+            (is_first, block_began, progress.filled) = (false, now, 0);
             if run.wanted().len() > DRAIN_MAX_BYTES && ticket.is_cancelled() && self.abandon(run, progress) {
                 return Err(ContentError::Cancelled);
             }

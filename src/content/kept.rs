@@ -189,7 +189,12 @@ impl KeptBlocks {
     /// known of it. One that is not is removed.
     fn agrees(&self, object: &Object, etag: Option<&str>, identity: &Identity) -> bool {
         let is_same = match etag {
-            Some(etag) => object.is_same_version(Some(etag)),
+            Some(etag) => {
+                if object.etag.get().is_none() {
+                    object.set_from_disk();
+                }
+                object.is_same_version(Some(etag))
+            }
             None => object.etag.get().is_none(),
         };
         if !is_same {
@@ -224,10 +229,13 @@ impl KeptBlocks {
         }
     }
 
-    /// The object store has another version of `object` than some of its bytes are of: what is kept of it goes. Blocks as long as the
-    /// disk takes for the names of all its blobs.
-    pub(super) fn remove_all(&self, object: &Object) {
+    /// The object store has another version of `object` than some of its bytes are of: nothing is kept of it any more.
+    pub(super) fn distrust(&self, object: &Object) {
         lock(&self.disagreed).put((object.id.clone(), object.version), ());
+    }
+
+    /// Removes what is kept of `object`. Blocks as long as the disk takes for the names of all its blobs.
+    pub(super) fn remove_all(&self, object: &Object) {
         for index in 0..object.size().div_ceil(BLOB_BYTES) {
             let Some(identity) = self.identity(object, index) else { return };
             if let Err(error) = self.store.remove(&identity) {

@@ -6,6 +6,7 @@
 mod block;
 pub mod blocks;
 mod buffers;
+mod current;
 mod error;
 pub mod fetcher;
 mod held;
@@ -28,20 +29,17 @@ mod runs;
 mod sizes;
 mod watch;
 
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use lru::LruCache;
-
 use blocks::BlockCache;
+use current::{Current, Objects};
 pub use error::{ContentError, StoreError};
 use fetcher::{Fetcher, Upcoming};
 pub use in_flight::Fetch;
 pub use kept::{KeptBlocks, NotPinned};
 pub use limits::ContentConfig;
 pub use links::LinkStore;
-use object::Object;
 pub use object_store::{ObjectStore, StoreAnswer, StoreBody};
 pub use parked::{ReadData, ReadDone};
 use prefetcher::Prefetcher;
@@ -54,20 +52,16 @@ use crate::jobs::{Class, JobQueue};
 use crate::policy::range::ByteRange;
 use crate::remote::{NodeId, Revision, Version};
 use crate::stats::Report;
-use crate::sync::lock;
-
-/// The most objects whose identity is remembered after their last handle was closed, so that their blocks are found
-/// again: about 200 bytes each, and more than the blocks that fit into a GiB.
-const MAX_OBJECTS: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// The content of one version of a file: once it has been read, of one object of the store and no other. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct FileContent(Arc<Object>);
+pub struct FileContent(Arc<Current>);
 
 impl FileContent {
     /// Whether the store has shown that this content is no longer the file's: no more of it can be read.
     pub fn is_changed(&self) -> bool {
-        self.0.is_changed()
+        let object = self.0.object();
+        object.is_changed() && !self.0.can_renew(&object)
     }
 }
 
@@ -75,7 +69,7 @@ impl FileContent {
 pub struct Content {
     prefetcher: Arc<Prefetcher>,
     links: Arc<LinkStore>,
-    objects: Mutex<LruCache<(NodeId, Version), Arc<Object>>>,
+    objects: Arc<Objects>,
     sizes: Arc<Sizes>,
 }
 
@@ -95,8 +89,7 @@ impl Content {
         let fetcher =
             Fetcher::new(store, Arc::clone(&links), Arc::clone(&blocks), Arc::clone(&clock), jobs, config, kept);
         let prefetcher = Arc::new(Prefetcher::new(blocks, fetcher, budget, clock));
-        let (objects, sizes) = (Mutex::new(LruCache::new(MAX_OBJECTS)), Arc::default());
-        Content { prefetcher, links, objects, sizes }
+        Content { prefetcher, links, objects: Arc::default(), sizes: Arc::default() }
     }
 
     /// The links of this mount.
@@ -107,7 +100,7 @@ impl Content {
     /// The content of one version of a file, to be held for as long as anybody may have bytes of it: all of them are of one object
     /// of the store. Touches no network.
     pub fn of(&self, id: &NodeId, version: Version) -> FileContent {
-        FileContent(self.object(id, version))
+        FileContent(Arc::new(Current::new(self.objects.get(id, version))))
     }
 
     /// The length of a file that is listed without one, if it was asked for before.
@@ -128,26 +121,13 @@ impl Content {
 
     /// Opens a file. Touches no network.
     pub fn open(&self, content: &FileContent) -> FileReader {
-        FileReader::new(Arc::clone(&content.0), Arc::clone(&self.prefetcher))
+        FileReader::new(Arc::clone(&content.0), Arc::clone(&self.objects), Arc::clone(&self.prefetcher))
     }
 
     /// How many bytes of it are in memory or on the disk. Blocks as long as the disk takes, until `until` at most.
     pub fn held_bytes(&self, content: &FileContent, until: Instant) -> u64 {
         let Prefetcher { blocks, fetcher, .. } = self.prefetcher.as_ref();
-        held::held_bytes(&content.0, blocks, fetcher.kept.as_deref(), fetcher.clock.as_ref(), until)
-    }
-
-    fn object(&self, id: &NodeId, version: Version) -> Arc<Object> {
-        let key = (id.clone(), version);
-        let mut objects = lock(&self.objects);
-        match objects.get(&key) {
-            Some(object) if !object.is_changed() => Arc::clone(object),
-            _ => {
-                let object = Arc::new(Object::new(id.clone(), version));
-                objects.put(key, Arc::clone(&object));
-                object
-            }
-        }
+        held::held_bytes(&content.0.object(), blocks, fetcher.kept.as_deref(), fetcher.clock.as_ref(), until)
     }
 
     /// Requests the first `len` bytes of each file, in this order, at a lower priority than any read that waits. Blocks that are
@@ -161,7 +141,7 @@ impl Content {
             if self.links.is_refused(&Revision::new(&id, version)) {
                 continue;
             }
-            let object = self.object(&id, version);
+            let object = self.objects.get(&id, version);
             self.prefetcher.fetch_missing(&object, ByteRange::new(0, len), upcoming.as_ref(), |_, _| {});
         }
     }

@@ -24,6 +24,8 @@ pub struct Object {
     changed: AtomicBool,
     /// What was last looked for on the disk was there.
     kept: AtomicBool,
+    /// Its version tag was taken from the disk.
+    from_disk: AtomicBool,
 }
 
 impl Object {
@@ -31,8 +33,8 @@ impl Object {
     pub fn new(id: NodeId, version: Version) -> Object {
         static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let (changed, kept) = (AtomicBool::new(false), AtomicBool::new(false));
-        Object { number, id, version, etag: OnceLock::new(), ranges: Ranges::default(), changed, kept }
+        let (changed, kept, from_disk) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+        Object { number, id, version, etag: OnceLock::new(), ranges: Ranges::default(), changed, kept, from_disk }
     }
 
     /// What its links are for.
@@ -48,6 +50,16 @@ impl Object {
     /// Whether the store has shown another version.
     pub fn is_changed(&self) -> bool {
         self.changed.load(Ordering::Acquire)
+    }
+
+    /// Whether its version tag was taken from the disk, before the store has said one.
+    pub(super) fn is_from_disk(&self) -> bool {
+        self.from_disk.load(Ordering::Acquire)
+    }
+
+    /// Its version tag was taken from the disk.
+    pub(super) fn set_from_disk(&self) {
+        self.from_disk.store(true, Ordering::Release);
     }
 
     /// Whether what was last looked for on the disk was there.

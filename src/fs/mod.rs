@@ -384,11 +384,16 @@ impl DriveFs {
             done(result);
         };
         let owed = Owed::new(&self.timer, deadline, Box::new(finish));
-        handle.reader.read(
-            range,
-            deadline,
-            Box::new(move |result| owed.answer_with(|| result.map_err(FsError::Content))),
-        );
+        let again = Arc::clone(handle);
+        let answered = move |result| match result {
+            // Nothing was returned of what the disk had: the same read gives the bytes that the store has, once.
+            Err(ContentError::Superseded) => {
+                let finish = move |result: Result<_, _>| owed.answer_with(|| result.map_err(FsError::Content));
+                again.reader.read(range, deadline, Box::new(finish));
+            }
+            result => owed.answer_with(|| result.map_err(FsError::Content)),
+        };
+        handle.reader.read(range, deadline, Box::new(answered));
     }
 
     /// Forgets a file handle.

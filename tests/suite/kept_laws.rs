@@ -248,6 +248,38 @@ fn object_that_was_overwritten_between_two_mounts_is_never_mixed() {
     bench.end();
 }
 
+/// The blob of the first MiB of a file that is longer.
+fn first_of_many(bench: &Bench) -> PathBuf {
+    let is_first = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        let identity_end = 48 + usize::from(bytes[12]) + 256 * usize::from(bytes[13]);
+        // The index of the block, and its size.
+        bytes[48] == b'B' && bytes[identity_end - 16..identity_end - 8] == [0; 8]
+    };
+    blobs_of(bench).into_iter().find(is_first).unwrap()
+}
+
+#[test]
+fn kept_bytes_that_disagree_before_one_was_returned_are_read_from_the_line() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let emulator = Emulator::synthetic();
+    let id = emulator.tree().add("", Entry::bytes("file", vec![b'a'; 6 << 20]));
+    let mut bench = Bench::with(emulator, &["-v"], &[]);
+    assert_eq!(fs::read(bench.path("file")).unwrap().len(), 6 << 20);
+    await_blobs(&bench, 7);
+    bench.remount(&["-v"]);
+    // What is read first has to come from the store, which has other bytes; what comes next is on the disk, and is found before.
+    fs::remove_file(first_of_many(&bench)).unwrap();
+    bench.emulator.tree().overwrite(&id, Content::Bytes(vec![b'b'; 6 << 20].into()));
+    bench.emulator.knobs(|knobs| knobs.object_latency = Duration::from_millis(300));
+    let read = tool("sh", ["-c", "cat \"$0\" | tr -d b | wc -c; cat \"$0\" | wc -c", text(&bench.path("file"))]).well();
+    assert_eq!(read.split_whitespace().collect::<Vec<_>>(), ["0", &(6 << 20).to_string()]);
+    assert!(bench.log().contains("it is read anew"), "{}", bench.log());
+    bench.end();
+}
+
 fn find(bench: &Bench) -> Vec<String> {
     let said = tool("find", [text(bench.mountpoint.path()), "-printf", "%P %s %T@ %i\n"]).well();
     // The root's own time is that of the mount.
