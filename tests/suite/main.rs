@@ -41,6 +41,7 @@ mod gate;
 mod gzip_laws;
 mod helper_laws;
 mod hostile_laws;
+mod kept_disk_laws;
 mod kept_laws;
 mod large_page_laws;
 mod layers;

@@ -28,6 +28,25 @@ pub(crate) struct Bench {
     pub(crate) emulator: Emulator,
 }
 
+/// Another mount of a share that is mounted.
+pub(crate) struct Second {
+    daemon: Watched,
+    mountpoint: Mountpoint,
+}
+
+impl Second {
+    /// Where it is.
+    pub(crate) fn mountpoint(&self) -> &Path {
+        self.mountpoint.path()
+    }
+
+    /// Unmounts it.
+    pub(crate) fn end(mut self) {
+        self.daemon.signal(libc::SIGTERM);
+        assert_eq!(self.daemon.wait().code(), Some(0), "the daemon's end");
+    }
+}
+
 /// What a command said.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -90,6 +109,12 @@ impl Bench {
         self.checked_end();
         self.daemon = start(&self.mountpoint, &self.emulator, options, &[]);
         self.emulator.reset_counters();
+    }
+
+    /// The same share once more, mounted with `options`.
+    pub(crate) fn beside(&self, options: &[&str]) -> Second {
+        let mountpoint = Mountpoint::new();
+        Second { daemon: start(&mountpoint, &self.emulator, options, &[]), mountpoint }
     }
 
     /// Unmounts as a user would, and checks what must be so at every end: the daemon ends well, and the service had
