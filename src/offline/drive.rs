@@ -31,13 +31,30 @@ pub struct Reconnecting {
     is_away: AtomicBool,
     /// When the service last answered.
     answered_at: Mutex<Option<SystemTime>>,
-    /// Why the service refuses a source that was known from before.
-    refusal: Mutex<Option<(RemoteErrorKind, String)>>,
+    /// Why nothing is shown of a source that was known from before.
+    refusal: Mutex<Option<Refusal>>,
     /// Why it was not reached when it was mounted.
     notice: Option<String>,
     listener: OnceLock<Listener>,
     /// Wakes the thread that tries. Full means that it is about to look.
     wake: SyncSender<()>,
+}
+
+/// Why nothing is shown of a source.
+struct Refusal {
+    kind: RemoteErrorKind,
+    why: String,
+    by: Judge,
+}
+
+/// Who says that a source is not to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judge {
+    /// The service: that is its last word.
+    Service,
+    /// The clock of this machine, by what the service has said before: the service is asked again, as the clock may be wrong, and the
+    /// source may have been prolonged.
+    Clock,
 }
 
 impl fmt::Debug for Reconnecting {
@@ -81,8 +98,8 @@ impl Reconnecting {
 
     /// When it is to be tried.
     pub(super) fn next_try(&self) -> Option<Instant> {
-        let is_refused = lock(&self.refusal).is_some();
-        lock(&self.outage).next_try().filter(|_| !is_refused)
+        let is_over = lock(&self.refusal).as_ref().is_some_and(|refusal| refusal.by == Judge::Service);
+        lock(&self.outage).next_try().filter(|_| !is_over)
     }
 
     /// Whether it is to be tried at `now`: then it is.
@@ -129,8 +146,13 @@ impl Reconnecting {
 
     /// The drive, if it can be asked.
     fn reachable(&self) -> Result<&Arc<dyn Remote>, RemoteError> {
-        if let Some((kind, why)) = &*lock(&self.refusal) {
-            return Err(RemoteError::new(*kind, why.clone()));
+        let refused =
+            lock(&self.refusal).as_ref().map(|Refusal { kind, why, by }| (RemoteError::new(*kind, why.clone()), *by));
+        if let Some((error, by)) = refused {
+            if by == Judge::Clock {
+                self.try_soon();
+            }
+            return Err(error);
         }
         match self.inner.get() {
             Some(inner) if !self.is_away.load(Ordering::Acquire) => Ok(inner),
@@ -202,6 +224,8 @@ impl Reconnecting {
             self.is_away.store(false, Ordering::Release);
         }
         drop(outage);
+        // Whatever it says of the source, it says so itself.
+        lock(&self.refusal).take_if(|refusal| refusal.by == Judge::Clock);
         if is_news {
             log::warn!("online: the service is reached again");
             self.tell(Event::Back);
@@ -229,7 +253,8 @@ impl Reconnecting {
     pub(super) fn opened<E: fmt::Display>(&self, opened: Opened<E>) {
         match opened {
             Ok(inner) if inner.root() != lock(&self.facts).root => {
-                self.refuse(RemoteErrorKind::NotFound, "it is another source by now: mount it again".to_owned());
+                let why = "it is another source by now: mount it again".to_owned();
+                self.refuse(RemoteErrorKind::NotFound, why, Judge::Service);
             }
             Ok(inner) => {
                 {
@@ -240,16 +265,16 @@ impl Reconnecting {
                 self.note_success();
             }
             Err(Failed { error, meaning: Meaning::Refused(kind) }) => {
-                self.refuse(kind, format!("{error}; mount it again"));
+                self.refuse(kind, format!("{error}; mount it again"), Judge::Service);
             }
             Err(Failed { error, .. }) => log::debug!("the service was tried: {error}"),
         }
     }
 
-    /// The service refuses the source: nothing of it is shown, and nobody asks any more.
-    fn refuse(&self, kind: RemoteErrorKind, why: String) {
+    /// The source is refused: nothing of it is shown, and by the service's word nobody asks any more.
+    fn refuse(&self, kind: RemoteErrorKind, why: String, by: Judge) {
         log::error!("what was remembered is taken away: {why}");
-        *lock(&self.refusal) = Some((kind, why));
+        *lock(&self.refusal) = Some(Refusal { kind, why, by });
         self.is_away.store(false, Ordering::Release);
         self.take_away();
     }
@@ -259,11 +284,14 @@ impl Reconnecting {
         self.tell(Event::TakenAway);
     }
 
-    /// A source whose end was told before is not shown any longer, also while nobody can be asked.
+    /// A source whose end was told before is not shown any longer, also while nobody can be asked. It is once the service can be asked, and
+    /// still gives it.
     pub(super) fn end_expired(&self) {
         let has_ended = self.expires_at().is_some_and(|end| end <= self.plan.clock.utc());
         if has_ended && self.is_offline() && lock(&self.refusal).is_none() {
-            self.refuse(RemoteErrorKind::Denied, "the share has ended by what the service said last".to_owned());
+            let why = "the share has ended by what the service said last; it is asked again when it can be reached"
+                .to_owned();
+            self.refuse(RemoteErrorKind::Denied, why, Judge::Clock);
         }
     }
 

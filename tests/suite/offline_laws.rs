@@ -334,6 +334,26 @@ fn share_whose_end_has_come_is_not_shown_without_a_service_either() {
 }
 
 #[test]
+fn share_whose_end_has_come_by_the_clock_is_shown_again_when_the_service_still_gives_it() {
+    needs_mounts!();
+    let mut away = Away::new();
+    away.emulator.knobs(|knobs| knobs.expire_time = "+12".to_owned());
+    away.remember(&["d0"], &[]);
+    away.gate.shut();
+    away.mount(&[]);
+    assert_eq!(grep(&away.path("d0")).lines().count(), 10);
+    await_that("the end of the share", || away.log().contains("the share has ended by what the service said last"));
+    let refused = tool("ls", [away.path("d1")]);
+    assert!(refused.code == Some(2) && refused.error.contains("Permission denied"), "{refused:?}");
+    // Its owner has prolonged it meanwhile.
+    away.emulator.knobs(|knobs| knobs.expire_time = "+3600".to_owned());
+    away.gate.open(Behind::Server);
+    await_that("the share to be shown again", || tool("ls", [away.path("d1")]).code == Some(0));
+    assert_eq!(grep(&away.path("d0")).lines().count(), 10);
+    away.unmount();
+}
+
+#[test]
 fn refresh_forgets_nothing_that_cannot_be_had_again() {
     needs_mounts!();
     let mut away = Away::new();
