@@ -143,6 +143,8 @@ pub struct StoreStats {
     pub evicted: u64,
     /// How often the whole directory was looked through.
     pub scans: u64,
+    /// What is remembered of that, in bytes of memory. Zero while it is being looked through.
+    pub index_bytes: u64,
     /// The most bytes that the store takes.
     pub limit_bytes: u64,
     /// What it takes, as this process has last seen it; `None` if it was never counted.
@@ -351,6 +353,7 @@ impl Store {
             dropped_bytes: read(&writes.dropped_bytes),
             evicted: self.space.evicted_blobs(),
             scans: self.space.scans(),
+            index_bytes: self.space.index_bytes(),
             limit_bytes: self.space.limit_bytes(),
             used_bytes: self.disk.usage().and_then(usage::Usage::last_known),
         }

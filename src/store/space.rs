@@ -228,6 +228,12 @@ impl Space {
         self.scans.load(Ordering::Relaxed)
     }
 
+    /// The memory that is taken for what a scan remembers, used or not; zero while somebody scans.
+    pub(super) fn index_bytes(&self) -> u64 {
+        let capacity = self.oldest.try_lock().map_or(0, |oldest| oldest.capacity());
+        (capacity * size_of::<Candidate>()) as u64
+    }
+
     /// The most bytes.
     pub(super) fn limit_bytes(&self) -> u64 {
         self.limit_bytes

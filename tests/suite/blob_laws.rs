@@ -12,8 +12,12 @@ use koofs::store::{Config, Part, Store, StoreError};
 use crate::blob_help::{
     PATIENCE, Place, block, block_of, bytes_of, config, du, file_of, has, keep, last_used, put, source, timer,
 };
+use crate::mounted::{await_that, c_path};
 
 const MIB: u64 = 1 << 20;
+
+/// Far more than any law keeps.
+const LARGE: u64 = 1 << 40;
 
 #[test]
 fn blob_outlives_its_store_with_etag_and_time() {
@@ -347,4 +351,36 @@ fn commands_say_what_there_is_and_clear_and_verify_it() {
     // A mount that runs meanwhile goes on.
     keep(&store, &block_of(&a, "0", 5000));
     assert!(has(&store, &block_of(&a, "0", 5000)));
+}
+
+#[test]
+fn store_remembers_less_than_a_hundred_bytes_of_each_blob_and_answers_before_it_has_looked_at_them() {
+    const COUNT: u64 = 20_000;
+    let place = Place::new();
+    let directory = place.path();
+    let store = place.open(LARGE);
+    keep(&store, &block("first", 100));
+    drop(store);
+    let blobs = directory.join(source("a").key().to_string());
+    for shard in 0..256 {
+        std::fs::create_dir_all(blobs.join(format!("{shard:02x}"))).unwrap();
+    }
+    // A scan looks at names and attributes only.
+    for number in 0..COUNT {
+        let name = format!("{:02x}{number:030x}", number % 256);
+        std::fs::write(blobs.join(&name[..2]).join(&name), b"x").unwrap();
+    }
+    // What a source is called stands in a file: a pipe there that nobody writes to holds whoever looks through the directory.
+    let held = directory.join("0".repeat(32));
+    std::fs::create_dir(&held).unwrap();
+    let path = c_path(&held.join("source"));
+    // SAFETY: the path outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    let store = place.open(LARGE);
+    assert!(has(&store, &block("first", 100)));
+    assert_eq!((store.stats().scans, store.stats().index_bytes), (0, 0));
+    drop(std::fs::File::options().read(true).write(true).open(held.join("source")).unwrap());
+    await_that("the scan", || store.stats().scans > 0);
+    let index_bytes = store.stats().index_bytes;
+    assert!((8 * COUNT..100 * COUNT).contains(&index_bytes), "{index_bytes}");
 }

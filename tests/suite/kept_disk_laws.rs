@@ -120,6 +120,31 @@ fn disk_that_does_not_answer_costs_a_read_no_more_than_a_few_moments_in_all() {
 }
 
 #[test]
+fn mount_and_its_first_answers_wait_for_no_look_through_the_directory() {
+    if !mounts_are_allowed() {
+        return;
+    }
+    let (emulator, seeds) = patterns(3, 20_000);
+    let mut bench = Bench::new(emulator);
+    for (at, seed) in seeds.iter().enumerate() {
+        check(bench.mountpoint.path(), at, seed, 20_000);
+    }
+    // What a source is called stands in a file: a pipe there that nobody writes to holds whoever looks through the directory.
+    let held = cache_of(&bench).join("0".repeat(32));
+    fs::create_dir(&held).unwrap();
+    let path = c_path(&held.join("source"));
+    // SAFETY: the path outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    bench.remount(&[]);
+    for (at, seed) in seeds.iter().enumerate() {
+        check(bench.mountpoint.path(), at, seed, 20_000);
+    }
+    assert_eq!(bench.emulator.counters().calls_of("object"), 0);
+    drop(fs::File::options().read(true).write(true).open(held.join("source")).unwrap());
+    bench.end();
+}
+
+#[test]
 fn two_mounts_on_one_directory_give_right_bytes_under_eviction_and_keep_to_the_limit() {
     if !mounts_are_allowed() {
         return;
