@@ -7,6 +7,7 @@ mod cache;
 mod check;
 mod environment;
 mod file;
+mod guidance;
 mod help;
 mod helper;
 mod layers;
@@ -34,6 +35,7 @@ use crate::config::{
 use crate::policy::printable::printable;
 pub use environment::Environment;
 use file::{ConfigFile, Place, Section};
+use guidance::{one_line, what_there_is_to_do};
 use helper::{Options, TypedHelper};
 use layers::Layers;
 use mount_values::{MountValues, verbosity};
@@ -479,29 +481,8 @@ fn refusal(error: &clap::Error, arguments: &[OsString]) -> Refusal {
             Refusal::Help { coloured: text.ansi().to_string(), plain: text.to_string() }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Refusal::Usage(what_there_is_to_do(arguments))
+            Refusal::Usage(what_there_is_to_do(Typed::command(), arguments))
         }
         _ => Refusal::Usage(one_line(&text.to_string())),
     }
-}
-
-/// The commands to choose from, after those that were typed.
-fn what_there_is_to_do(arguments: &[OsString]) -> String {
-    let (mut command, mut typed) = (Typed::command(), "koofs".to_owned());
-    for argument in arguments.iter().skip(1) {
-        let Some(chosen) = command.find_subcommand(argument).cloned() else { continue };
-        typed = format!("{typed} {}", chosen.get_name());
-        command = chosen;
-    }
-    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-    let (last, others) = names.split_last().unwrap_or((&"", &[]));
-    format!("say what to do: {} or {last} ({typed} --help)", others.join(", "))
-}
-
-/// clap's error and its tips without its usage block, as one line.
-fn one_line(text: &str) -> String {
-    let paragraphs = text.split("\n\n").filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more"));
-    let lines = paragraphs.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
-    let line = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
-    format!("{} (see --help)", line.trim_start_matches("error: "))
 }

@@ -4,11 +4,12 @@
 //! on alone, and a service that does not sort is not asked any more for as long as the mount lasts. Locks: one for each listing, for the
 //! length of a look.
 
+mod both_ends;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::both_ends::{BothEnds, Meeting};
 use super::dir::Listing;
 use super::guesses::Guesses;
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ use crate::jobs::{Attempt, Class, End, JobQueue, Task, Ticket, Urgency};
 use crate::policy::retry::FailureKind;
 use crate::remote::{Cursor, Node, NodeId, Page, Pages, Remote, RemoteErrorKind, Revision};
 use crate::sync::lock;
+use both_ends::{BothEnds, Meeting};
 
 /// A listing is read from its last end too if it goes on after so many pages: of a shorter one, the overlap would be half.
 const MIN_PAGES: usize = 4;
@@ -186,8 +188,13 @@ impl Task for LastEnd {
     fn attempt(&self, _ticket: &Ticket, deadline: Instant) -> Attempt {
         let Some(listing) = self.listing.upgrade() else { return Attempt::Cancelled };
         let cursor = {
-            let state = lock(&self.state);
+            let mut state = lock(&self.state);
             if state.is_over || listing.is_complete() || listing.failure().is_some() {
+                return Attempt::Done;
+            }
+            // Nobody wants the rest any more: the first end has come to rest, too.
+            if listing.is_guess() {
+                state.is_over = true;
                 return Attempt::Done;
             }
             state.cursor.clone()

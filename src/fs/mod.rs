@@ -7,7 +7,6 @@
 mod ahead;
 pub mod attr;
 mod belief;
-mod both_ends;
 mod config;
 pub mod dir;
 mod error;
