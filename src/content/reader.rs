@@ -29,7 +29,7 @@ const MAX_REACQUIRES: u32 = 8;
 
 /// What a read waits for in a file of so many bytes is requested block by block while connections are young: so many connections share
 /// it, and are warm for what follows. A shorter file takes one request, as many of them may be read.
-const MIN_SHARED_BYTES: u64 = 4 << 20;
+const MIN_SHARED_BYTES: u64 = 16 << 20;
 
 /// The most fetches ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
 const MAX_TICKETS: usize = 64;

@@ -84,13 +84,14 @@ fn warming_that_was_interrupted_goes_on_where_it_was() {
     let mut command = koofs(&["warm", "--data"]);
     command.arg(bench.mountpoint.path()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut interrupted = Watched::start(command, LIMIT);
-    await_that("some files to be read", || bench.emulator.counters().calls_of("object") > 100);
+    await_that("some files to be read", || bench.emulator.counters().calls_of("object") > 200);
     interrupted.signal(libc::SIGINT);
     interrupted.wait();
     assert_eq!(warm(&bench, &["--data"]).well(), "11 directories and 302 files (40M) are on disk\n");
-    // 300 small files and 41 pieces; some of both were under way and may have been asked for twice.
+    // 300 small files and 41 pieces; some of both were under way and may have been asked for twice, and on a busy machine the store seems
+    // far, and its connections share the first pieces. Without what was kept, it would be 200 more.
     let gets = bench.emulator.counters().calls_of("object");
-    assert!((300..380).contains(&gets), "{gets}");
+    assert!((300..470).contains(&gets), "{gets}");
     bench.end();
 }
 
