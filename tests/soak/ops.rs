@@ -417,6 +417,8 @@ impl<'a> Operation<'a> {
                 kind.has_changes() || kind.has_faults() || self.soak.world.model().was_overwritten(path, window)
             }
             libc::EIO | libc::ETIMEDOUT | libc::EACCES => kind.has_faults(),
+            // A page in the service's place, which some faults are.
+            libc::EHOSTUNREACH | libc::ENETUNREACH => kind.has_faults(),
             _ => false,
         }
     }
@@ -657,13 +659,15 @@ impl<'a> Operation<'a> {
 }
 
 /// The words of strerror(3) in the C locale.
-const ERRORS: [(i32, &str); 11] = [
+const ERRORS: [(i32, &str); 13] = [
     (libc::ENOENT, "No such file or directory"),
     (libc::ENOTDIR, "Not a directory"),
     (libc::ESTALE, "Stale file handle"),
     (libc::EIO, "Input/output error"),
     (libc::ETIMEDOUT, "Connection timed out"),
     (libc::EACCES, "Permission denied"),
+    (libc::EHOSTUNREACH, "No route to host"),
+    (libc::ENETUNREACH, "Network is unreachable"),
     (libc::ENOTCONN, "Transport endpoint is not connected"),
     (libc::ECONNABORTED, "Software caused connection abort"),
     (libc::EBADF, "Bad file descriptor"),
@@ -679,6 +683,8 @@ fn errno_name(errno: i32) -> String {
         libc::EIO => "EIO".to_owned(),
         libc::ETIMEDOUT => "ETIMEDOUT".to_owned(),
         libc::EACCES => "EACCES".to_owned(),
+        libc::EHOSTUNREACH => "EHOSTUNREACH".to_owned(),
+        libc::ENETUNREACH => "ENETUNREACH".to_owned(),
         libc::ENOTCONN => "ENOTCONN".to_owned(),
         other => format!("errno {other}"),
     }

@@ -127,10 +127,12 @@ impl Worker {
         assert!(took <= self.op_timeout * waits + LATE_MARGIN, "{what} of {path} took {took:?}");
         if let Err(error) = &result {
             // Nothing is deleted here, and nothing said to be: ENOENT would be a lie. What an object store says of a file may be that
-            // it has changed.
+            // it has changed. A page in the service's place (the fault `html`) is a service that is not reached, and where it is not
+            // reached for as long as an operation may take, the mount is without a network (README, "Errors").
             let is_of_a_file = what != "readdir" && what != "opendir";
             let errno = error.raw_os_error().unwrap_or(-1);
             let is_possible = matches!(errno, libc::EIO | libc::ETIMEDOUT | libc::EACCES)
+                || matches!(errno, libc::EHOSTUNREACH | libc::ENETUNREACH)
                 || errno == libc::ESTALE && is_of_a_file
                 || errno == libc::ENOENT && what == "stat of a missing name";
             assert!(is_possible, "{what} of {path}: {error}");
