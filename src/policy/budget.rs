@@ -32,14 +32,17 @@ const MIN_STREAMS: usize = 4;
 
 /// Threads that fetch content, as many requests at once: at least, and at most. They mostly sleep.
 const MIN_CONTENT_THREADS: usize = 16;
-const MAX_CONTENT_THREADS: usize = 64;
+const MAX_CONTENT_THREADS: usize = SHORT_FOR_ONE * MAX_STREAMS + RESERVED_CONTENT_THREADS;
 
 /// So many content threads are reserved for reads that wait: fetches ahead never take them all.
 const RESERVED_CONTENT_THREADS: usize = 8;
 
 /// The most requests ahead of all readers together. One alone may have them all: a far store that paces each connection gives one
 /// reader as much as many.
-pub const MAX_STREAMS: usize = MAX_CONTENT_THREADS - RESERVED_CONTENT_THREADS;
+pub const MAX_STREAMS: usize = 56;
+
+/// So many requests for small files may be on their way for one of a large file: each holds a block at most, and is over in a round trip.
+pub const SHORT_FOR_ONE: usize = 2;
 
 /// Threads that list, as many calls to the service at once. They mostly sleep. What the service allows is not known
 /// (src/koodrive/API.md): fs/lister.rs starts with few calls for listings ahead, and halves their number on a refusal.
@@ -148,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn usual_budget_allows_fifty_six_requests_on_sixty_four_threads() {
+    fn usual_budget_allows_fifty_six_requests_or_twice_as_many_for_small_files() {
         let budget = Budget::new(256 * MIB);
-        assert_eq!((budget.content_threads(), budget.max_streams()), (64, 56));
+        assert_eq!((budget.content_threads(), budget.max_streams()), (120, 56));
     }
 }

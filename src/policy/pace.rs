@@ -13,7 +13,7 @@ mod measured;
 
 use std::time::Duration;
 
-use super::budget::{MAX_STREAMS, START_STREAMS};
+use super::budget::{MAX_STREAMS, SHORT_FOR_ONE, START_STREAMS};
 use super::overdue::Usual;
 use super::range::BLOCK_BYTES;
 use measured::Measured;
@@ -102,6 +102,8 @@ pub struct Pace {
     /// How many blocks have come since connections were young, no further than [`MIN_KNOWN_BLOCKS`], and when the last one did.
     warming_blocks: u32,
     last_block_at: Duration,
+    /// How many answers of less than a block have come since the last block.
+    short_in_a_row: usize,
     measured: Option<Measured>,
     /// The number was changed then, and for the lower: requests of before may still run.
     changed_at: Duration,
@@ -180,6 +182,7 @@ impl Default for Pace {
             known_blocks: 0,
             warming_blocks: 0,
             last_block_at: Duration::ZERO,
+            short_in_a_row: 0,
             measured: None,
             changed_at: Duration::ZERO,
             is_draining: false,
@@ -198,7 +201,12 @@ impl Default for Pace {
 impl Pace {
     /// How many requests may be on their way ahead of the readers.
     pub fn streams(&self) -> usize {
-        self.streams.min(self.max_streams)
+        self.streams.min(self.allowed())
+    }
+
+    /// The most that the readers' memory allows of such requests as there are.
+    fn allowed(&self) -> usize {
+        if self.short_in_a_row >= START_STREAMS { SHORT_FOR_ONE * self.max_streams } else { self.max_streams }
     }
 
     /// How many requests are worth planning: twice as many, so that there is work at hand when their number grows.
@@ -281,6 +289,13 @@ impl Pace {
             let has_paused = now.saturating_sub(self.last_block_at) >= YOUNG_AGAIN_AFTER;
             self.warming_blocks = if has_paused { 1 } else { (self.warming_blocks + 1).min(MIN_KNOWN_BLOCKS) };
             self.last_block_at = now;
+            self.short_in_a_row = 0;
+            if self.streams > self.max_streams {
+                self.trial = None;
+                self.change(self.max_streams, now);
+            }
+        } else {
+            self.short_in_a_row += 1;
         }
         let (streams, step) = (self.streams(), self.round_trip().max(MIN_STEP));
         self.is_draining &= in_flight > streams + 1;
@@ -395,8 +410,8 @@ impl Pace {
 
     /// The most requests that may be tried.
     fn max(&self, now: Duration) -> usize {
-        let refused = self.refusals.limit.filter(|(_, until)| now < *until).map_or(MAX_STREAMS, |(limit, _)| limit);
-        refused.min(self.max_streams)
+        let refused = self.refusals.limit.filter(|(_, until)| now < *until).map_or(usize::MAX, |(limit, _)| limit);
+        refused.min(self.allowed())
     }
 
     /// The store has refused a request for being one too many, while `in_flight` were on their way, this one included.

@@ -17,7 +17,7 @@ const MAX_STEP: usize = 8;
 const MIN_STREAK: u32 = 2;
 
 /// The most files that are fetched ahead of one reader.
-pub const MAX_WINDOW: usize = 64;
+pub const MAX_WINDOW: usize = 128;
 
 /// After so many files it is decided anew whether fetching ahead pays.
 const JUDGED_AFTER: usize = 16;
@@ -144,21 +144,21 @@ mod tests {
     #[test]
     fn files_begun_one_after_the_other_are_followed_by_ever_more() {
         let mut readers = Readers::default();
-        assert_eq!(begin(&mut readers, 0..8), [0, 2, 4, 8, 16, 32, 64, 64]);
-        assert_eq!(readers.last(), Some(Ahead { order: 0, rank: 7, window: 64 }));
+        assert_eq!(begin(&mut readers, 0..8), [0, 2, 4, 8, 16, 32, 64, 128]);
+        assert_eq!(readers.last(), Some(Ahead { order: 0, rank: 7, window: 128 }));
     }
 
     #[test]
     fn files_begun_in_another_order_are_followed_too() {
         let mut readers = Readers::default();
-        assert_eq!(begin(&mut readers, (100..108).rev()), [0, 2, 4, 8, 16, 32, 64, 64]);
-        assert_eq!(readers.last(), Some(Ahead { order: 1, rank: 9_899, window: 64 }));
+        assert_eq!(begin(&mut readers, (100..108).rev()), [0, 2, 4, 8, 16, 32, 64, 128]);
+        assert_eq!(readers.last(), Some(Ahead { order: 1, rank: 9_899, window: 128 }));
 
         let mut third: Vec<usize> = (0..10_000).collect();
         third.sort_by_key(|index| index * 7919 % 10_007);
         let mut readers = Readers::default();
         let windows = begin(&mut readers, third[500..520].iter().copied());
-        assert_eq!(windows[windows.len() - 1], 64, "{windows:?}");
+        assert_eq!(windows[windows.len() - 1], 128, "{windows:?}");
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
     fn two_readers_of_one_directory_do_not_confuse_one_another() {
         let mut readers = Readers::default();
         let windows = begin(&mut readers, (0..10).flat_map(|step| [step, 1000 + step]));
-        assert_eq!(windows[18..], [64, 64]);
+        assert_eq!(windows[18..], [128, 128]);
     }
 
     #[test]

@@ -102,7 +102,11 @@ const RULES: &[Rule] = &[
     rule("tokio", Only(&["http/"]), "names are looked up on the runtime of the HTTP library, and nothing else is"),
     rule("serde", Only(&["koodrive/wire"]), "serialisable types stop at koodrive/wire.rs and what is below it"),
     rule("serde_json", Only(&["koodrive/wire"]), "JSON stops at koodrive/wire.rs and what is below it"),
-    rule("clap", Only(&["cli.rs", "cli/guidance.rs", "cli/helper.rs", "cli/settings.rs"]), "the command line is known to cli only"),
+    rule(
+        "clap",
+        Only(&["cli.rs", "cli/guidance.rs", "cli/helper.rs", "cli/settings.rs"]),
+        "the command line is known to cli only",
+    ),
     rule("indicatif", Only(&["bars.rs"]), "one file draws bars"),
     rule("toml", Only(&["cli/file.rs"]), "one file knows the language of the configuration"),
     rule("now(", NotIn(&["policy/"]), "policy has no clock: its caller says what time it is"),

@@ -95,3 +95,21 @@ fn connections_to_a_near_store_are_never_young() {
     pace.on_first_byte(Duration::from_millis(2), BLOCK_BYTES, Duration::ZERO);
     assert!(!pace.are_connections_young(Duration::from_secs(100)));
 }
+
+#[test]
+fn small_files_over_a_far_line_get_twice_as_many_requests_and_a_block_takes_them_back() {
+    let mut pace = Pace::default();
+    let (round_trip, mut now) = (Duration::from_millis(50), Duration::ZERO);
+    for _ in 0..60 {
+        pace.on_wait();
+        now += round_trip;
+        for _ in 0..pace.streams() {
+            pace.on_first_byte(round_trip, 4096, now);
+            pace.on_short_answer(Duration::from_micros(300), round_trip, pace.streams(), now);
+        }
+    }
+    assert_eq!(pace.streams(), SHORT_FOR_ONE * MAX_STREAMS);
+    assert!(pace.planned() <= MAX_STREAMS);
+    pace.on_block(Duration::from_millis(5), pace.streams(), now);
+    assert_eq!(pace.streams(), MAX_STREAMS);
+}
