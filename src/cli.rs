@@ -307,6 +307,7 @@ fn mount(source: TypedPath, mountpoint: &Path, flags: &Flags, env: &Environment)
         log_file: values.log_file,
         ttl: values.ttl.unwrap_or(DEFAULT_TTL),
         offline_for: values.offline_for.unwrap_or(DEFAULT_OFFLINE_FOR),
+        retry_mount: values.retry_mount.unwrap_or_default(),
         memory_bytes: values.memory_bytes.unwrap_or_else(default_memory_bytes),
         allow_other: values.allow_other,
         noexec: values.noexec,

@@ -44,6 +44,9 @@ pub const DEFAULT_OFFLINE_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The most that `--offline-for` may be: clocks count as far back from the start of the machine.
 pub const MAX_OFFLINE_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 
+/// The most that `--retry-mount` may be: for longer, a service manager is to start the mount again.
+pub const MAX_RETRY_MOUNT: Duration = Duration::from_secs(3600);
+
 /// The least that `--op-timeout` may be: one round trip to a far region, with a TLS handshake.
 pub const MIN_OP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -378,6 +381,8 @@ pub struct MountConfig {
     pub ttl: Duration,
     /// How long listings are believed, and the source is known, while the service cannot be reached; zero for never.
     pub offline_for: Duration,
+    /// For how long the source is tried to be opened while the service is not reached; zero for once.
+    pub retry_mount: Duration,
     /// The budget of all cached and prefetched bytes.
     pub memory_bytes: u64,
     /// Other users may use the mount.

@@ -60,6 +60,11 @@ pub(crate) fn offline_for(text: &str) -> Result<Duration, String> {
     duration(text, Duration::ZERO, config::MAX_OFFLINE_FOR)
 }
 
+/// A time within the bounds of `--retry-mount`.
+pub(crate) fn retry_mount(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::ZERO, config::MAX_RETRY_MOUNT)
+}
+
 /// A time within the bounds of `--op-timeout`.
 pub(crate) fn op_timeout(text: &str) -> Result<Duration, String> {
     duration(text, config::MIN_OP_TIMEOUT, config::MAX_OP_TIMEOUT)

@@ -185,6 +185,8 @@ settings! {
         "How long a listing is believed before the service is asked again: 90s, 1h30m, … [default: 5m]";
     OFFLINE_FOR = "offline_for", Number, Mount, "Mount", "TIME",
         "How long what is remembered is shown while the service cannot be reached; 0: never [default: 7d]";
+    RETRY_MOUNT = "retry_mount", Number, Mount, "Mount", "TIME",
+        "For how long to try again to mount while the service is not reached, up to 1h; 0: not at all [default: 0]";
     MEMORY = "memory", Number, Mount, "Mount", "SIZE",
         "Budget of all cached and prefetched bytes, 16M to 1T [default: the least of 1/8 of the RAM, 1/4 of the cgroup's limit and 256M, but at least 64M]";
     EXCLUDE = "exclude", Text, Mount, "Mount", "GLOB",

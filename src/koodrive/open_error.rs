@@ -133,6 +133,21 @@ impl OpenError {
         }
     }
 
+    /// Whether the service may be reached, or work, some time later: nothing was refused, and nobody has to change anything here.
+    pub fn may_pass(&self) -> bool {
+        use RemoteErrorKind::{Foreign, Interrupted, Timeout, Unavailable, Unreachable};
+        match self {
+            OpenError::UnknownHost { .. } | OpenError::Unreachable { .. } | OpenError::Tls { .. } => true,
+            OpenError::Timeout { source, .. }
+            | OpenError::Unavailable { source, .. }
+            | OpenError::NotKooDrive { source, .. } => {
+                let kind = kind_of(source.as_ref());
+                matches!(kind, Some(Unreachable | Interrupted | Timeout | Unavailable | Foreign))
+            }
+            _ => false,
+        }
+    }
+
     /// How the service was not reached, if that is why there is no answer of its own: in words.
     pub fn outage(&self) -> Option<String> {
         const LOGIN_PAGE: &str = "does this network want a login?";

@@ -131,9 +131,9 @@ impl Starting {
     ///
     /// # Errors
     /// [`MountError::Background`] with the child's line, [`MountError::DiedSilently`]; [`MountError::TooSlow`] after
-    /// `op_timeout` and a margin. There is no child then.
-    pub(super) fn wait(self, mountpoint: &Path, op_timeout: Duration) -> Result<(), MountError> {
-        let limit = op_timeout.saturating_add(START_MARGIN);
+    /// `opening`, which is the most that opening the source may take, and a margin. There is no child then.
+    pub(super) fn wait(self, mountpoint: &Path, opening: Duration) -> Result<(), MountError> {
+        let limit = opening.saturating_add(START_MARGIN);
         let deadline = Instant::now() + limit;
         let mut accept = self.line.try_clone().map_err(|error| MountError::System("dup", error))?;
         let report = self.line;

@@ -90,7 +90,11 @@ pub unsafe fn mount_with<F: Filesystem>(
     }
     // SAFETY: the caller's promise.
     match unsafe { daemon::fork() }? {
-        Side::Parent(starting) => starting.wait(&config.mountpoint, config.source.connection().op_timeout),
+        Side::Parent(starting) => {
+            // The last try may begin when the time for tries is over.
+            let opening = config.retry_mount.saturating_add(config.source.connection().op_timeout);
+            starting.wait(&config.mountpoint, opening)
+        }
         Side::Child(reporter) => serve_in_background(config, build, reporter, &supervisor),
     }
 }

@@ -1,5 +1,6 @@
 //! Puts the rooms on top of each other: the remote side, the content, the filesystem, the kernel's adapter.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use super::built::Built;
 use super::cache::Cache;
 use super::error::MountError;
 use super::figures;
-use crate::clock::{Clock, SystemClock, Timer};
+use crate::clock::{Clock, SystemClock, Timer, patiently};
 use crate::config::{MountConfig, Rights, Source};
 use crate::content::{Content, ContentConfig, KeptBlocks, LinkStore};
 use crate::fs::{DriveFs, FsConfig};
@@ -22,6 +23,8 @@ use crate::listing;
 use crate::metrics::Endpoint;
 use crate::offline::{self, Event, Failed, Meaning, Plan, Reconnecting};
 use crate::policy::budget::{Budget, LISTING_THREADS};
+use crate::policy::printable::one_line;
+use crate::policy::retry::FailureKind;
 use crate::remote::{Filtered, Remote, RemoteErrorKind, Rooted};
 
 /// Opens what is to be mounted or listed. Blocks until it is known to be open, or the time limit of one operation.
@@ -77,7 +80,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
     let cache = config.cache.as_ref().and_then(|cache| {
         Cache::open(cache, &config.source, &config.root, &config.shown, budget.unwritten_bytes(), &timer).map(Arc::new)
     });
-    let opened = open_or_know(config, &http, &clock, cache.as_ref())?;
+    let opened = open_with_patience(config, &http, &clock, cache.as_ref())?;
     let remote = rooted(&opened, config, clock.as_ref())?;
     let remote = if config.shown.is_all() { remote } else { Arc::new(Filtered::new(remote, config.shown.clone())) };
     let op_timeout = config.source.connection().op_timeout;
@@ -126,6 +129,32 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
 fn owner(rights: Rights) -> Owner {
     let Rights { uid, gid, file_mode, dir_mode } = rights;
     Owner::of_this_process(uid, gid, file_mode, dir_mode)
+}
+
+/// [`open_or_know`], again and again for the time of `--retry-mount` while the service is not reached. Says so once.
+fn open_with_patience(
+    config: &MountConfig,
+    http: &HttpConfig,
+    clock: &Arc<dyn Clock>,
+    cache: Option<&Arc<Cache>>,
+) -> Result<Arc<Reconnecting>, MountError> {
+    let is_told = Cell::new(false);
+    let judge = |error: &MountError| match error {
+        MountError::Open(cause) if cause.may_pass() => {
+            if !config.retry_mount.is_zero() && !is_told.replace(true) {
+                let seconds = config.retry_mount.as_secs();
+                let notice = format!("{}: tried again, for {seconds} s in all (--retry-mount)", one_line(error));
+                log::warn!("{notice}");
+                if config.log_file.is_some() {
+                    eprintln!("koofs: {notice}");
+                }
+            }
+            (FailureKind::Transient, None)
+        }
+        _ => (FailureKind::Permanent, None),
+    };
+    let deadline = clock.now() + config.retry_mount;
+    patiently(clock.as_ref(), deadline, || open_or_know(config, http, clock, cache), judge)
 }
 
 /// Opens what is to be mounted; if the service cannot be reached, goes on with what `cache` knows of it.

@@ -72,6 +72,7 @@ mod privacy_laws;
 mod probe_laws;
 mod readme_laws;
 mod refusals;
+mod retry_mount_laws;
 mod scripted_server;
 mod session_laws;
 mod share_answers;

@@ -116,6 +116,7 @@ fn child_serves_a_tiny_mount() {
         log_file: std::env::var_os("KOOFS_TEST_LOG").map(Into::into),
         ttl: Duration::from_secs(60),
         offline_for: koofs::config::DEFAULT_OFFLINE_FOR,
+        retry_mount: Duration::ZERO,
         memory_bytes: 64 << 20,
         allow_other: false,
         noexec: false,
