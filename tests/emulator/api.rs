@@ -408,6 +408,7 @@ impl Call<'_> {
         let disposition = disposition(name);
         let grant = Grant { host: &self.shared.object_host, key, disposition: Some(&disposition) };
         let target = signer.issue(self.knobs.link_style, &grant, self.knobs.link_lifetime);
+        self.shared.given_out.note_link(&target);
         format!("{}{target}", self.shared.object_origin)
     }
 }

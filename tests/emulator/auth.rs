@@ -174,6 +174,8 @@ impl State {
         });
         let token = format!("AT {}", random_hex(48));
         let life = Life::Until(now.saturating_add(millis(knobs.token_lifetime)));
+        call.shared.given_out.note(&token);
+        call.shared.given_out.note(refresh);
         self.tokens.insert(token.clone(), Session { life, login });
         if let Some(old) = self.latest.insert(login, token.clone())
             && knobs.refresh_ends_old_token

@@ -38,6 +38,7 @@ pub mod counters;
 pub mod dav;
 pub mod disk;
 pub mod faults;
+pub mod given_out;
 pub mod gzip;
 pub mod knobs;
 pub mod listing;
@@ -371,7 +372,9 @@ impl Emulator {
 
     /// A new enterprise token, as it stands in `Authorization`: `Bearer ` and 64 hex digits.
     pub fn mint_token(&self) -> String {
-        self.shared.sessions.mint(server::now(&self.shared.knobs()))
+        let token = self.shared.sessions.mint(server::now(&self.shared.knobs()));
+        self.shared.given_out.note(&token);
+        token
     }
 
     /// Every access token is refused from now on; refresh tokens stay good.
@@ -407,6 +410,11 @@ impl Emulator {
     /// Every kdstoken issued so far is refused from now on.
     pub fn revoke_tokens(&self) {
         self.shared.share.revoke_tokens();
+    }
+
+    /// What clients were told that nobody else may see: every token, without its scheme, and the signature of every link.
+    pub fn given_out(&self) -> Vec<String> {
+        self.shared.given_out.all()
     }
 
     /// The kdstokens that are good now.

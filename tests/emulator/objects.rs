@@ -200,6 +200,7 @@ async fn get(
         };
         let grant = Grant { host, key: &link.key, disposition: link.disposition.as_deref() };
         let to = shared.keys.signer(time).issue(knobs.link_style, &grant, knobs.link_lifetime);
+        shared.given_out.note_link(&to);
         return Ok(redirect(&format!("{origin}{to}{REDIRECTED}")));
     }
     let Some(object) = object else {

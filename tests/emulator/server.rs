@@ -7,6 +7,7 @@ use super::auth::Sessions;
 use super::body::Body;
 use super::counters::{GaugeGuard, LiveCounters};
 use super::faults::{Call, Fault, FaultKind, Faults};
+use super::given_out::GivenOut;
 use super::knobs::{Knobs, WalkFile};
 use super::listing::Listings;
 use super::pace::{Line, Pacer};
@@ -75,6 +76,8 @@ pub struct Shared {
     pub counters: Arc<LiveCounters>,
     /// Signing keys of links.
     pub keys: Keys,
+    /// What clients were told that nobody else may see.
+    pub given_out: GivenOut,
     /// State of the share: tokens, attempts.
     pub share: share_api::Share,
     /// What is behind the login.
@@ -116,6 +119,7 @@ impl Shared {
             faults: Faults::default(),
             counters: Arc::default(),
             keys: Keys::default(),
+            given_out: GivenOut::default(),
             share,
             sessions: Sessions::default(),
             listings: Listings::default(),

@@ -119,6 +119,7 @@ impl ShareCall<'_> {
         }
         tokens.wrong_codes = 0;
         let token = format!("{:032x}", fastrand::u128(..));
+        self.shared.given_out.note(&token);
         let lifetime = i64::try_from(self.knobs.kdstoken_lifetime.as_millis()).unwrap_or(i64::MAX);
         let ends = self.now.as_millisecond().saturating_add(lifetime);
         let now = self.now;

@@ -74,6 +74,7 @@ mod readme_laws;
 mod refusals;
 mod retry_mount_laws;
 mod scripted_server;
+mod secret_laws;
 mod session_laws;
 mod share_answers;
 mod share_client;
