@@ -22,8 +22,8 @@ pub use warm::{Pinning, WarmCommand};
 /// How long a listing, with the attributes in it, is used without asking again. Minutes: it must last for a walk of a large tree.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
-/// The deadline of every operation, queueing included. fuser answers FUSE_INTERRUPT with ENOSYS, so this is the only thing that
-/// ends the wait of a process on a dead network.
+/// The deadline of every operation, queueing included. fuser answers FUSE_INTERRUPT with ENOSYS, so but for a kill this is the only
+/// thing that ends the wait of a process on a dead network.
 pub const DEFAULT_OP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The least that `--ttl` may be: listings that are stale at once would make each `ls` two round trips per name.
@@ -50,7 +50,7 @@ pub const MAX_RETRY_MOUNT: Duration = Duration::from_secs(3600);
 /// The least that `--op-timeout` may be: one round trip to a far region, with a TLS handshake.
 pub const MIN_OP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most that `--op-timeout` may be. A process that waits cannot be killed before it, so an hour is far too long already.
+/// The most that `--op-timeout` may be. A process that waits takes no signal before it, so an hour is far too long already.
 pub const MAX_OP_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The least that `--memory` may be: a few blocks for each of a few readers.

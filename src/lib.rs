@@ -12,6 +12,7 @@
 //!            +-- fresh     listings loaded anew behind their readers, or forgotten on demand
 //!            +-- probe     known names in long directories, asked for by themselves
 //!            +-- subtrees  all that is below a directory at once, where a walk begins
+//!            +-- killed    whoever was killed while it waits is answered, so that it can end
 //!            +-- retried   reads that have only just failed: further tries share the first one's time
 //!
 //! beside the stairs    policy (pace, readahead, retry, …: arithmetic), jobs (threads), clock (time and deadlines),

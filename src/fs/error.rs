@@ -26,6 +26,8 @@ pub enum FsError {
     NameTooLong,
     /// The operation's deadline has passed.
     DeadlinePassed,
+    /// Whoever waits for it was killed meanwhile.
+    Killed,
     /// So much waits already that more would not be answered in time.
     Overloaded,
     /// The service lists the entry, but with something that nothing can have: what, in a few words.
@@ -57,6 +59,7 @@ impl fmt::Display for FsError {
             FsError::Disputed(_) => "the file is not what its directory, listed anew, says",
             FsError::NameTooLong => "name too long",
             FsError::DeadlinePassed => "no answer before the operation's deadline",
+            FsError::Killed => "the process was killed while it waited",
             FsError::Overloaded => "too many operations are waiting",
             FsError::Unreadable(why) => return write!(f, "the service lists it in a way that cannot be read: {why}"),
             FsError::Listing(_) => "the listing failed",

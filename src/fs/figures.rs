@@ -23,6 +23,7 @@ fn failure(error: &FsError) -> Option<(usize, &'static str)> {
         | FsError::NotADirectory
         | FsError::IsADirectory
         | FsError::NameTooLong
+        | FsError::Killed
         | FsError::NothingIsKept
         | FsError::TooMuchPinned => return None,
         FsError::BadHandle => (0, "bad_handle"),

@@ -19,6 +19,7 @@ mod guesses;
 pub mod handle;
 pub mod inode;
 mod keeping;
+mod killed;
 pub mod lister;
 mod lookup;
 mod orders;
@@ -28,6 +29,7 @@ mod readdir;
 mod remembered;
 pub mod retried;
 mod subtrees;
+mod told;
 mod users;
 mod xattr;
 
@@ -49,6 +51,7 @@ use handle::{DirHandle, FileHandle, HandleMap};
 pub use inode::Ino;
 use inode::{Entry, InodeTable};
 pub use keeping::Keep;
+use killed::Killed;
 use lister::Lister;
 use lookup::Finder;
 pub use lookup::Lookup;
@@ -68,11 +71,6 @@ use crate::jobs::JobQueue;
 use crate::policy::name::MAX_NAME_BYTES;
 use crate::policy::range::ByteRange;
 use crate::remote::{Capacity, NodeKind, Remote};
-use crate::stats::Report;
-
-/// How many of the ranges that are being fetched a report tells, and so much of each path: it has 16,000 bytes.
-const MAX_TOLD_FETCHES: usize = 16;
-const MAX_TOLD_CHARS: usize = 120;
 
 /// What a listing is wanted for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,6 +98,7 @@ pub struct DriveFs {
     failed_reads: Arc<FailedReads>,
     figures: Figures,
     users: Users,
+    killed: Arc<Killed>,
     timer: Arc<Timer>,
     clock: Arc<dyn Clock>,
 }
@@ -169,14 +168,15 @@ impl DriveFs {
             failed_reads,
             figures: Figures::default(),
             users: Users::new(config.process_of),
+            killed: Killed::new(&timer, config.is_killed),
             timer,
             clock,
         }
     }
 
-    /// Finds `name` in the directory `parent`. Answers as soon as the name is seen; says that it is absent only after a
+    /// Finds `name` in the directory `parent`, for a thread that may be killed meanwhile. Answers as soon as the name is seen; says that it is absent only after a
     /// complete listing.
-    pub fn lookup(&self, parent: Ino, name: &[u8], done: Done<Lookup>) {
+    pub fn lookup(&self, parent: Ino, name: &[u8], thread: u32, done: Done<Lookup>) {
         if name.len() > MAX_NAME_BYTES {
             return done(Err(FsError::NameTooLong));
         }
@@ -202,7 +202,7 @@ impl DriveFs {
         match finder.listing.find(name) {
             Answer::NotYet => {
                 self.figures.lookups_waited.count();
-                let owed = self.owe(done);
+                let owed = self.owe(thread, done);
                 let listing = Arc::clone(&finder.listing);
                 listing.when_name(name, Box::new(move || finder.finish(owed)));
                 // It may have come to rest before it was seen that somebody waits.
@@ -212,10 +212,10 @@ impl DriveFs {
                 }
                 self.lister.ask_for_names(&listing);
             }
-            Answer::Found(entry) if entry.kind == NodeKind::Unsized => finder.finish(self.owe(done)),
+            Answer::Found(entry) if entry.kind == NodeKind::Unsized => finder.finish(self.owe(thread, done)),
             Answer::Absent if finder.listing.is_of_subtree() => {
                 self.subtrees.note_absent();
-                finder.finish(self.owe(done));
+                finder.finish(self.owe(thread, done));
             }
             _ => {
                 self.figures.lookups_from_memory.count();
@@ -288,7 +288,7 @@ impl DriveFs {
     }
 
     /// Puts the entries from `cookie` on into `sink`, as many as are in and fit; waits only if there is none.
-    pub fn readdir(&self, fh: Fh, cookie: u64, sink: Box<dyn DirSink>) {
+    pub fn readdir(&self, fh: Fh, cookie: u64, thread: u32, sink: Box<dyn DirSink>) {
         let handle = match self.dirs.get(fh) {
             Ok(handle) => handle,
             Err(error) => return sink.finish(Err(error)),
@@ -309,7 +309,7 @@ impl DriveFs {
         match emitter.listing.entries_from(first_index, 1) {
             Answer::NotYet => {
                 let listing = Arc::clone(&emitter.listing);
-                let owed = self.owe(Box::new(move |result| emitter.emit(sink, result)));
+                let owed = self.owe(thread, Box::new(move |result| emitter.emit(sink, result)));
                 listing.when_index(first_index, Box::new(move || owed.answer_with(|| Ok(()))));
             }
             _ => emitter.emit(sink, Ok(())),
@@ -341,7 +341,7 @@ impl DriveFs {
 
     /// Reads `len` bytes from `offset`: exactly so many, or all up to the end of the file, or an error. Where a read of these
     /// bytes has only just failed, this one shares what is left of that one's time.
-    pub fn read(&self, fh: Fh, offset: u64, len: u32, done: Done<ReadData>) {
+    pub fn read(&self, fh: Fh, offset: u64, len: u32, thread: u32, done: Done<ReadData>) {
         let handle = match self.files.get(fh) {
             Ok(handle) => handle,
             Err(error) => return done(Err(error)),
@@ -355,14 +355,14 @@ impl DriveFs {
         } else {
             handle.user.reads(range.len(), true);
             self.figures.reads_waited.count();
-            self.read_missing(&handle, range, done);
+            self.read_missing(&handle, range, thread, done);
         }
         if begins {
             self.ahead.file_begun(&handle.entry);
         }
     }
 
-    fn read_missing(&self, handle: &Arc<FileHandle>, range: ByteRange, done: Done<ReadData>) {
+    fn read_missing(&self, handle: &Arc<FileHandle>, range: ByteRange, thread: u32, done: Done<ReadData>) {
         let ino = handle.entry.ino;
         let deadline = match self.failed_reads.deadline(ino, range, self.clock.now(), self.config.op_timeout) {
             Ok(deadline) => deadline,
@@ -378,11 +378,14 @@ impl DriveFs {
                 if let FsError::Content(ContentError::OtherSize { .. }) | FsError::Disputed(_) = error {
                     content.forget_size(&entry.id, entry.version.edited_ms);
                 }
-                failed_reads.note(ino, range, deadline, error, clock.now());
+                // Whoever was killed has not learned that the bytes cannot be read, and others may want them.
+                if !matches!(error, FsError::Killed) {
+                    failed_reads.note(ino, range, deadline, error, clock.now());
+                }
             }
             done(result);
         };
-        let owed = Owed::new(&self.timer, deadline, Box::new(finish));
+        let owed = Owed::new(&self.timer, deadline, Box::new(finish)).of_thread(thread, &self.killed);
         let again = Arc::clone(handle);
         let answered = move |result| match result {
             // Nothing was returned of what the disk had: the same read gives the bytes that the store has, once.
@@ -415,26 +418,6 @@ impl DriveFs {
         self.figures.note_failure(error);
     }
 
-    /// Says how it is, from memory, the longest part last: what is being fetched, some of them.
-    pub fn tell(&self, report: &mut Report) {
-        self.figures.tell(report);
-        self.content.tell(report);
-        self.users.tell(report);
-        report.number("retries.listing", self.lister.retries());
-        report.number("tree.inodes", self.inodes.len() as u64);
-        report.number("tree.open_files", self.files.len() as u64);
-        report.number("tree.open_directories", self.dirs.len() as u64);
-        for (index, fetch) in self.content.fetches().iter().take(MAX_TOLD_FETCHES).enumerate() {
-            let path = self.inodes.path_of_file(&fetch.id, fetch.version).unwrap_or_else(|| "?".to_owned());
-            let shown: String = path.chars().take(MAX_TOLD_CHARS).collect();
-            let since = self.clock.now().saturating_duration_since(fetch.since);
-            report.text(&format!("fetching.{index}.path"), &shown);
-            report.number(&format!("fetching.{index}.offset"), fetch.range.start);
-            report.number(&format!("fetching.{index}.length"), fetch.range.len());
-            report.number(&format!("fetching.{index}.ms"), u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        }
-    }
-
     /// The path of an inode, for log lines.
     pub fn path(&self, ino: Ino) -> String {
         self.inodes.path(ino)
@@ -445,8 +428,8 @@ impl DriveFs {
         self.files.get(fh).map_or_else(|_| "?".to_owned(), |handle| self.inodes.path(handle.entry.ino))
     }
 
-    fn owe<T: 'static>(&self, done: Done<T>) -> Owed<T> {
-        Owed::new(&self.timer, self.clock.now() + self.config.op_timeout, done)
+    fn owe<T: 'static>(&self, thread: u32, done: Done<T>) -> Owed<T> {
+        Owed::new(&self.timer, self.clock.now() + self.config.op_timeout, done).of_thread(thread, &self.killed)
     }
 
     fn directory(&self, ino: Ino) -> Result<Arc<Entry>, FsError> {

@@ -19,7 +19,7 @@ impl DriveFs {
         }
         let dir = if entry.kind == NodeKind::Directory { entry.ino } else { entry.parent };
         self.subtrees.forget();
-        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(done));
+        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(0, done));
         self.lister.forget_remembered(move || freshness.forget_below(dir, owed));
     }
 
@@ -31,7 +31,7 @@ impl DriveFs {
     /// The service refuses all of it: nothing that is remembered is shown any longer.
     pub fn forget_everything(&self) {
         self.subtrees.forget();
-        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(Box::new(|_| {})));
+        let (freshness, owed) = (Arc::clone(&self.freshness), self.owe(0, Box::new(|_| {})));
         self.lister.forget_remembered(move || freshness.forget_below(Ino::ROOT, owed));
     }
 
@@ -42,10 +42,10 @@ impl DriveFs {
         match self.directory(ino) {
             Ok(dir) => {
                 let (listing, _) = self.current_listing(&dir, Use::Read(None));
-                keeping::keep_listing(&self.lister, &listing, keep, deadline, self.owe(done));
+                keeping::keep_listing(&self.lister, &listing, keep, deadline, self.owe(0, done));
             }
             Err(FsError::NotADirectory) => match self.files.get(fh) {
-                Ok(handle) => keeping::keep_piece(&self.content, &handle, offset, keep, deadline, self.owe(done)),
+                Ok(handle) => keeping::keep_piece(&self.content, &handle, offset, keep, deadline, self.owe(0, done)),
                 Err(error) => done(Err(error)),
             },
             Err(error) => done(Err(error)),
@@ -62,7 +62,7 @@ impl DriveFs {
             Err(error) => Err(error),
         };
         match what {
-            Ok(what) => keeping::unpin(&self.content, &self.lister, what, self.owe(done)),
+            Ok(what) => keeping::unpin(&self.content, &self.lister, what, self.owe(0, done)),
             Err(error) => done(Err(error)),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use super::FsError;
+use super::killed::Killed;
 use crate::clock::{Timer, TimerKey};
 use crate::sync::lock;
 
@@ -17,6 +18,7 @@ struct Shared<T> {
     done: Mutex<Option<Done<T>>>,
     timer: Arc<Timer>,
     deadline: OnceLock<TimerKey>,
+    watched: OnceLock<(Arc<Killed>, u64)>,
 }
 
 impl<T> Clone for Owed<T> {
@@ -28,7 +30,8 @@ impl<T> Clone for Owed<T> {
 impl<T: 'static> Owed<T> {
     /// Will call `done` with [`FsError::DeadlinePassed`] at `deadline`, if nobody has answered by then.
     pub fn new(timer: &Arc<Timer>, deadline: Instant, done: Done<T>) -> Owed<T> {
-        let shared = Shared { done: Mutex::new(Some(done)), timer: Arc::clone(timer), deadline: OnceLock::new() };
+        let (done, timer_of_it) = (Mutex::new(Some(done)), Arc::clone(timer));
+        let shared = Shared { done, timer: timer_of_it, deadline: OnceLock::new(), watched: OnceLock::new() };
         let owed = Owed(Arc::new(shared));
         let at_deadline = owed.clone();
         let key = timer.at(deadline, move || at_deadline.answer_with(|| Err(FsError::DeadlinePassed)));
@@ -39,12 +42,28 @@ impl<T: 'static> Owed<T> {
         owed
     }
 
+    /// The same, answered with [`FsError::Killed`] if `thread`, which waits for it, is killed.
+    pub(super) fn of_thread(self, thread: u32, killed: &Arc<Killed>) -> Owed<T> {
+        let at_kill = self.clone();
+        let end = move || at_kill.answer_with(|| Err(FsError::Killed));
+        if let Some(number) = killed.add(thread, Box::new(end)) {
+            let _ = self.0.watched.set((Arc::clone(killed), number));
+            if self.is_answered() {
+                killed.remove(number);
+            }
+        }
+        self
+    }
+
     /// Answers with what `result` gives. If the operation is answered already, `result` is not even asked: what it would
     /// count or take, it must not.
     pub fn answer_with(&self, result: impl FnOnce() -> Result<T, FsError>) {
         let Some(done) = lock(&self.0.done).take() else { return };
         if let Some(key) = self.0.deadline.get() {
             self.0.timer.cancel(*key);
+        }
+        if let Some((killed, number)) = self.0.watched.get() {
+            killed.remove(*number);
         }
         done(result());
     }

@@ -42,7 +42,7 @@ impl DriveFs {
             VERSION => format!("{}-{}", entry.version.size_bytes, entry.version.edited_ms),
             ORIGINAL_NAME => entry.original_name().to_owned(),
             _ => {
-                let (content, owed) = (Arc::clone(&self.content), self.owe(done));
+                let (content, owed) = (Arc::clone(&self.content), self.owe(0, done));
                 let until = self.clock.now() + self.config.op_timeout;
                 return self.content.soon(move || {
                     let held = content.held_bytes(&content.of(&entry.id, entry.version), until);

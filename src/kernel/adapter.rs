@@ -105,7 +105,7 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         if let Some(file) = &self.volume_info
             && file.is_called(Ino(parent.0), name.as_encoded_bytes())
         {
@@ -120,7 +120,7 @@ impl Filesystem for Adapter {
                 Ok(Lookup::Absent(validity)) => reply.entry(&validity, &no_entry(owner), GENERATION),
                 Err(error) => reply.error(refuse("lookup in", &fs, || fs.path(parent), &error)),
             };
-            self.fs.lookup(parent, name.as_encoded_bytes(), Box::new(done));
+            self.fs.lookup(parent, name.as_encoded_bytes(), request.pid(), Box::new(done));
         });
     }
 
@@ -153,7 +153,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -171,7 +171,7 @@ impl Filesystem for Adapter {
                 Ok(data) => reply.data(&data.bytes()),
                 Err(error) => reply.error(refuse("read", &fs, || fs.path_of_file(fh), &error)),
             };
-            self.fs.read(fh, offset, size, Box::new(done));
+            self.fs.read(fh, offset, size, request.pid(), Box::new(done));
         });
     }
 
@@ -201,24 +201,24 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         let sink = DirectoryReply {
             reply: Entries::Names(reply),
             ino: Ino(ino.0),
             fs: Arc::clone(&self.fs),
             owner: self.owner,
         };
-        guarded(|| self.fs.readdir(Fh(fh.0), offset, Box::new(sink)));
+        guarded(|| self.fs.readdir(Fh(fh.0), offset, request.pid(), Box::new(sink)));
     }
 
-    fn readdirplus(&self, _request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let sink = DirectoryReply {
             reply: Entries::Plus(reply),
             ino: Ino(ino.0),
             fs: Arc::clone(&self.fs),
             owner: self.owner,
         };
-        guarded(|| self.fs.readdir(Fh(fh.0), offset, Box::new(sink)));
+        guarded(|| self.fs.readdir(Fh(fh.0), offset, request.pid(), Box::new(sink)));
     }
 
     fn releasedir(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {

@@ -28,6 +28,8 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::Outdated => Errno::ESTALE,
         FsError::NameTooLong => Errno::ENAMETOOLONG,
         FsError::DeadlinePassed => Errno::ETIMEDOUT,
+        // Nobody sees it: the process ends before it returns from its call.
+        FsError::Killed => Errno::EINTR,
         FsError::NothingIsKept => Errno::EOPNOTSUPP,
         FsError::NotKept => Errno::ENOSPC,
         FsError::TooMuchPinned => Errno::EDQUOT,
@@ -81,6 +83,7 @@ pub fn is_expected(error: &FsError) -> bool {
                 | FsError::NotADirectory
                 | FsError::IsADirectory
                 | FsError::NameTooLong
+                | FsError::Killed
                 | FsError::Unreadable(_)
                 | FsError::Outdated
                 // Whoever asked is told, in so many words.

@@ -15,6 +15,19 @@ pub fn is_alive(pid: u32) -> bool {
     !failed || io::Error::last_os_error().kind() == io::ErrorKind::PermissionDenied
 }
 
+/// Whether the thread `thread`, as a request names it, is being killed: SIGKILL is pending for it. That is so, too, for every other
+/// signal that ends a process by default and without a core dump: Linux makes SIGKILL of it (`complete_signal`, kernel/signal.c). One
+/// small read in /proc, which is answered from memory and takes no lock that a process holds while it waits.
+pub fn is_killed(thread: u32) -> bool {
+    const SIGKILL_BIT: u64 = 1 << (libc::SIGKILL - 1);
+    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else { return false };
+    let pending = |line: &str| {
+        let digits = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(digits.trim(), 16).ok()
+    };
+    status.lines().filter_map(pending).any(|signals| signals & SIGKILL_BIT != 0)
+}
+
 /// The process of the thread `thread`, as a request names it. Two small reads in /proc, which are answered from memory. What cannot be
 /// learned is left as the request has it, without a name.
 pub fn of_thread(thread: u32) -> Process {
@@ -41,6 +54,11 @@ mod tests {
         assert_eq!(own, of_thread(std::process::id()));
         assert!(own.pid == std::process::id() && !own.name.is_empty(), "{own:?}");
         assert_eq!(of_thread(u32::MAX), Process { pid: u32::MAX, name: String::new() });
+    }
+
+    #[test]
+    fn thread_that_runs_is_not_being_killed_nor_is_one_that_is_not_there() {
+        assert!(!is_killed(std::process::id()) && !is_killed(0) && !is_killed(u32::MAX));
     }
 
     #[test]

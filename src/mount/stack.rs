@@ -101,6 +101,7 @@ pub(super) fn build_filesystem(config: &MountConfig) -> Result<Built<Adapter>, M
         offline_for: config.offline_for,
         op_timeout,
         is_alive: process::is_alive,
+        is_killed: process::is_killed,
         process_of: process::of_thread,
     };
     let fs = DriveFs::new(fs_config, remote, content, jobs, timer, remembered);

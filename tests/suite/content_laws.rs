@@ -97,9 +97,9 @@ fn read_twice(bench: &Bench, fh: Fh, offset: u64, len: u32) -> Receiver<Result<V
     let done = move |first: Result<ReadData, FsError>| {
         drop(first);
         let send = move |again: Result<ReadData, FsError>| drop(sender.send(again.map(|data| data.bytes().to_vec())));
-        fs.read(fh, offset, len, Box::new(send));
+        fs.read(fh, offset, len, 0, Box::new(send));
     };
-    bench.fs.read(fh, offset, len, Box::new(done));
+    bench.fs.read(fh, offset, len, 0, Box::new(done));
     second
 }
 

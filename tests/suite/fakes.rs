@@ -343,6 +343,7 @@ impl Bench {
             offline_for: config.ttl,
             op_timeout: config.op_timeout,
             is_alive: config.is_alive,
+            is_killed: |_| false,
             process_of: |pid| Process { pid, name: String::new() },
         };
         let jobs = JobQueue::start("listing", config.listing_threads, &timer).unwrap();
@@ -361,7 +362,7 @@ impl Bench {
 
     pub fn lookup_later(&self, parent: Ino, name: &str) -> Receiver<Result<Lookup, FsError>> {
         let (sender, receiver) = channel();
-        self.fs.lookup(parent, name.as_bytes(), Box::new(move |result| drop(sender.send(result))));
+        self.fs.lookup(parent, name.as_bytes(), 0, Box::new(move |result| drop(sender.send(result))));
         receiver
     }
 
@@ -379,7 +380,7 @@ impl Bench {
 
     pub fn readdir_later(&self, fh: Fh, cookie: u64, room: usize) -> Receiver<Result<Items, FsError>> {
         let (sender, receiver) = channel();
-        self.fs.readdir(fh, cookie, Box::new(ListSink { room, items: Vec::new(), finished: sender }));
+        self.fs.readdir(fh, cookie, 0, Box::new(ListSink { room, items: Vec::new(), finished: sender }));
         receiver
     }
 
@@ -404,7 +405,7 @@ impl Bench {
             }
         }
         let (sender, receiver) = channel();
-        self.fs.readdir(fh, cookie, Box::new(Validities(Vec::new(), sender)));
+        self.fs.readdir(fh, cookie, 0, Box::new(Validities(Vec::new(), sender)));
         receiver.recv_timeout(PATIENCE).unwrap()
     }
 
@@ -430,7 +431,7 @@ impl Bench {
     pub fn read_later(&self, fh: Fh, offset: u64, len: u32) -> Receiver<Result<Vec<u8>, FsError>> {
         let (sender, receiver) = channel();
         let done = move |result: Result<ReadData, FsError>| drop(sender.send(result.map(|data| data.bytes().to_vec())));
-        self.fs.read(fh, offset, len, Box::new(done));
+        self.fs.read(fh, offset, len, 0, Box::new(done));
         receiver
     }
 

@@ -38,9 +38,9 @@ fn completion_may_look_into_the_same_directory_again() {
     let (sender, again) = channel();
     let fs = Arc::clone(&bench.fs);
     let second = move |_: Result<Lookup, FsError>| {
-        fs.lookup(Ino::ROOT, b"no-such-name", Box::new(move |result| drop(sender.send(result))));
+        fs.lookup(Ino::ROOT, b"no-such-name", 0, Box::new(move |result| drop(sender.send(result))));
     };
-    bench.fs.lookup(Ino::ROOT, b"f00149", Box::new(second));
+    bench.fs.lookup(Ino::ROOT, b"f00149", 0, Box::new(second));
     bench.remote.later_page_gate.open();
     assert!(matches!(again.recv_timeout(PATIENCE).unwrap(), Ok(Lookup::Absent(_))));
 }

@@ -43,6 +43,7 @@ mod helper_laws;
 mod hostile_laws;
 mod kept_disk_laws;
 mod kept_laws;
+mod kill_laws;
 mod large_page_laws;
 mod layers;
 mod life_laws;
