@@ -3,7 +3,7 @@
 mod remote;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +30,8 @@ pub struct ManualClock {
     passed_ms: AtomicU64,
     /// For how long the machine was suspended.
     suspended_ms: AtomicU64,
+    /// By so many seconds the civil clock was set, in all.
+    set_by_s: AtomicI64,
 }
 
 impl Default for ManualClock {
@@ -38,6 +40,7 @@ impl Default for ManualClock {
             start: (Instant::now(), SystemTime::now()),
             passed_ms: AtomicU64::new(0),
             suspended_ms: AtomicU64::new(0),
+            set_by_s: AtomicI64::new(0),
         }
     }
 }
@@ -50,6 +53,11 @@ impl ManualClock {
     /// The machine was suspended for so long.
     pub fn suspend(&self, time: Duration) {
         self.suspended_ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Somebody sets the civil clock by so many seconds. No other clock knows of it.
+    pub fn set_by(&self, seconds: i64) {
+        self.set_by_s.fetch_add(seconds, Ordering::SeqCst);
     }
 
     fn passed(&self) -> Duration {
@@ -68,7 +76,9 @@ impl Clock for ManualClock {
     }
 
     fn utc(&self) -> SystemTime {
-        self.start.1 + self.passed()
+        let (time, set_by) = (self.start.1 + self.passed(), self.set_by_s.load(Ordering::SeqCst));
+        let by = Duration::from_secs(set_by.unsigned_abs());
+        if set_by < 0 { time - by } else { time + by }
     }
 
     fn sleep(&self, _pause: Duration) {}

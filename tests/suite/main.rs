@@ -50,6 +50,7 @@ mod life_laws;
 mod line_laws;
 mod link_laws;
 mod listing_laws;
+mod load_laws;
 mod log_keeper;
 mod log_laws;
 mod login;
