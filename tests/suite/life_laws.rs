@@ -105,7 +105,9 @@ fn mount_that_is_detached_during_reads_lets_them_finish_and_ends_with_0() {
         let open = fs::read_dir(format!("/proc/{}/fd", reader.pid())).into_iter().flatten().flatten();
         open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| path.starts_with(bench.mountpoint.path()))
     };
-    await_that("four readers", || readers.iter().all(has_open) && bench.emulator.counters().object_bytes_sent > 1 << 20);
+    await_that("four readers", || {
+        readers.iter().all(has_open) && bench.emulator.counters().object_bytes_sent > 1 << 20
+    });
     tool("fusermount3", ["-u", "-z", text(bench.mountpoint.path())]).well();
     assert_eq!(bench.mountpoint.types(), [""; 0]);
     let sent = bench.emulator.counters().object_bytes_sent;
