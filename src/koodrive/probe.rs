@@ -123,7 +123,7 @@ impl Probe {
     /// Opens `source` as a mount does; no thread keeps a login alive. Blocks for the time limit of one operation at most.
     ///
     /// # Errors
-    /// As [`open`](super::open).
+    /// As [`open()`](super::open()).
     pub fn open(source: &Source, http: &HttpConfig, clock: Arc<dyn Clock>) -> Result<Probe, OpenError> {
         open_drive(source, http, clock).map(|drive| Probe { drive })
     }
