@@ -3,6 +3,8 @@
 //! A fetch that breaks goes on at the byte where it broke. A refused link is dropped and resolved again. Knows links and the
 //! object store; knows neither handles nor replies.
 
+mod handover;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -271,6 +273,9 @@ impl Fetcher {
         if matches!(urgency, Urgency::Awaited(_)) || !ticket.is_guess() {
             self.pacer.note_wait();
         }
+        if let Urgency::Awaited(until) = urgency {
+            self.share_among_young_connections(run, until);
+        }
         ticket.start(urgency);
     }
 
@@ -284,21 +289,6 @@ impl Fetcher {
         let bytes_before = self.runs.bytes_before(block).unwrap_or(self.part_bytes());
         let has_idle = self.in_flight.count() < self.pacer.streams();
         self.pacer.usual().patience(bytes_before, has_idle)
-    }
-
-    /// Requests an overdue block, and what its fetch has planned after it, once more, if that is worth it.
-    pub(super) fn take_over(self: &Arc<Self>, object: &Arc<Object>, block: &Arc<Block>) {
-        let (usual, now) = (self.pacer.usual(), self.clock.now());
-        let taken = self.runs.take_over(block, usual, now);
-        let (Some(first), Some(last)) = (taken.first(), taken.last()) else { return };
-        let range = ByteRange::new(first.range.start, last.range.end);
-        log::debug!("{range:?} is overdue: it is requested once more, on another connection");
-        let run = Arc::new(Run::new(object, taken.clone().into()));
-        let ticket = self.new_fetch(&run);
-        for block in &taken {
-            block.set_ticket(&ticket);
-        }
-        ticket.start(Urgency::Awaited(now + self.op_timeout));
     }
 
     /// The object store has another version of `object`: nothing of it is found on the disk any more, and its blobs go behind.

@@ -27,10 +27,6 @@ use crate::sync::lock;
 /// How often a read may find that its block was cancelled between its two looks at it, before that is called a fault.
 const MAX_REACQUIRES: u32 = 8;
 
-/// What a read waits for in a file of so many bytes is requested block by block while connections are young: so many connections share
-/// it, and are warm for what follows. A shorter file takes one request, as many of them may be read.
-const MIN_SHARED_BYTES: u64 = 16 << 20;
-
 /// The most fetches ahead that a handle remembers in order to cancel them; older ones are done or nearly so.
 const MAX_TICKETS: usize = 64;
 
@@ -198,11 +194,8 @@ impl FileReader {
                 is_lost = true;
             }
         }
-        let is_shared = object.size() >= MIN_SHARED_BYTES && self.fetcher().are_connections_young();
         for run in new_runs(&acquired) {
-            for part in run.chunks(if is_shared { 1 } else { run.len() }) {
-                self.fetcher().start(object, part.to_vec(), Urgency::Awaited(deadline), None);
-            }
+            self.fetcher().start(object, run, Urgency::Awaited(deadline), None);
         }
         let awaited = acquired.iter().take(awaited).map(|acquired| Arc::clone(&acquired.block));
         Watch::start(self.fetcher(), self.fetcher().jobs.timer(), object, awaited, deadline);

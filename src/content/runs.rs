@@ -81,6 +81,13 @@ impl Run {
         found.is_some_and(|index| state.missing.remove(index).is_some())
     }
 
+    /// Takes all blocks out but the first.
+    pub(super) fn take_rest(&self) -> VecDeque<Arc<Block>> {
+        let mut state = lock(&self.state);
+        let first = state.missing.len().min(1);
+        state.missing.split_off(first)
+    }
+
     /// Takes all blocks out.
     pub(super) fn take_all(&self) -> VecDeque<Arc<Block>> {
         std::mem::take(&mut lock(&self.state).missing)

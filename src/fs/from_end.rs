@@ -65,6 +65,17 @@ struct State {
     is_given_up: bool,
     /// What the first end need not bring, once that is known.
     left: Option<Vec<Node>>,
+    /// Held for as long as anything that has come is.
+    _slot: Option<Slot>,
+}
+
+/// The right to read one listing from its last end.
+struct Slot(Arc<LastEnds>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl LastEnds {
@@ -99,7 +110,7 @@ impl LastEnds {
         }
         let is_below = |count| (count < MAX_AT_A_TIME).then_some(count + 1);
         self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_below).ok()?;
-        let mut state = State::default();
+        let mut state = State { _slot: Some(Slot(Arc::clone(self))), ..State::default() };
         state.ends.add_first(listing.entries().iter().map(|entry| entry.id.clone()));
         let (reader, listing) = (Arc::clone(self), Arc::downgrade(listing));
         let last_end = Arc::new(LastEnd { reader, listing, state: Mutex::new(state) });
@@ -194,7 +205,7 @@ impl Task for LastEnd {
             }
             // Nobody wants the rest any more: the first end has come to rest, too.
             if listing.is_guess() {
-                state.is_over = true;
+                state.give_up();
                 return Attempt::Done;
             }
             state.cursor.clone()
@@ -226,11 +237,5 @@ impl Task for LastEnd {
 
     fn retries_guesses(&self) -> bool {
         false
-    }
-}
-
-impl Drop for LastEnd {
-    fn drop(&mut self) {
-        self.reader.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

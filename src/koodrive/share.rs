@@ -79,7 +79,7 @@ impl ShareClient {
         };
         let step = Step::List { with_access_code: access_code.is_some() };
         let asked = caller.clock().now();
-        let listed = caller.patiently(deadline, || calls.files(None, None, &token, deadline));
+        let listed = caller.patiently(deadline, || calls.files(None, None, false, &token, deadline));
         let (page, listed_share) = listed.map_err(failed(step))?;
 
         let share_id = share.id.clone().or_else(|| listed_share?.id);
@@ -122,7 +122,7 @@ impl ShareClient {
             Reaction::Renew => {}
             Reaction::Keep => return Err(self.explained(call, error, deadline)),
             Reaction::CheckFirst => {
-                let again = self.calls.files(None, None, &credential.value, deadline);
+                let again = self.calls.files(None, None, false, &credential.value, deadline);
                 let again = is_still_good(self.noted(&credential, again), CallError::doubts_access);
                 if again.map_err(|failed| failed.into_remote("files"))? {
                     return Err(self.explained(call, error, deadline));
@@ -201,8 +201,8 @@ impl Remote for ShareClient {
         {
             return Ok(page);
         }
-        let listed =
-            self.with_token(ShareCall::Files, deadline, |token| self.calls.files(folder, cursor, token, deadline))?;
+        let listed = self
+            .with_token(ShareCall::Files, deadline, |token| self.calls.files(folder, cursor, false, token, deadline))?;
         Ok(listed.0)
     }
 
@@ -215,8 +215,8 @@ impl Remote for ShareClient {
         let folder = (*directory != self.share_id).then_some(directory);
         let credential = self.access.current();
         // A token that is refused is renewed by the calls from the first end.
-        let listed = self.calls.files_from_end(folder, cursor, &credential.value, deadline);
-        listed.map_err(|error| error.into_remote("files"))
+        let listed = self.calls.files(folder, cursor, true, &credential.value, deadline);
+        listed.map(|(page, _)| page).map_err(|error| error.into_remote("files"))
     }
 
     /// The top level is not asked for names: it has 100 entries at most, and they may be from any directories (API.md, section 5.4).
@@ -229,7 +229,7 @@ impl Remote for ShareClient {
             Err(error) if error.may_refuse_parameter() => {
                 // Or the token is refused: then the listing beside this call has it renewed.
                 let is_certain = !self.access.has_code() || {
-                    let again = self.calls.files(Some(directory), None, &credential.value, deadline);
+                    let again = self.calls.files(Some(directory), None, false, &credential.value, deadline);
                     let again = is_still_good(again, CallError::doubts_access);
                     again.map_err(|failed| failed.into_remote("files"))?
                 };

@@ -107,31 +107,19 @@ impl ShareCalls {
         token.filter(|token| !token.is_empty()).map(Secret::new).ok_or_else(|| CallError::missing("kdstoken"))
     }
 
-    /// 5.4: a page of `folder`, or of the top level, and what it says about the share.
+    /// 5.4: a page of `folder`, or of the top level, by name or from the last name on, and what it says about the share.
     pub(super) fn files(
         &self,
         folder: Option<&NodeId>,
         cursor: Option<&Cursor>,
+        is_descending: bool,
         kdstoken: &Secret,
         deadline: Instant,
     ) -> Result<(Page, Option<Share>), CallError> {
-        let question = Question { directory: folder, cursor, page_size: SMALL, ..Question::default() };
+        let question = Question { directory: folder, cursor, page_size: SMALL, is_descending, name: None };
         let listed = self.list(question, kdstoken, deadline);
         let (rows, share) = listed.map_err(|error| error.of_page(cursor))?;
         Ok((rows.into_page(), share))
-    }
-
-    /// 5.4: a page of `folder`, or of the top level, from the last entry on.
-    pub(super) fn files_from_end(
-        &self,
-        folder: Option<&NodeId>,
-        cursor: Option<&Cursor>,
-        kdstoken: &Secret,
-        deadline: Instant,
-    ) -> Result<Page, CallError> {
-        let question = Question { directory: folder, cursor, page_size: SMALL, is_descending: true, name: None };
-        let listed = self.list(question, kdstoken, deadline);
-        Ok(listed.map_err(|error| error.of_page(cursor))?.0.into_page())
     }
 
     /// 5.4: the entry called `name` in `folder`, if the service looks for names.

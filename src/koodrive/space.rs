@@ -48,7 +48,8 @@ impl SpaceClient {
         let failed = |error| OpenError::of_space_call(error, SpaceNames::new(caller.origin(), login, &what));
         let Found { scope, root, capacity } = find(&calls, source, deadline).map_err(failed)?;
         let asked = caller.clock().now();
-        let top = caller.patiently(deadline, || calls.files(&scope, &root, None, SMALL, deadline)).map_err(failed)?;
+        let top =
+            caller.patiently(deadline, || calls.files(&scope, &root, None, SMALL, false, deadline)).map_err(failed)?;
         let root_alias = top.common_parent();
         let opening_page = OpeningPage::new(asked, marked(top.into_page(), false));
         let (large_pages, capacity) = (LargePages::default(), Mutex::new(capacity));
@@ -63,10 +64,10 @@ impl SpaceClient {
     /// A page of `directory`, of which the first one is small and the others are large where the service gives them.
     fn page(&self, directory: &NodeId, place: &Place, deadline: Instant) -> Result<Page, CallError> {
         let small = |cursor| {
-            let rows = self.calls.files(&self.scope, directory, cursor, SMALL, deadline)?;
+            let rows = self.calls.files(&self.scope, directory, cursor, SMALL, false, deadline)?;
             Ok(marked(rows.into_page(), false))
         };
-        let large = |cursor| self.calls.files(&self.scope, directory, cursor, LARGE, deadline);
+        let large = |cursor| self.calls.files(&self.scope, directory, cursor, LARGE, false, deadline);
         match place {
             Place::First => small(None),
             Place::Small(cursor) if !self.large_pages.may_ask() => small(Some(cursor)),
@@ -270,7 +271,7 @@ impl Remote for SpaceClient {
         };
         let inner = Place::of(cursor).inner();
         let size = if is_large { LARGE } else { SMALL };
-        let rows = self.calls.files_from_end(&self.scope, directory, inner.as_ref(), size, deadline);
+        let rows = self.calls.files(&self.scope, directory, inner.as_ref(), size, true, deadline);
         let rows = rows.map_err(|error| error.into_remote("files"))?;
         Ok(marked(rows.into_page(), is_large))
     }

@@ -85,29 +85,17 @@ pub(super) struct SpaceCalls {
 }
 
 impl SpaceCalls {
-    /// 6.1 and 6.4: a page of `directory`, of `page_size` entries at most.
+    /// 6.1 and 6.4: a page of `directory`, of `page_size` entries at most, by name or from the last name on.
     pub(super) fn files(
         &self,
         scope: &Scope,
         directory: &NodeId,
         cursor: Option<&Cursor>,
         page_size: u32,
+        is_descending: bool,
         deadline: Instant,
     ) -> Result<Rows, CallError> {
-        let question = Question { cursor, page_size, ..Question::default() };
-        self.list(scope, directory, question, deadline).map_err(|error| error.of_page(cursor))
-    }
-
-    /// The same, from the last entry on.
-    pub(super) fn files_from_end(
-        &self,
-        scope: &Scope,
-        directory: &NodeId,
-        cursor: Option<&Cursor>,
-        page_size: u32,
-        deadline: Instant,
-    ) -> Result<Rows, CallError> {
-        let question = Question { cursor, page_size, is_descending: true, ..Question::default() };
+        let question = Question { cursor, page_size, is_descending, ..Question::default() };
         self.list(scope, directory, question, deadline).map_err(|error| error.of_page(cursor))
     }
 

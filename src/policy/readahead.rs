@@ -79,9 +79,7 @@ impl Window {
         let max_bytes = part_bytes.saturating_mul(parts).min(memory_bytes).max(MIN_WINDOW_BYTES);
         Window { max_bytes, part_bytes: part_bytes.min(max_bytes), are_connections_young: false }
     }
-}
 
-impl Window {
     /// The same where connections are young: a read that waits needs those that are warm, so what lies ahead of a new run is requested
     /// with its next read only.
     #[must_use]

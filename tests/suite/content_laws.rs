@@ -64,6 +64,20 @@ fn small_file_is_one_request_and_an_empty_one_is_none() {
 }
 
 #[test]
+fn first_read_of_a_large_file_is_shared_by_young_connections_and_one_of_a_smaller_file_is_not() {
+    let mib = 1 << 20;
+    for (size, requests) in [(16 * mib - 1, 1), (16 * mib, 8)] {
+        let (bench, fh) = with_file(size);
+        expect(&bench, fh, 0, 256 * 1024, size);
+        await_that("all of the first window", || bench.store.gets().len() >= requests);
+        let mut asked: Vec<_> = bench.store.gets().into_iter().map(|(_, range)| range).collect();
+        asked.sort_by_key(|range| range.start);
+        assert_eq!((asked.len(), asked[0].start, asked[asked.len() - 1].end), (requests, 0, mib), "{size}");
+        assert!(asked.windows(2).all(|pair| pair[0].end == pair[1].start), "each byte once: {asked:?}");
+    }
+}
+
+#[test]
 fn two_readers_of_one_missing_block_make_one_request() {
     let (bench, fh) = with_file(BLOCK_BYTES);
     let other = bench.open("f");
