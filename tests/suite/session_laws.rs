@@ -625,12 +625,23 @@ fn is_running(pid: &str) -> bool {
     status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
+/// Whether this process ignores `signal`.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    u64::from_str_radix(ignored, 16).unwrap() & (1 << (signal - 1)) != 0
+}
+
 #[test]
 fn background_start_ends_with_the_command_that_waits_for_it() {
     if !mounts_are_allowed() {
         return;
     }
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGKILL] {
+        // Under nohup, SIGHUP is ignored here and in what is started.
+        if is_ignored(signal) {
+            continue;
+        }
         let mountpoint = Mountpoint::new();
         let log = mountpoint.beside("log");
         let variables =
